@@ -1,0 +1,9 @@
+//! Replay, check, fuzz and guard vLLM v1 scheduler logs.
+//!
+//! Data flows one way: an arrival [`trace`] drives the engine (a reference model of the scheduler
+//! and its logger on a virtual clock), which writes a [`log`] directory; a reader takes the log of
+//! any logger, the checks judge it, and a report shows what they found.
+
+pub mod config;
+pub mod trace;
+pub mod units;
