@@ -5,5 +5,6 @@
 //! any logger, the checks judge it, and a report shows what they found.
 
 pub mod config;
+pub mod log;
 pub mod trace;
 pub mod units;

@@ -1,0 +1,415 @@
+//! How one value stands in a CSV field: reading it and writing it, inverse to each other.
+
+use std::fmt;
+
+use crate::log::ids::{IdTable, Ids, RequestKey};
+use crate::log::values::{
+    ActionSet, EventType, FinishReason, SchedulerAction, State, WaitingReason,
+};
+use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Requests, Tokens};
+
+/// Why a field could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// Nothing where a value is required.
+    #[error("is empty, but a value is required")]
+    Empty,
+    /// Not a number at all.
+    #[error("is not a whole number")]
+    NotANumber,
+    /// A number with a fraction where only whole numbers are allowed.
+    #[error("has a fraction, but is a whole number of its unit")]
+    Fraction,
+    /// Below zero.
+    #[error("is negative")]
+    Negative,
+    /// Larger than the type of the column.
+    #[error("is out of range (at most {0})")]
+    Overflow(u64),
+    /// Not one of the words of the vocabulary.
+    #[error("is not a known {0}")]
+    Unknown(&'static str),
+    /// Not UTF-8.
+    #[error("is not UTF-8")]
+    NotUtf8,
+    /// Not a JSON object.
+    #[error("is not a JSON object: {0}")]
+    NotJson(String),
+}
+
+/// A value of one column.
+pub trait Field: Sized {
+    /// What the column holds, for documentation.
+    const KIND: &'static str;
+    /// Whether an empty field is a value (`None`).
+    const OPTIONAL: bool = false;
+
+    /// Reads the (unquoted) field.
+    ///
+    /// # Errors
+    /// Says why the text is not a value of this column.
+    fn parse(text: &[u8], ids: &mut IdTable) -> Result<Self, FieldError>;
+
+    /// Appends the field, quoted where CSV needs it.
+    fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>);
+}
+
+/// Reads an unsigned decimal that is at most `max`.
+fn parse_unsigned(text: &[u8], max: u64) -> Result<u64, FieldError> {
+    if text.is_empty() {
+        return Err(FieldError::Empty);
+    }
+    let mut value: u64 = 0;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(explain_number(text));
+        }
+        value = value
+            .checked_mul(10)
+            .and_then(|v| v.checked_add(u64::from(digit)))
+            .ok_or(FieldError::Overflow(max))?;
+    }
+    if value > max { Err(FieldError::Overflow(max)) } else { Ok(value) }
+}
+
+/// Names what is wrong with a text that is not an unsigned decimal.
+#[cold]
+fn explain_number(text: &[u8]) -> FieldError {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+    match number {
+        Some(value) if value < 0.0 => FieldError::Negative,
+        Some(value) if value.is_finite() => FieldError::Fraction,
+        _ => FieldError::NotANumber,
+    }
+}
+
+macro_rules! unsigned_field {
+    ($($name:ident($inner:ty) = $kind:literal;)*) => { $(
+        impl Field for $name {
+            const KIND: &'static str = $kind;
+
+            fn parse(text: &[u8], _: &mut IdTable) -> Result<Self, FieldError> {
+                // parse_unsigned bounds the value by the type's own maximum.
+                parse_unsigned(text, u64::from(<$inner>::MAX)).map(|value| Self(value as $inner))
+            }
+
+            fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
+                out.extend_from_slice(itoa::Buffer::new().format(self.0).as_bytes());
+            }
+        }
+    )* };
+}
+
+unsigned_field! {
+    Nanos(u64) = "nanoseconds";
+    Tokens(u32) = "tokens";
+    Blocks(u32) = "blocks";
+    Requests(u32) = "requests";
+    IterationId(u64) = "ordinal";
+    Bytes(u64) = "bytes";
+}
+
+/// A count of events in the life of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count(pub u32);
+
+unsigned_field! { Count(u32) = "count"; }
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The place of a request in its queue: 0, 1, 2, …; -1 in some dialects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueuePosition(pub i32);
+
+fn parse_signed(text: &[u8]) -> Result<i64, FieldError> {
+    match text.split_first() {
+        Some((b'-', digits)) => {
+            // The bound is below i64::MAX, so the negation cannot overflow.
+            parse_unsigned(digits, i64::MAX as u64).map(|value| -(value as i64))
+        }
+        _ => parse_unsigned(text, i64::MAX as u64).map(|value| value as i64),
+    }
+}
+
+impl Field for QueuePosition {
+    const KIND: &'static str = "index";
+
+    fn parse(text: &[u8], _: &mut IdTable) -> Result<Self, FieldError> {
+        let value = parse_signed(text)?;
+        if value < -1 {
+            return Err(FieldError::Negative);
+        }
+        i32::try_from(value).map(Self).map_err(|_| FieldError::Overflow(i32::MAX as u64))
+    }
+
+    fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(self.0).as_bytes());
+    }
+}
+
+impl Field for Priority {
+    const KIND: &'static str = "priority";
+
+    fn parse(text: &[u8], _: &mut IdTable) -> Result<Self, FieldError> {
+        parse_signed(text).map(Self)
+    }
+
+    fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
+        out.extend_from_slice(itoa::Buffer::new().format(self.0).as_bytes());
+    }
+}
+
+macro_rules! word_field {
+    ($($name:ident = $kind:literal;)*) => { $(
+        impl Field for $name {
+            const KIND: &'static str = $kind;
+
+            fn parse(text: &[u8], _: &mut IdTable) -> Result<Self, FieldError> {
+                if text.is_empty() {
+                    return Err(FieldError::Empty);
+                }
+                Self::from_bytes(text).ok_or(FieldError::Unknown($kind))
+            }
+
+            fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
+                out.extend_from_slice(self.as_str().as_bytes());
+            }
+        }
+    )* };
+}
+
+word_field! {
+    State = "state";
+    WaitingReason = "waiting reason";
+    EventType = "event type";
+    FinishReason = "finish reason";
+}
+
+impl Field for ActionSet {
+    const KIND: &'static str = "scheduler action";
+
+    fn parse(text: &[u8], _: &mut IdTable) -> Result<Self, FieldError> {
+        if text.is_empty() {
+            return Err(FieldError::Empty);
+        }
+        text.split(|byte| *byte == b';').try_fold(Self::default(), |set, word| {
+            SchedulerAction::from_bytes(word)
+                .map(|action| set.with(action))
+                .ok_or(FieldError::Unknown("scheduler action"))
+        })
+    }
+
+    fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.to_string().as_bytes());
+    }
+}
+
+impl Field for RequestKey {
+    const KIND: &'static str = "request id";
+
+    fn parse(text: &[u8], ids: &mut IdTable) -> Result<Self, FieldError> {
+        if text.is_empty() {
+            return Err(FieldError::Empty);
+        }
+        std::str::from_utf8(text).map(|name| ids.intern(name)).map_err(|_| FieldError::NotUtf8)
+    }
+
+    fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>) {
+        write_text(ids.id(*self), out);
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    const KIND: &'static str = T::KIND;
+    const OPTIONAL: bool = true;
+
+    fn parse(text: &[u8], ids: &mut IdTable) -> Result<Self, FieldError> {
+        if text.is_empty() { Ok(None) } else { T::parse(text, ids).map(Some) }
+    }
+
+    fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>) {
+        if let Some(value) = self {
+            value.write(ids, out);
+        }
+    }
+}
+
+/// Appends a text field, quoted if it has a comma, a quote or a line break.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    if memchr::memchr3(b',', b'"', b'\n', bytes).or_else(|| memchr::memchr(b'\r', bytes)).is_none()
+    {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    out.push(b'"');
+    for &byte in bytes {
+        if byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+/// A non-negative decimal number exactly as written: `mantissa / 10^scale`.
+///
+/// Rates and averages are written rounded; keeping the digits keeps the rounding checkable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// All digits, without the point.
+    pub mantissa: u64,
+    /// Digits behind the point.
+    pub scale: u8,
+}
+
+impl Decimal {
+    /// The whole number `value`.
+    #[must_use]
+    pub const fn whole(value: u64) -> Self {
+        Self { mantissa: value, scale: 0 }
+    }
+
+    /// The nearest double; for display and statistics.
+    #[must_use]
+    pub fn as_f64(self) -> f64 {
+        self.mantissa as f64 / 10f64.powi(i32::from(self.scale))
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scale == 0 {
+            return write!(f, "{}", self.mantissa);
+        }
+        let width = usize::from(self.scale) + 1;
+        let digits = format!("{:0width$}", self.mantissa);
+        let (whole, fraction) = digits.split_at(digits.len() - usize::from(self.scale));
+        write!(f, "{whole}.{fraction}")
+    }
+}
+
+impl Field for Decimal {
+    const KIND: &'static str = "decimal";
+
+    fn parse(text: &[u8], _: &mut IdTable) -> Result<Self, FieldError> {
+        parse_decimal(text)
+    }
+
+    fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.to_string().as_bytes());
+    }
+}
+
+/// Reads `12`, `12.5`, `1.5e-05` and the like, keeping every digit.
+fn parse_decimal(text: &[u8]) -> Result<Decimal, FieldError> {
+    if text.is_empty() {
+        return Err(FieldError::Empty);
+    }
+    if text[0] == b'-' {
+        return Err(FieldError::Negative);
+    }
+    let (number, exponent) = match memchr::memchr2(b'e', b'E', text) {
+        None => (text, 0),
+        Some(at) => {
+            let power = text[at + 1..].strip_prefix(b"+").unwrap_or(&text[at + 1..]);
+            let power = parse_signed(power).map_err(|_| FieldError::NotANumber)?;
+            (&text[..at], power.clamp(-400, 400) as i32)
+        }
+    };
+    let mut mantissa: u64 = 0;
+    let (mut scale, mut seen_point, mut seen_digit) = (0i32, false, false);
+    for &byte in number {
+        match byte {
+            b'0'..=b'9' => {
+                seen_digit = true;
+                let digit = u64::from(byte - b'0');
+                match mantissa.checked_mul(10).and_then(|m| m.checked_add(digit)) {
+                    Some(next) => {
+                        mantissa = next;
+                        scale += i32::from(seen_point);
+                    }
+                    // Digits beyond nineteen carry nothing that a double could have meant.
+                    None if seen_point => {}
+                    None => return Err(FieldError::Overflow(u64::MAX)),
+                }
+            }
+            b'.' if !seen_point => seen_point = true,
+            _ => return Err(FieldError::NotANumber),
+        }
+    }
+    if !seen_digit {
+        return Err(FieldError::NotANumber);
+    }
+    shift_decimal(mantissa, scale - exponent)
+}
+
+/// `mantissa / 10^scale` for any `scale`, brought to one between 0 and 255.
+fn shift_decimal(mut mantissa: u64, mut scale: i32) -> Result<Decimal, FieldError> {
+    while scale < 0 && mantissa != 0 {
+        mantissa = mantissa.checked_mul(10).ok_or(FieldError::Overflow(u64::MAX))?;
+        scale += 1;
+    }
+    Ok(match u8::try_from(scale.max(0)) {
+        Ok(scale) if mantissa != 0 => Decimal { mantissa, scale },
+        Ok(scale) => Decimal { mantissa: 0, scale: scale.min(19) },
+        // Below 10^-255 nothing that a log measures is left.
+        Err(_) => Decimal { mantissa: 0, scale: 19 },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: Field>(text: &str) -> Result<T, FieldError> {
+        T::parse(text.as_bytes(), &mut IdTable::default())
+    }
+
+    #[test]
+    fn numbers_say_what_is_wrong_with_them() {
+        assert_eq!(read::<Nanos>("18446744073709551615"), Ok(Nanos(u64::MAX)));
+        assert_eq!(read::<Nanos>("18446744073709551616"), Err(FieldError::Overflow(u64::MAX)));
+        assert_eq!(read::<Tokens>("4294967296"), Err(FieldError::Overflow(u64::from(u32::MAX))));
+        assert_eq!(read::<Tokens>("-3"), Err(FieldError::Negative));
+        assert_eq!(read::<Tokens>("1.5"), Err(FieldError::Fraction));
+        assert_eq!(read::<Tokens>("seven"), Err(FieldError::NotANumber));
+        assert_eq!(read::<Tokens>(""), Err(FieldError::Empty));
+        assert_eq!(read::<Option<Tokens>>(""), Ok(None));
+        assert_eq!(read::<QueuePosition>("-1"), Ok(QueuePosition(-1)));
+        assert_eq!(read::<QueuePosition>("-2"), Err(FieldError::Negative));
+        assert_eq!(read::<Priority>("-7"), Ok(Priority(-7)));
+    }
+
+    #[test]
+    fn decimals_keep_their_digits() {
+        let cases = [
+            ("12.50", Decimal { mantissa: 1250, scale: 2 }),
+            ("7", Decimal::whole(7)),
+            ("1.5e-05", Decimal { mantissa: 15, scale: 6 }),
+            ("2.5e+3", Decimal::whole(2500)),
+            ("0.000001", Decimal { mantissa: 1, scale: 6 }),
+        ];
+        for (text, value) in cases {
+            assert_eq!(read::<Decimal>(text), Ok(value), "{text}");
+        }
+        assert_eq!(Decimal { mantissa: 1, scale: 6 }.to_string(), "0.000001");
+        for bad in ["", ".", "nan", "inf", "1.2.3", "-1", "1e", "12x"] {
+            assert!(read::<Decimal>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn text_is_quoted_only_where_csv_needs_it() {
+        let mut out = Vec::new();
+        write_text("plain-id", &mut out);
+        out.push(b'|');
+        write_text("a,\"b\"\nc", &mut out);
+        assert_eq!(out, b"plain-id|\"a,\"\"b\"\"\nc\"");
+    }
+}

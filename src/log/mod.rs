@@ -1,0 +1,8 @@
+//! The log directory: its schema, how values stand in it, and who wrote it.
+
+pub mod details;
+pub mod field;
+pub mod ids;
+pub mod run_info;
+pub mod schema;
+pub mod values;
