@@ -6,5 +6,6 @@
 
 pub mod config;
 pub mod log;
+pub mod logger;
 pub mod trace;
 pub mod units;

@@ -6,3 +6,4 @@ pub mod ids;
 pub mod run_info;
 pub mod schema;
 pub mod values;
+pub mod writer;
