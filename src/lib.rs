@@ -5,5 +5,7 @@
 //! any logger, the checks judge it, and a report shows what they found.
 
 pub mod config;
+pub mod engine;
+pub mod scheduler;
 pub mod trace;
 pub mod units;
