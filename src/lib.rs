@@ -5,7 +5,10 @@
 //! any logger, the checks judge it, and a report shows what they found.
 
 pub mod config;
+pub mod engine;
 pub mod log;
 pub mod logger;
+pub mod scheduler;
+pub mod settings;
 pub mod trace;
 pub mod units;
