@@ -7,9 +7,11 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod latency;
 pub mod log;
 pub mod logger;
 pub mod scheduler;
 pub mod settings;
+pub mod stats;
 pub mod trace;
 pub mod units;

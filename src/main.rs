@@ -1,3 +1,7 @@
-//! The command line.
+//! Arguments in, exit code out; everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    schedlog::cli::run(std::env::args_os())
+}

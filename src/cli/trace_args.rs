@@ -11,50 +11,50 @@ use crate::units::Nanos;
 
 /// Which trace to read, and how.
 #[derive(Clone, Debug, Args)]
-pub struct TraceArgs {
+pub(super) struct TraceArgs {
     /// The arrival trace; gzip is read too, and `-` is standard input
     #[arg(value_name = "TRACE")]
-    pub trace: PathBuf,
+    pub(super) trace: PathBuf,
     /// The format of the trace; found from its content where not given
     #[arg(long, value_enum, help_heading = "Trace")]
-    pub format: Option<TraceFormat>,
+    pub(super) format: Option<TraceFormat>,
     /// The unit of timestamps [default: that of the format]
     #[arg(long, value_enum, value_name = "UNIT", help_heading = "Trace")]
-    pub time_unit: Option<TimeUnit>,
+    pub(super) time_unit: Option<TimeUnit>,
     /// Prompt tokens per hash id [default: that of the format]
     #[arg(long, value_name = "TOKENS", help_heading = "Trace",
         value_parser = clap::value_parser!(u32).range(1..1 << 31))]
-    pub hash_block_size: Option<u32>,
+    pub(super) hash_block_size: Option<u32>,
     /// Divide arrival times and pauses between turns by this: 2 is twice the load
     #[arg(long, value_name = "FACTOR", default_value = "1", help_heading = "Trace",
         value_parser = rate_scale)]
-    pub rate_scale: RateScale,
+    pub(super) rate_scale: RateScale,
     /// Read only the first requests of the file
     #[arg(long, value_name = "REQUESTS", help_heading = "Trace",
         value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     /// Leave out requests that arrive at or after this moment of the trace, such as 90s or 1.5h
     /// (before --rate-scale)
     #[arg(long, value_name = "TIME", help_heading = "Trace", value_parser = moment)]
-    pub until: Option<Nanos>,
+    pub(super) until: Option<Nanos>,
     /// Leave out rows that cannot be read, and count them by reason
     #[arg(long, help_heading = "Trace")]
-    pub skip_invalid: bool,
+    pub(super) skip_invalid: bool,
     /// Keep requests without output as requests that end in `error`
     #[arg(long, help_heading = "Trace")]
-    pub keep_failed: bool,
+    pub(super) keep_failed: bool,
     /// Read past columns that the format does not have
     #[arg(long, help_heading = "Trace")]
-    pub ignore_unknown: bool,
+    pub(super) ignore_unknown: bool,
     /// Count time from the first arrival
     #[arg(long, help_heading = "Trace")]
-    pub rebase: bool,
+    pub(super) rebase: bool,
 }
 
 impl TraceArgs {
     /// The flags as the trace reader takes them.
     #[must_use]
-    pub fn options(&self) -> ReadOptions {
+    pub(super) fn options(&self) -> ReadOptions {
         ReadOptions {
             format: self.format,
             time_unit: self.time_unit,
@@ -73,7 +73,7 @@ impl TraceArgs {
     ///
     /// # Errors
     /// Where it cannot be read; the message names the place and the remedy.
-    pub fn open(&self) -> Result<Trace, TraceError> {
+    pub(super) fn open(&self) -> Result<Trace, TraceError> {
         Trace::open(&self.trace, &self.options())
     }
 }

@@ -106,12 +106,8 @@ impl KvCacheManager {
         }
         let limit = request.len.0.saturating_sub(1) / self.block_size;
         for index in 0..limit as usize {
-            let hash = request.hashes.get(
-                index,
-                &request.tokens,
-                self.block_size,
-                &mut self.scratch,
-            );
+            let hash =
+                request.hashes.get(index, &request.tokens, self.block_size, &mut self.scratch);
             match self.pool.cache().get(hash) {
                 Some(block) => hits.push(block),
                 None => break,
@@ -191,12 +187,8 @@ impl KvCacheManager {
         let filled = computed.min(request.len);
         while self.tokens_in(request.cached_blocks as usize + 1) <= filled {
             let index = request.cached_blocks as usize;
-            let hash = request.hashes.get(
-                index,
-                &request.tokens,
-                self.block_size,
-                &mut self.scratch,
-            );
+            let hash =
+                request.hashes.get(index, &request.tokens, self.block_size, &mut self.scratch);
             self.pool.register(request.blocks[index], hash);
             request.cached_blocks += 1;
         }

@@ -179,7 +179,10 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("max_loras", "LoRA adapters"),
     ("limit_mm_per_prompt", "multimodal encoders"),
     ("disable_chunked_mm_input", "multimodal encoders"),
-    ("disable_hybrid_kv_cache_manager", "hybrid KV cache groups (one full-attention group is modelled)"),
+    (
+        "disable_hybrid_kv_cache_manager",
+        "hybrid KV cache groups (one full-attention group is modelled)",
+    ),
     ("scheduler_cls", "custom scheduler classes"),
     ("prefill_schedule_interval", "prefill balancing between data-parallel ranks"),
     ("max_num_queued_reqs", "refusal of requests by queue length"),
