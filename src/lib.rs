@@ -6,5 +6,6 @@
 
 pub mod cli;
 pub mod config;
+pub mod latency;
 pub mod trace;
 pub mod units;
