@@ -4,6 +4,7 @@
 //! from. [`Trace::open`] checks a whole trace before anything runs, and [`Trace::requests`] then
 //! streams it, so that a trace of any length costs constant memory.
 
+mod date;
 mod decimal;
 mod detect;
 mod error;
