@@ -1,5 +1,6 @@
 //! All integration tests, in one binary.
 
+mod cli;
 mod golden;
 mod laws;
 mod strategies;
