@@ -13,7 +13,6 @@ pub struct TraceError {
     /// Where.
     pub place: Place,
     /// What is wrong there.
-    #[source]
     pub problem: Problem,
 }
 
@@ -69,7 +68,7 @@ impl fmt::Display for Place {
 pub enum Problem {
     /// The file cannot be opened or read.
     #[error("cannot be read: {0}")]
-    Unreadable(#[source] io::Error),
+    Unreadable(io::Error),
     /// A standard input that does not fit in memory.
     #[error("standard input holds more than {} GiB", .limit >> 30)]
     StdinTooLarge {

@@ -9,6 +9,7 @@ mod decimal;
 mod detect;
 mod error;
 mod format;
+pub mod generate;
 mod ids;
 mod input;
 mod options;
