@@ -4,7 +4,9 @@
 //! and its logger on a virtual clock), which writes a [`log`] directory; a reader takes the log of
 //! any logger, the checks judge it, and a report shows what they found.
 
+pub mod cli;
 pub mod config;
+pub mod conform;
 pub mod engine;
 pub mod scheduler;
 pub mod trace;

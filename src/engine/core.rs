@@ -26,13 +26,7 @@ pub trait Driver {
     fn scheduled(&mut self, _scheduler: &Scheduler, _pass: &Pass) {}
 
     /// The output of `pass` is there; requests named here are aborted before it is processed.
-    fn aborts_in_flight(
-        &mut self,
-        _scheduler: &Scheduler,
-        _pass: &Pass,
-        _aborts: &mut Vec<Slot>,
-    ) {
-    }
+    fn aborts_in_flight(&mut self, _scheduler: &Scheduler, _pass: &Pass, _aborts: &mut Vec<Slot>) {}
 
     /// A request named by [`Driver::aborts_in_flight`] was aborted.
     fn aborted(&mut self, _scheduler: &Scheduler, _aborted: &Aborted) {}

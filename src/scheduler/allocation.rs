@@ -48,6 +48,8 @@ pub struct KvCacheManager {
     eagle_block_drop: bool,
     reserve_full_sequence: bool,
     watermark: Blocks,
+    /// Trailing tokens that multi-module MTP may compute again, which are therefore not published.
+    reprefillable: Tokens,
     scratch: Vec<u8>,
 }
 
@@ -64,6 +66,7 @@ impl KvCacheManager {
             eagle_block_drop: config.eagle_block_drop(),
             reserve_full_sequence: config.scheduler_reserve_full_isl,
             watermark: config.watermark_blocks,
+            reprefillable: config.num_prefill_lookahead().saturating_sub(Tokens(1)),
             scratch: Vec::new(),
         }
     }
@@ -106,12 +109,8 @@ impl KvCacheManager {
         }
         let limit = request.len.0.saturating_sub(1) / self.block_size;
         for index in 0..limit as usize {
-            let hash = request.hashes.get(
-                index,
-                &request.tokens,
-                self.block_size,
-                &mut self.scratch,
-            );
+            let hash =
+                request.hashes.get(index, &request.tokens, self.block_size, &mut self.scratch);
             match self.pool.cache().get(hash) {
                 Some(block) => hits.push(block),
                 None => break,
@@ -188,15 +187,11 @@ impl KvCacheManager {
         if !self.caching {
             return;
         }
-        let filled = computed.min(request.len);
+        let filled = computed.min(request.len).saturating_sub(self.reprefillable);
         while self.tokens_in(request.cached_blocks as usize + 1) <= filled {
             let index = request.cached_blocks as usize;
-            let hash = request.hashes.get(
-                index,
-                &request.tokens,
-                self.block_size,
-                &mut self.scratch,
-            );
+            let hash =
+                request.hashes.get(index, &request.tokens, self.block_size, &mut self.scratch);
             self.pool.register(request.blocks[index], hash);
             request.cached_blocks += 1;
         }

@@ -2,7 +2,9 @@
 //! per-request tables (`req_to_blocks`, `num_cached_block`) of vLLM 0.32.
 
 use crate::scheduler::hashing::HashChain;
-use crate::units::{BlockId, Blocks, Nanos, Priority, RequestId, TokenId, TokenRun, Tokens, push_run};
+use crate::units::{
+    BlockId, Blocks, Nanos, Priority, RequestId, TokenId, TokenRun, Tokens, push_run,
+};
 
 /// A request as a client hands it in.
 #[derive(Clone, Debug, PartialEq)]

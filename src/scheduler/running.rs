@@ -57,7 +57,13 @@ impl Scheduler {
 
     /// Allocates for a running request, preempting as long as blocks are missing. False if the
     /// request itself had to give way, which ends the loop.
-    fn make_room(&mut self, slot: Slot, tokens: Tokens, index: &mut usize, pass: &mut Pass) -> bool {
+    fn make_room(
+        &mut self,
+        slot: Slot,
+        tokens: Tokens,
+        index: &mut usize,
+        pass: &mut Pass,
+    ) -> bool {
         loop {
             let Err(refusal) = self.kv.allocate_running(&mut self.requests[slot], tokens) else {
                 return true;
