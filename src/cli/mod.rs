@@ -2,6 +2,7 @@
 
 mod arguments;
 mod config;
+mod conform;
 mod generate;
 mod output;
 mod replay;
@@ -38,6 +39,7 @@ enum Command {
     Replay(replay::Args),
     Generate(generate::GenerateArgs),
     Trace(trace_args::TraceArgs),
+    Conform(conform::ConformArgs),
     Config(config::Args),
 }
 
@@ -70,6 +72,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Replay(args) => replay::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
     }
 }
