@@ -2,6 +2,7 @@
 
 pub mod details;
 pub mod field;
+mod flush;
 pub mod ids;
 pub mod run_info;
 pub mod schema;
