@@ -6,6 +6,7 @@
 
 pub mod compare;
 pub mod explain;
+mod fast;
 pub mod header;
 pub mod markdown;
 pub mod record;
