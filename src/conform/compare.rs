@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::conform::explain::explain;
 use crate::conform::fast::{Cursor, StateText, Writer, is_plain};
-use crate::conform::record::{BadRecord, End, Id, Record, RecordedRequest, Step, StepOrEnd};
+use crate::conform::record::{BadRecord, Id, Record, RecordedRequest, Step, StepOrEnd};
 use crate::conform::report::{Divergence, Moment};
 use crate::conform::state::{RecordedState, ids, model_side, recorded_side};
 use crate::engine::EngineCore;
@@ -71,7 +71,7 @@ pub(crate) type Difference = (&'static str, String, String);
 pub(crate) struct Comparison<'r, 'a> {
     /// The line of the iteration at hand.
     text: &'a str,
-    line: usize,
+    pub(crate) line: usize,
     /// The line as far as the fast lane has read it; `None` once it was parsed.
     pub(crate) fast: Option<Cursor<'a>>,
     /// The line, parsed because something in it is not as the fast lane expects.
@@ -79,14 +79,14 @@ pub(crate) struct Comparison<'r, 'a> {
     /// Whether the record's ids allow the fast lane.
     plain_ids: bool,
     /// What the line turned out to be when it had to be parsed in the middle of an iteration.
-    bad: Option<BadRecord>,
+    pub(crate) bad: Option<BadRecord>,
     pub(crate) writer: Writer,
     /// The model's state after the pass and after the output.
     pub(crate) states: [StateText; 2],
     /// Proposals read by the fast lane, one per entry of the batch.
     pub(crate) proposed: Vec<Tokens>,
     /// Iterations begun so far, idle ones included.
-    iterations: u64,
+    pub(crate) iterations: u64,
     /// Whether the model ran a pass in this iteration, and whether it processed an output.
     pub(crate) saw_pass: bool,
     pub(crate) saw_update: bool,
@@ -94,9 +94,9 @@ pub(crate) struct Comparison<'r, 'a> {
     pub(crate) counts: Counts,
     /// Iterations since anything was scheduled.
     pub(crate) quiet: u64,
-    requests: &'r [RecordedRequest<'a>],
+    pub(crate) requests: &'r [RecordedRequest<'a>],
     /// How many of them have arrived.
-    arrived: usize,
+    pub(crate) arrived: usize,
     /// The ranks of their arrival times: all that the priority policy compares.
     ranks: Vec<Nanos>,
     index: HashMap<&'r str, usize, FxBuildHasher>,
@@ -263,7 +263,7 @@ impl<'r, 'a> Comparison<'r, 'a> {
     }
 
     /// Hands in the requests of this iteration.
-    fn hand_in(&mut self, it: u64, core: &mut EngineCore) {
+    pub(crate) fn hand_in(&mut self, it: u64, core: &mut EngineCore) {
         while let Some(request) = self.requests.get(self.arrived).filter(|next| next.step <= it) {
             let slot = core.add_request(new_request(request, self.ranks[self.arrived]));
             if self.owners.len() <= slot.index() {
@@ -347,89 +347,7 @@ impl<'r, 'a> Comparison<'r, 'a> {
             reasons: pass.map_or_else(Vec::new, |pass| explain(scheduler, pass)),
         }));
     }
-
-    /// Compares how the record ends.
-    fn end(&mut self, end: &End<'_>, core: &mut EngineCore) -> Result<(), BadRecord> {
-        (self.fast, self.step) = (None, None);
-        let all_arrived = self.arrived == self.requests.len();
-        let expected = match &*end.status {
-            "drained" => !core.has_work() && all_arrived && end.iterations == self.iterations,
-            "stalled" => {
-                core.has_work()
-                    && all_arrived
-                    && self.quiet >= STALLED_ITERATIONS
-                    && end.iterations == self.iterations
-            }
-            "max_steps" => (core.has_work() || !all_arrived) && end.iterations >= self.iterations,
-            "vllm_assertion" => self.dies(end.iterations, core),
-            other => {
-                return Err(BadRecord::malformed(self.line, format!("unknown status {other}")));
-            }
-        };
-        let difference = if expected { self.totals(end, core) } else { self.status(end, core) };
-        if let Some(difference) = difference {
-            self.diverge(Moment::End, difference, core.scheduler(), None);
-        }
-        Ok(())
-    }
-
-    /// Whether the model's scheduler dies in the iteration that the record leaves out. Aborts in
-    /// that very iteration are not recorded, so it is tried without.
-    fn dies(&mut self, iterations: u64, core: &mut EngineCore) -> bool {
-        let recorded = self.counts;
-        let mut died = false;
-        for it in self.iterations..=iterations.max(self.iterations) {
-            self.hand_in(it, core);
-            died = core.step(self).is_err();
-            if died {
-                break;
-            }
-        }
-        (self.divergence, self.bad) = (None, None);
-        self.counts = recorded;
-        died
-    }
-
-    fn status(&self, end: &End<'_>, core: &EngineCore) -> Option<Difference> {
-        let recorded = format!("{} after {} iterations", end.status, end.iterations);
-        let model = format!(
-            "{} iterations, {} still to arrive, {} waiting or running, {} batches in flight, \
-             nothing scheduled for {} iterations",
-            self.iterations,
-            self.requests.len() - self.arrived,
-            core.scheduler().running().len() + core.scheduler().waiting_len(),
-            core.in_flight().len(),
-            self.quiet,
-        );
-        Some(("status", recorded, model))
-    }
-
-    fn totals(&self, end: &End<'_>, core: &EngineCore) -> Option<Difference> {
-        let counts = &self.counts;
-        // The pass that died was counted or not, depending on where.
-        let passes = if end.status == "vllm_assertion" && end.steps == counts.passes + 1 {
-            end.steps
-        } else {
-            counts.passes
-        };
-        debug_assert!(core.scheduler().passes() >= counts.passes);
-        let totals = [
-            ("steps", end.steps, passes),
-            ("preemptions", end.preemptions, counts.preempted),
-            ("hit_tokens", end.hit_tokens, counts.hit_tokens),
-            ("scheduled", end.scheduled, counts.scheduled),
-            ("tokens", end.tokens, counts.tokens),
-            ("finished", end.finished, counts.finished),
-        ];
-        let (field, recorded, model) =
-            totals.into_iter().find(|(_, recorded, model)| recorded != model)?;
-        Some((field, recorded.to_string(), model.to_string()))
-    }
 }
-
-/// A record counts as stalled when nothing moved for this many iterations, the one in which the
-/// last request lost its blocks not included.
-const STALLED_ITERATIONS: u64 = 8;
 
 /// The ranks of the arrival times, equal for equal times.
 fn ranks(requests: &[RecordedRequest<'_>]) -> Vec<Nanos> {
