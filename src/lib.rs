@@ -4,7 +4,10 @@
 //! and its logger on a virtual clock), which writes a [`log`] directory; a reader takes the log of
 //! any logger, the checks judge it, and a report shows what they found.
 
+pub mod check;
 pub mod config;
+pub mod invariants;
 pub mod log;
+pub mod state_graph;
 pub mod trace;
 pub mod units;
