@@ -6,8 +6,10 @@
 
 pub mod check;
 pub mod config;
+pub mod docs;
 pub mod invariants;
 pub mod log;
+pub mod report;
 pub mod state_graph;
 pub mod trace;
 pub mod units;
