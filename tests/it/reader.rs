@@ -100,11 +100,7 @@ fn a_cut_at_any_byte_is_damage_never_a_violation() {
 #[test]
 fn a_killed_run_is_damage() {
     let log = Log::base()
-        .replace(
-            "per_request.csv",
-            "e,190,202,,12,11,,5,1,23,,,0,0,2,200,0,unfinished,0,0,5\n",
-            "",
-        )
+        .replace("per_request.csv", "e,190,202,,12,11,,5,1,23,,,0,0,2,200,0,unfinished,0,0,5\n", "")
         .replace("state_transitions.csv", "e,202,running,12,waiting\n", "");
     let (_dir, report) = log.check();
     assert_eq!(tripped(&report), ["X005"]);
@@ -118,7 +114,8 @@ fn a_log_without_run_json_is_checked_as_far_as_it_goes() {
 
 /// Bytes that make records: separators, quotes and line breaks are frequent.
 fn csv_like() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![Just(b','), Just(b'"'), Just(b'\n'), Just(b'\r'), b'a'..=b'c', any::<u8>()];
+    let byte =
+        prop_oneof![Just(b','), Just(b'"'), Just(b'\n'), Just(b'\r'), b'a'..=b'c', any::<u8>()];
     proptest::collection::vec(byte, 0..200)
 }
 

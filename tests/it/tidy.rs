@@ -37,7 +37,8 @@ fn the_judge_never_looks_at_the_judged() {
     each(|name, text| {
         let judge = ["src/check/", "src/invariants/", "src/state_graph", "src/log/"];
         if judge.iter().any(|prefix| name.starts_with(prefix)) {
-            for forbidden in ["crate::scheduler", "crate::engine", "crate::logger", "crate::trace"] {
+            for forbidden in ["crate::scheduler", "crate::engine", "crate::logger", "crate::trace"]
+            {
                 assert!(!text.contains(forbidden), "{name} uses {forbidden}");
             }
         }

@@ -77,6 +77,9 @@ fn entry(request: &RequestHistory, span: &Span) -> Option<Nanos> {
     if span.state == State::Waiting {
         return request.arrival();
     }
+    if request.changes_cut {
+        return None;
+    }
     let moment = span.first_moment?;
     let last = request.transitions.iter().rfind(|change| change.row.timestamp <= moment)?;
     // A change into another state is S004's business.

@@ -44,7 +44,7 @@ impl Invariant for Check {
                     (base + low, base.saturating_add(high))
                 }
             };
-            if view.history(row.request_id).is_some_and(|history| history.damaged) {
+            if row.past_lost {
                 continue;
             }
             let tokens = row.tokens_generated.0;
