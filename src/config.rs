@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Blocks, Requests, Tokens};
 
 /// How the waiting queue is ordered and who is preempted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
     /// First come, first served: the order of `add_request`.
@@ -19,8 +19,9 @@ pub enum Policy {
 }
 
 /// Where draft tokens come from; decides what a draft costs in slots and look-ahead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum SpeculativeMethod {
     /// Prompt lookup on the CPU.
     Ngram,
@@ -49,6 +50,9 @@ pub struct Speculative {
     pub draft_slots: Tokens,
     /// Whether the last block of a prefix hit is dropped (EAGLE family).
     pub eagle_block_drop: bool,
+    /// Known tokens past the end of a prefill chunk that the drafter reads; a chunk leaves as many of
+    /// a prompt, or none. 1 for the EAGLE family, more only with several MTP modules.
+    pub num_prefill_lookahead: Tokens,
 }
 
 impl Speculative {
@@ -68,6 +72,7 @@ impl Speculative {
             },
             draft_slots: if draft_model { Tokens(1) } else { Tokens::ZERO },
             eagle_block_drop: eagle_family,
+            num_prefill_lookahead: Tokens(u32::from(eagle_family)),
         }
     }
 }
@@ -134,6 +139,12 @@ impl SchedulerConfig {
     #[must_use]
     pub fn draft_slots(&self) -> Tokens {
         self.speculative.map_or(Tokens::ZERO, |s| s.draft_slots)
+    }
+
+    /// Known tokens of a prompt that a chunk leaves, if it leaves any; 0 and 1 have no effect.
+    #[must_use]
+    pub fn num_prefill_lookahead(&self) -> Tokens {
+        self.speculative.map_or(Tokens::ZERO, |s| s.num_prefill_lookahead)
     }
 
     /// Whether prefix hits lose their last block.

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::cli::to_stdout;
-use schedlog::check::{CheckOptions, LogSettings, check_dir};
-use schedlog::config::Policy;
-use schedlog::report::{TextOptions, write_json, write_text};
+use crate::check::{CheckOptions, LogSettings, check_dir};
+use crate::cli::output;
+use crate::config::Policy;
+use crate::report::{TextOptions, write_json, write_text};
 
 /// Check a log against every rule.
 ///
 /// Exit code: 0 clean, 1 violated, 2 damaged or no log at all, 3 internal error.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// The directory of the log.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
@@ -52,7 +52,7 @@ enum PolicyFlag {
 /// Settings of the scheduler that the log does not tell.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Scheduler settings (default: those in run.json)")]
-pub(crate) struct SettingFlags {
+pub(super) struct SettingFlags {
     /// Queue order.
     #[arg(long, value_enum)]
     policy: Option<PolicyFlag>,
@@ -114,7 +114,7 @@ impl SettingFlags {
 ///
 /// # Errors
 /// If the directory is not a log or the report cannot be written.
-pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let options = CheckOptions { settings: args.settings.settings() };
     let report = check_dir(&args.dir, &options)?;
     let terminal = std::io::stdout().is_terminal();
@@ -124,9 +124,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
         rules: args.rules,
         ..TextOptions::default()
     };
-    to_stdout(|out| match args.format {
-        Format::Text => write_text(&report, &text, out),
-        Format::Json => write_json(&report, out),
-    })?;
+    let mut out = Vec::new();
+    match args.format {
+        Format::Text => write_text(&report, &text, &mut out)?,
+        Format::Json => write_json(&report, &mut out)?,
+    }
+    output::print_bytes(&out)?;
     Ok(report.verdict().exit_code())
 }

@@ -1,21 +1,94 @@
-//! One file per subcommand.
+//! The command line: one file per subcommand.
 
-pub(crate) mod check;
-pub(crate) mod docs;
-pub(crate) mod explain;
-pub(crate) mod graph;
-pub(crate) mod rules;
+mod arguments;
+mod check;
+mod config;
+mod conform;
+mod docs;
+mod explain;
+mod generate;
+mod graph;
+mod output;
+mod replay;
+mod rules;
+mod trace;
+mod trace_args;
 
-use std::io::{self, Write};
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
 
-/// Writes to stdout; a reader that has gone away ends the output quietly.
+use clap::{Parser, Subcommand};
+
+/// Nothing is wrong.
+pub const EXIT_CLEAN: u8 = 0;
+/// The log violates an invariant, or two things that should agree differ.
+pub const EXIT_VIOLATED: u8 = 1;
+/// The arguments or the input cannot be used.
+pub const EXIT_USAGE: u8 = 2;
+/// A mistake of this program.
+pub const EXIT_INTERNAL: u8 = 3;
+
+/// Replay, check, fuzz and guard vLLM v1 scheduler logs.
 ///
-/// # Errors
-/// What writing gives, a closed pipe excepted.
-pub(crate) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+/// Exit codes: 0 clean, 1 violated or different, 2 bad usage or input, 3 internal error.
+#[derive(Debug, Parser)]
+#[command(name = "schedlog", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Replay(replay::Args),
+    Generate(generate::GenerateArgs),
+    Trace(trace_args::TraceArgs),
+    Conform(conform::ConformArgs),
+    Config(config::Args),
+    Check(check::Args),
+    Rules(rules::Args),
+    Explain(explain::Args),
+    Graph(graph::Args),
+    #[command(hide = true)]
+    Docs(docs::Args),
+}
+
+/// Runs the command line and says how the process should end.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let outcome = catch_unwind(AssertUnwindSafe(|| dispatch(arguments)));
+    ExitCode::from(match outcome {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            output::report_error(&error);
+            EXIT_USAGE
+        }
+        // The panic's message is on stderr already.
+        Err(_) => EXIT_INTERNAL,
+    })
+}
+
+fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
+    let arguments = arguments::normalise(arguments)?;
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not mistakes.
+            let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_CLEAN };
+            error.print().map_err(output::stdout_error)?;
+            return Ok(code);
+        }
+    };
+    match cli.command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Conform(args) => conform::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Graph(args) => graph::run(&args),
+        Command::Docs(args) => docs::run(&args),
     }
 }

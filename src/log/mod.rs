@@ -8,3 +8,4 @@ pub mod reader;
 pub mod run_info;
 pub mod schema;
 pub mod values;
+pub mod writer;

@@ -1,7 +1,16 @@
 //! All integration tests, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cli;
+mod conform;
 mod fixtures;
+mod generate;
+mod golden;
 mod graph;
+mod laws;
 mod reader;
 mod rules;
+mod strategies;
+mod support;
 mod tidy;
+mod trace;

@@ -1,0 +1,50 @@
+//! What a command says on stdout and stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+/// A failed write to stdout, as an error that says what to do.
+pub(crate) fn stdout_error(error: io::Error) -> anyhow::Error {
+    let what = if error.kind() == io::ErrorKind::BrokenPipe {
+        "standard output: its reader has gone before everything was written; read to the end, or \
+         redirect to a file"
+    } else {
+        "standard output: cannot write"
+    };
+    anyhow::Error::new(error).context(what)
+}
+
+/// Writes a whole text to stdout.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes whole bytes to stdout.
+pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(stdout_error)
+}
+
+/// Shows an error and what led to it, on stderr.
+pub(crate) fn report_error(error: &anyhow::Error) {
+    let (start, end) =
+        if io::stderr().is_terminal() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+    // Nobody is left to tell if stderr is closed too.
+    let _ = writeln!(io::stderr(), "{start}error{end}: {}", describe(error));
+}
+
+/// The error and its causes, without those that its text tells already.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Shows a remark on stderr.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "note: {text}");
+}

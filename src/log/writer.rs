@@ -1,0 +1,178 @@
+//! Writes a log directory: whole rows only, buffered in memory until a flush.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::log::run_info::{RUN_INFO_FILE, RunInfo};
+use crate::log::schema::Table;
+use crate::log::values::LogLevel;
+
+/// What went wrong with a log directory, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The directory holds an older log or something else.
+    #[error(
+        "{path}: the directory is not empty ({found}); a log is never mixed with an older run: \
+         name another directory, or pass --force to replace the old log"
+    )]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// An entry in it.
+        found: String,
+    },
+    /// The system refused.
+    #[error("{path}: cannot {action}: {source}{}", remedy(source))]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was attempted.
+        action: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            "; free some space and run again (what is there ends with a whole row)"
+        }
+        io::ErrorKind::PermissionDenied => "; check the permissions, or name another directory",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "; name a directory that is not a file"
+        }
+        _ => "",
+    }
+}
+
+fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> WriteError {
+    let path = path.to_owned();
+    move |source| WriteError::Io { path, action, source }
+}
+
+/// One file of the log and the rows that are not in it yet.
+#[derive(Debug)]
+struct TableFile {
+    path: PathBuf,
+    file: File,
+    /// Whole rows, waiting for the next flush.
+    buffer: Vec<u8>,
+    /// Bytes of whole rows in the file.
+    written: u64,
+}
+
+impl TableFile {
+    fn create(directory: &Path, table: Table) -> Result<Self, WriteError> {
+        let path = directory.join(table.file_name());
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(io_error(&path, "create the file"))?;
+        let mut buffer = table.schema().header().into_bytes();
+        buffer.push(b'\n');
+        Ok(Self { path, file, buffer, written: 0 })
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        if let Err(source) = self.file.write_all(&self.buffer) {
+            // A disk that filled up in the middle of a row must not leave half of it behind. If
+            // even the truncation fails, the first error is still the one to report.
+            let _ = self.file.set_len(self.written);
+            return Err(WriteError::Io { path: self.path.clone(), action: "write rows", source });
+        }
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// The five files of a log that is being written.
+#[derive(Debug)]
+pub struct LogWriter {
+    /// In the order of [`Table::ALL`]; `None` where the log level has no such file.
+    files: [Option<TableFile>; 5],
+}
+
+impl LogWriter {
+    /// Prepares `directory` and creates the files of this log level in it, `run.json` first.
+    ///
+    /// # Errors
+    /// Where the directory is not empty (unless `force`, which removes an older log from it) or
+    /// cannot be written.
+    pub fn create(directory: &Path, run: &RunInfo, force: bool) -> Result<Self, WriteError> {
+        prepare_directory(directory, force)?;
+        write_run_info(directory, run)?;
+        let mut files = [None, None, None, None, None];
+        for (table, file) in Table::ALL.into_iter().zip(&mut files) {
+            if run.log_level != LogLevel::Summary || table != Table::PerIterationRequests {
+                *file = Some(TableFile::create(directory, table)?);
+            }
+        }
+        let mut writer = Self { files };
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    /// The rows of `table` that wait for the next flush; `None` where this log has no such table.
+    pub fn buffer(&mut self, table: Table) -> Option<&mut Vec<u8>> {
+        self.files[table as usize].as_mut().map(|file| &mut file.buffer)
+    }
+
+    /// Writes every waiting row.
+    ///
+    /// # Errors
+    /// Where the system refuses; the files then still end with whole rows.
+    pub fn flush(&mut self) -> Result<(), WriteError> {
+        self.files.iter_mut().flatten().try_for_each(TableFile::flush)
+    }
+}
+
+/// Makes sure that `directory` exists and holds nothing of an older run.
+///
+/// # Errors
+/// Where it is not empty (unless `force`) or cannot be made.
+pub fn prepare_directory(directory: &Path, force: bool) -> Result<(), WriteError> {
+    fs::create_dir_all(directory).map_err(io_error(directory, "create the directory"))?;
+    let entries = fs::read_dir(directory).map_err(io_error(directory, "read the directory"))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io_error(directory, "read the directory"))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    if !force {
+        return match names.into_iter().next() {
+            Some(found) => Err(WriteError::NotEmpty { path: directory.to_owned(), found }),
+            None => Ok(()),
+        };
+    }
+    for name in names.iter().filter(|name| is_log_file(name)) {
+        let path = directory.join(name);
+        fs::remove_file(&path).map_err(io_error(&path, "remove the older file"))?;
+    }
+    Ok(())
+}
+
+/// Whether a file of this name belongs to a log.
+fn is_log_file(name: &str) -> bool {
+    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    name == RUN_INFO_FILE || Table::ALL.iter().any(|table| table.file_name() == plain)
+}
+
+fn write_run_info(directory: &Path, run: &RunInfo) -> Result<(), WriteError> {
+    let path = directory.join(RUN_INFO_FILE);
+    let mut text = serde_json::to_vec_pretty(run)
+        .map_err(io::Error::other)
+        .map_err(io_error(&path, "encode the settings"))?;
+    text.push(b'\n');
+    // Under another name first: a reader never sees half of it.
+    let partial = directory.join(".run.json.partial");
+    fs::write(&partial, text).map_err(io_error(&partial, "write the settings"))?;
+    fs::rename(&partial, &path).map_err(io_error(&path, "write the settings"))
+}

@@ -1,0 +1,571 @@
+//! The state behind an enabled logger.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use crate::log::details::Details;
+use crate::log::field::QueuePosition;
+use crate::log::ids::{IdTable, Ids, RequestKey};
+use crate::log::run_info::RunInfo;
+use crate::log::schema::{EventRow, IterationRequestRow, Row, Table};
+use crate::log::values::{EventType, FinishReason, LogLevel, State, WaitingReason};
+use crate::log::writer::{LogWriter, WriteError};
+use crate::logger::iteration_metrics::{Completion, IterationMetrics, KvCacheUsage};
+use crate::logger::{
+    HookError, LoggerError, LoggerOptions, RequestHandle, RequestMetrics, RunningRequest,
+};
+use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Requests, Tokens};
+
+/// A place for a live request; the generation tells its successive tenants apart.
+#[derive(Debug, Default)]
+struct Seat {
+    generation: u32,
+    metrics: Option<RequestMetrics>,
+}
+
+#[derive(Debug)]
+pub(super) struct Active {
+    writer: LogWriter,
+    options: LoggerOptions,
+    ids: IdTable,
+    /// By request key.
+    seats: Vec<Seat>,
+    /// Steps without a processed output, oldest first.
+    open: VecDeque<IterationMetrics>,
+    /// Used buffers for the next steps.
+    spare: Vec<IterationMetrics>,
+    next_iteration: IterationId,
+    arrivals: u64,
+    /// The latest time that any hook was called with.
+    clock: Nanos,
+    last_flush: Nanos,
+    unflushed_iterations: u64,
+}
+
+type Hook = &'static str;
+
+impl Active {
+    pub(super) fn create(
+        directory: &Path,
+        run: &RunInfo,
+        options: LoggerOptions,
+    ) -> Result<Self, WriteError> {
+        Ok(Self {
+            writer: LogWriter::create(directory, run, options.force)?,
+            options,
+            ids: IdTable::default(),
+            seats: Vec::new(),
+            open: VecDeque::new(),
+            spare: Vec::new(),
+            next_iteration: IterationId::ZERO,
+            arrivals: 0,
+            clock: Nanos::ZERO,
+            last_flush: Nanos::ZERO,
+            unflushed_iterations: 0,
+        })
+    }
+
+    pub(super) fn metrics(&self, request: RequestHandle) -> Option<&RequestMetrics> {
+        self.seats
+            .get(request.key.index())
+            .filter(|seat| seat.generation == request.generation)
+            .and_then(|seat| seat.metrics.as_ref())
+    }
+
+    pub(super) fn open_iterations(&self) -> impl Iterator<Item = &IterationMetrics> {
+        self.open.iter()
+    }
+
+    fn live(
+        &mut self,
+        hook: Hook,
+        request: RequestHandle,
+    ) -> Result<&mut RequestMetrics, HookError> {
+        self.seats
+            .get_mut(request.key.index())
+            .filter(|seat| seat.generation == request.generation)
+            .and_then(|seat| seat.metrics.as_mut())
+            .ok_or(HookError::UnknownRequest { hook })
+    }
+
+    /// The live request, if it is in one of the states `from`.
+    fn live_in(
+        &mut self,
+        hook: Hook,
+        request: RequestHandle,
+        from: &[State],
+        to: State,
+    ) -> Result<&mut RequestMetrics, HookError> {
+        let state = self.live(hook, request)?.state();
+        if !from.contains(&state) {
+            let id = self.ids.id(request.key).to_owned();
+            return Err(HookError::IllegalTransition { hook, id, from: state, to });
+        }
+        self.live(hook, request)
+    }
+
+    fn advance(&mut self, hook: Hook, now: Nanos) -> Result<(), HookError> {
+        if now < self.clock {
+            return Err(HookError::TimeBackwards { hook, now, last: self.clock });
+        }
+        self.clock = now;
+        Ok(())
+    }
+
+    /// The newest step, which has been decided and has no output yet.
+    fn decided(&mut self, hook: Hook) -> Result<&mut IterationMetrics, HookError> {
+        let missing = "no step has been decided (record_schedule comes before)";
+        match self.open.back_mut() {
+            Some(step) if step.is_decided && !step.has_output => Ok(step),
+            _ => Err(HookError::OutOfOrder { hook, missing }),
+        }
+    }
+
+    /// The oldest step, whose output has arrived.
+    fn with_output(&mut self, hook: Hook) -> Result<&mut IterationMetrics, HookError> {
+        let missing = "no model output has arrived (record_model_output comes before)";
+        match self.open.front_mut() {
+            Some(step) if step.has_output => Ok(step),
+            _ => Err(HookError::OutOfOrder { hook, missing }),
+        }
+    }
+
+    fn event(&mut self, at: Nanos, event: EventType, key: RequestKey, details: Details) {
+        if let Some(buffer) = self.writer.buffer(Table::Events) {
+            let row = EventRow { timestamp: at, event_type: event, request_id: Some(key), details };
+            row.write(&self.ids, buffer);
+        }
+    }
+
+    pub(super) fn arrival(
+        &mut self,
+        now: Nanos,
+        id: &str,
+        input_tokens: Tokens,
+        priority: Priority,
+    ) -> Result<RequestHandle, HookError> {
+        if id.is_empty() {
+            return Err(HookError::EmptyId);
+        }
+        if self.ids.get(id).is_some() {
+            return Err(HookError::DuplicateRequest { id: id.to_owned() });
+        }
+        self.advance("record_request_arrival", now)?;
+        let key = self.ids.intern(id);
+        if key.index() >= self.seats.len() {
+            self.seats.resize_with(key.index() + 1, Seat::default);
+        }
+        let seat = &mut self.seats[key.index()];
+        seat.generation = seat.generation.wrapping_add(1);
+        seat.metrics = Some(RequestMetrics::new(self.arrivals, now, input_tokens, priority));
+        let handle = RequestHandle { key, generation: seat.generation };
+        self.arrivals += 1;
+        let details = Details {
+            input_tokens: Some(input_tokens),
+            priority: Some(priority),
+            ..Details::default()
+        };
+        self.event(now, EventType::RequestArrived, key, details);
+        Ok(handle)
+    }
+
+    pub(super) fn begin_iteration(&mut self, now: Nanos) -> Result<IterationId, HookError> {
+        const HOOK: Hook = "begin_iteration";
+        if self.open.back().is_some_and(|step| !step.is_decided) {
+            let missing = "the step before has not been decided (record_schedule comes before)";
+            return Err(HookError::OutOfOrder { hook: HOOK, missing });
+        }
+        if self.open.front().is_some_and(|step| step.has_output) {
+            let missing = "an output is being processed (end_iteration comes before)";
+            return Err(HookError::OutOfOrder { hook: HOOK, missing });
+        }
+        self.advance(HOOK, now)?;
+        let id = self.next_iteration;
+        self.next_iteration.0 += 1;
+        let mut step = self.spare.pop().unwrap_or_default();
+        step.reset(id, now);
+        self.open.push_back(step);
+        Ok(id)
+    }
+
+    pub(super) fn schedule(&mut self, now: Nanos, kv: KvCacheUsage) -> Result<(), HookError> {
+        const HOOK: Hook = "record_schedule";
+        if self.open.back().is_none_or(|step| step.is_decided) {
+            let missing = "no step has begun (begin_iteration comes before)";
+            return Err(HookError::OutOfOrder { hook: HOOK, missing });
+        }
+        self.advance(HOOK, now)?;
+        if let Some(step) = self.open.back_mut() {
+            step.decided = now;
+            step.is_decided = true;
+            step.kv = kv;
+        }
+        Ok(())
+    }
+
+    pub(super) fn preempted(
+        &mut self,
+        request: RequestHandle,
+        computed: Tokens,
+        blocks: Blocks,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_request_preempted";
+        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        let from = [State::Running];
+        self.live_in(HOOK, request, &from, State::Preempted)?.preempted(now, computed);
+        self.decided(HOOK)?.preempted += Requests(1);
+        let details = Details {
+            iteration_id: Some(id),
+            computed_tokens: Some(computed),
+            ..Details::default()
+        };
+        self.event(now, EventType::RequestPreempted, request.key, details);
+        self.blocks_freed(now, Some(id), request, blocks);
+        Ok(())
+    }
+
+    pub(super) fn scheduled(
+        &mut self,
+        request: RequestHandle,
+        cached: Tokens,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_request_scheduled";
+        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        let from = [State::Waiting];
+        self.live_in(HOOK, request, &from, State::Running)?.scheduled(now, cached);
+        self.decided(HOOK)?.admitted += Requests(1);
+        let details =
+            Details { iteration_id: Some(id), cached_tokens: Some(cached), ..Details::default() };
+        self.event(now, EventType::RequestScheduled, request.key, details);
+        Ok(())
+    }
+
+    /// Resumes the request; the computed tokens that the cache has lost, if any.
+    pub(super) fn resumed(
+        &mut self,
+        request: RequestHandle,
+        cached: Tokens,
+    ) -> Result<Option<Tokens>, HookError> {
+        const HOOK: Hook = "record_request_resumed";
+        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        let from = [State::Preempted];
+        let lost = self.live_in(HOOK, request, &from, State::Running)?.resumed(now, cached);
+        self.decided(HOOK)?.resumed += Requests(1);
+        let details =
+            Details { iteration_id: Some(id), cached_tokens: Some(cached), ..Details::default() };
+        self.event(now, EventType::RequestResumed, request.key, details);
+        Ok(lost)
+    }
+
+    pub(super) fn evicted(
+        &mut self,
+        request: RequestHandle,
+        lost: Tokens,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_request_evicted";
+        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        self.live(HOOK, request)?.evicted();
+        let details =
+            Details { iteration_id: Some(id), lost_tokens: Some(lost), ..Details::default() };
+        self.event(now, EventType::RequestEvicted, request.key, details);
+        Ok(())
+    }
+
+    pub(super) fn allocated(
+        &mut self,
+        request: RequestHandle,
+        blocks: Blocks,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_kv_cache_allocated";
+        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        self.live(HOOK, request)?;
+        if self.options.log_level == LogLevel::Full && blocks > Blocks::ZERO {
+            let details =
+                Details { iteration_id: Some(id), blocks: Some(blocks), ..Details::default() };
+            self.event(now, EventType::KvCacheAllocated, request.key, details);
+        }
+        Ok(())
+    }
+
+    fn blocks_freed(
+        &mut self,
+        now: Nanos,
+        iteration_id: Option<IterationId>,
+        request: RequestHandle,
+        blocks: Blocks,
+    ) {
+        if self.options.log_level == LogLevel::Full && blocks > Blocks::ZERO {
+            let details = Details { iteration_id, blocks: Some(blocks), ..Details::default() };
+            self.event(now, EventType::KvCacheFreed, request.key, details);
+        }
+    }
+
+    pub(super) fn running(&mut self, running: RunningRequest) -> Result<(), HookError> {
+        const HOOK: Hook = "record_running";
+        let metrics = self.live_in(HOOK, running.request, &[State::Running], State::Running)?;
+        metrics.computed(running.computed_tokens, running.scheduled_tokens);
+        let (generated, since) = (metrics.output_tokens(), metrics.state_since());
+        let writes_rows = self.options.log_level != LogLevel::Summary;
+        // Borrowed field by field: the ids are read while the step's buffer grows.
+        let step = match self.open.back_mut() {
+            Some(step) if step.is_decided && !step.has_output => step,
+            _ => {
+                let missing = "no step has been decided (record_schedule comes before)";
+                return Err(HookError::OutOfOrder { hook: HOOK, missing });
+            }
+        };
+        if running.scheduled_tokens > Tokens::ZERO {
+            step.batch += Requests(1);
+            *(if running.prefill { &mut step.prefill } else { &mut step.decode }) +=
+                running.scheduled_tokens;
+        }
+        if writes_rows {
+            let row = IterationRequestRow {
+                iteration_id: step.id,
+                request_id: running.request.key,
+                state: State::Running,
+                queue_position: Some(QueuePosition(step.running.0 as i32)),
+                waiting_reason: None,
+                tokens_generated: generated,
+                kv_cache_blocks: running.kv_cache_blocks,
+                time_in_state: step.decided.saturating_sub(since),
+                scheduled_tokens: Some(running.scheduled_tokens),
+                computed_tokens: Some(running.computed_tokens),
+            };
+            row.write(&self.ids, &mut step.rows);
+        }
+        step.running += Requests(1);
+        Ok(())
+    }
+
+    pub(super) fn waiting(
+        &mut self,
+        request: RequestHandle,
+        reason: WaitingReason,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_waiting";
+        let from = [State::Waiting, State::Preempted];
+        let metrics = self.live_in(HOOK, request, &from, State::Waiting)?;
+        metrics.waiting_reason = reason;
+        let (state, generated, since) =
+            (metrics.state(), metrics.output_tokens(), metrics.state_since());
+        let writes_rows = self.options.log_level != LogLevel::Summary;
+        let step = match self.open.back_mut() {
+            Some(step) if step.is_decided && !step.has_output => step,
+            _ => {
+                let missing = "no step has been decided (record_schedule comes before)";
+                return Err(HookError::OutOfOrder { hook: HOOK, missing });
+            }
+        };
+        if writes_rows {
+            let row = IterationRequestRow {
+                iteration_id: step.id,
+                request_id: request.key,
+                state,
+                queue_position: Some(QueuePosition(step.waiting.0 as i32)),
+                waiting_reason: Some(reason),
+                tokens_generated: generated,
+                kv_cache_blocks: Blocks::ZERO,
+                time_in_state: step.decided.saturating_sub(since),
+                scheduled_tokens: Some(Tokens::ZERO),
+                computed_tokens: Some(Tokens::ZERO),
+            };
+            row.write(&self.ids, &mut step.rows);
+        }
+        step.waiting += Requests(1);
+        Ok(())
+    }
+
+    pub(super) fn model_output(&mut self, now: Nanos) -> Result<(), HookError> {
+        const HOOK: Hook = "record_model_output";
+        let missing = "no decided step waits for its output";
+        match self.open.front() {
+            Some(step) if step.is_decided && !step.has_output => {}
+            _ => return Err(HookError::OutOfOrder { hook: HOOK, missing }),
+        }
+        if self.open.back().is_some_and(|step| !step.is_decided) {
+            let missing = "the newest step has not been decided (record_schedule comes before)";
+            return Err(HookError::OutOfOrder { hook: HOOK, missing });
+        }
+        self.advance(HOOK, now)?;
+        if let Some(step) = self.open.front_mut() {
+            step.output = now;
+            step.has_output = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn generated(
+        &mut self,
+        request: RequestHandle,
+        tokens: Tokens,
+        rejected: Tokens,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_tokens_generated";
+        self.with_output(HOOK)?;
+        let from = [State::Running, State::Preempted];
+        if self.live_in(HOOK, request, &from, State::Running)?.generated(tokens, rejected) {
+            self.with_output(HOOK)?.first_tokens.push(request);
+        }
+        Ok(())
+    }
+
+    pub(super) fn completed(
+        &mut self,
+        request: RequestHandle,
+        reason: FinishReason,
+        blocks: Blocks,
+        computed: Tokens,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_request_completed";
+        let twice = self.with_output(HOOK)?.completions.iter().any(|done| done.handle == request);
+        if twice {
+            return Err(HookError::UnknownRequest { hook: HOOK });
+        }
+        let from = [State::Running, State::Preempted];
+        self.live_in(HOOK, request, &from, State::Completed)?;
+        let done = Completion { handle: request, reason, blocks, computed };
+        self.with_output(HOOK)?.completions.push(done);
+        Ok(())
+    }
+
+    pub(super) fn dropped(
+        &mut self,
+        now: Nanos,
+        request: RequestHandle,
+        reason: FinishReason,
+        blocks: Blocks,
+    ) -> Result<(), HookError> {
+        const HOOK: Hook = "record_request_dropped";
+        self.live(HOOK, request)?;
+        let finishing = self.open.iter().any(|step| {
+            step.completions.iter().any(|done| done.handle == request)
+                || step.first_tokens.contains(&request)
+        });
+        if finishing {
+            let missing = "its output is being processed (end_iteration comes before)";
+            return Err(HookError::OutOfOrder { hook: HOOK, missing });
+        }
+        self.advance(HOOK, now)?;
+        self.finish(now, None, request, reason, blocks);
+        Ok(())
+    }
+
+    /// Ends a live request: its event, its row, its transitions; then forgets it.
+    fn finish(
+        &mut self,
+        now: Nanos,
+        iteration: Option<IterationId>,
+        request: RequestHandle,
+        reason: FinishReason,
+        blocks: Blocks,
+    ) {
+        let Some(mut metrics) = self.seats[request.key.index()].metrics.take() else { return };
+        metrics.completed(now);
+        let details = Details {
+            finish_reason: Some(reason),
+            output_tokens: Some(metrics.output_tokens()),
+            ..Details::default()
+        };
+        self.event(now, EventType::RequestCompleted, request.key, details);
+        self.blocks_freed(now, iteration, request, blocks);
+        self.write_request(request.key, &metrics, reason, blocks);
+        self.ids.release(request.key);
+    }
+
+    fn write_request(
+        &mut self,
+        key: RequestKey,
+        metrics: &RequestMetrics,
+        reason: FinishReason,
+        blocks: Blocks,
+    ) {
+        if let Some(buffer) = self.writer.buffer(Table::PerRequest) {
+            let row = metrics.row(key, reason, blocks, self.options.kv_bytes_per_block);
+            row.write(&self.ids, buffer);
+        }
+        if let Some(buffer) = self.writer.buffer(Table::StateTransitions) {
+            metrics.write_transitions(key, &self.ids, buffer);
+        }
+    }
+
+    pub(super) fn end_iteration(&mut self, now: Nanos) -> Result<(), LoggerError> {
+        const HOOK: Hook = "end_iteration";
+        self.with_output(HOOK)?;
+        self.advance(HOOK, now)?;
+        let Some(mut step) = self.open.pop_front() else { return Ok(()) };
+        for request in &step.first_tokens {
+            self.live(HOOK, *request)?.first_token(now);
+            let details = Details { iteration_id: Some(step.id), ..Details::default() };
+            self.event(now, EventType::FirstTokenGenerated, request.key, details);
+        }
+        self.write_completed_rows(&mut step);
+        for done in &step.completions {
+            self.finish(now, Some(step.id), done.handle, done.reason, done.blocks);
+        }
+        let memory = self.options.weight_bytes.map(|weights| {
+            let kv = u64::from(step.kv.used.0) * self.options.kv_bytes_per_block.0;
+            Bytes(weights.0.saturating_add(kv))
+        });
+        if let Some(buffer) = self.writer.buffer(Table::PerIteration) {
+            step.row(now, memory).write(&self.ids, buffer);
+        }
+        if let Some(buffer) = self.writer.buffer(Table::PerIterationRequests) {
+            buffer.extend_from_slice(&step.rows);
+        }
+        self.spare.push(step);
+        self.flush_if_due(now)
+    }
+
+    fn write_completed_rows(&self, step: &mut IterationMetrics) {
+        if self.options.log_level == LogLevel::Summary {
+            return;
+        }
+        for done in &step.completions {
+            let generated = self.metrics(done.handle).map_or(Tokens::ZERO, |m| m.output_tokens());
+            let row = IterationRequestRow {
+                iteration_id: step.id,
+                request_id: done.handle.key,
+                state: State::Completed,
+                queue_position: None,
+                waiting_reason: None,
+                tokens_generated: generated,
+                kv_cache_blocks: done.blocks,
+                time_in_state: Nanos::ZERO,
+                // Its tokens of this step stand in its `running` row.
+                scheduled_tokens: Some(Tokens::ZERO),
+                computed_tokens: Some(done.computed),
+            };
+            row.write(&self.ids, &mut step.rows);
+        }
+    }
+
+    fn flush_if_due(&mut self, now: Nanos) -> Result<(), LoggerError> {
+        self.unflushed_iterations += 1;
+        let waited = now.saturating_sub(self.last_flush);
+        if self.unflushed_iterations >= self.options.flush_interval_iterations
+            || waited >= self.options.flush_interval
+        {
+            self.writer.flush()?;
+            self.unflushed_iterations = 0;
+            self.last_flush = now;
+        }
+        Ok(())
+    }
+
+    pub(super) fn shutdown(mut self: Box<Self>, now: Nanos) -> Result<(), LoggerError> {
+        self.advance("shutdown", now)?;
+        let mut alive: Vec<_> = std::mem::take(&mut self.seats)
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, seat)| Some((RequestKey(index as u32), seat.metrics?)))
+            .collect();
+        alive.sort_by_key(|(_, metrics)| metrics.ordinal);
+        for (key, mut metrics) in alive {
+            metrics.close(now);
+            self.write_request(key, &metrics, FinishReason::Unfinished, Blocks::ZERO);
+        }
+        self.writer.flush()?;
+        Ok(())
+    }
+}
