@@ -100,6 +100,10 @@ fn select(rules: &[&'static Declaration], facts: &LogFacts) -> Rules {
 /// Why a rule cannot be checked on this log.
 fn obstacle(rule: &Declaration, facts: &LogFacts) -> Option<String> {
     for reads in rule.reads {
+        let summary = facts.log_level == Some(LogLevel::Summary);
+        if summary && reads.table == Table::PerIterationRequests && !facts.has(reads.table) {
+            return Some(format!("log level summary has no {}", reads.table));
+        }
         if !facts.has(reads.table) {
             return Some(format!("{} is not there or cannot be read", reads.table));
         }
