@@ -1,0 +1,126 @@
+//! X005: the same end.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// All files are complete up to the same moment, the shutdown.
+    ///
+    /// A logger flushes all its files together, so that a killed run leaves files that end alike. A
+    /// file that ends before the others missed a flush; a log without rows of the requests that were
+    /// alive missed its shutdown. Both are damage: what is there may be right.
+    ///
+    /// Blind spot: rows missing at the end of all files.
+    ///
+    /// Example: events.csv ends at iteration 300, the other files at iteration 342.
+    pub static X005 = {
+        name: "same-end",
+        reads: [],
+        also: [PerRequest, PerIteration, PerIterationRequests, Events, StateTransitions],
+        severity: Damage,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check {
+    late: [Late; 5],
+}
+
+/// What a file should have told of behind its end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Late {
+    count: u64,
+    latest: Nanos,
+    example: Option<Location>,
+}
+
+impl Check {
+    fn note(&mut self, table: Table, moment: Nanos, at: Option<Location>) {
+        let late = &mut self.late[table as usize];
+        late.count += 1;
+        late.latest = late.latest.max(moment);
+        late.example = late.example.or(at);
+    }
+}
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        match (view.iteration, view.rows.first()) {
+            (Some(step), _)
+                if cx.facts.rows_end_early
+                    && view.damaged
+                    && !cx.facts.table(Table::PerIterationRequests).truncated =>
+            {
+                let at = Some(step.at());
+                self.note(Table::PerIterationRequests, step.row.end_time, at);
+            }
+            (None, Some(row)) => {
+                let facts = cx.facts.table(Table::PerIteration);
+                if facts.usable && facts.exhausted && !facts.truncated {
+                    let last = facts.last_moment.unwrap_or_default();
+                    self.note(Table::PerIteration, last, Some(row.row.at()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        if request.damaged {
+            return;
+        }
+        first_token(request, cx).into_iter().for_each(|moment| {
+            self.note(Table::Events, moment, request.any_location());
+        });
+        let Some(end) = request.completion() else { return };
+        let noted = request.event(EventType::RequestCompleted).is_some();
+        let changed = request.changes_to(State::Completed).next().is_some();
+        let told = [
+            (Table::PerRequest, request.record.is_some()),
+            (Table::Events, noted),
+            (Table::StateTransitions, changed),
+        ];
+        for (table, told) in told {
+            let ends_before = cx.facts.complete(table) && !cx.facts.covers(table, end);
+            if !told && ends_before {
+                self.note(table, end, request.any_location());
+            }
+        }
+    }
+
+    fn finish(&mut self, end: &LogEnd, cx: &mut Cx<'_>) {
+        let files = cx.facts.tables.iter().filter(|table| table.usable).count();
+        cx.exercised(if files > 1 { files } else { 0 });
+        for (table, late) in Table::ALL.into_iter().zip(self.late) {
+            if late.count == 0 {
+                continue;
+            }
+            let what = match table {
+                Table::PerIteration | Table::PerIterationRequests => "steps",
+                _ => "requests",
+            };
+            cx.found(
+                Finding::new(format!(
+                    "{table} ends before the other files: {} {what} up to {} are missing",
+                    late.count, late.latest
+                ))
+                .with_row(late.example, "the first of them"),
+            );
+        }
+        if cx.facts.killed {
+            cx.found(Finding::new(format!(
+                "the log ends without a shutdown: {} requests were alive and have no row in \
+                 per_request.csv",
+                end.cut_off
+            )));
+        }
+    }
+}
+
+/// The first token of a request, if only the end of the events keeps it from having an event.
+fn first_token(request: &RequestHistory, cx: &Cx<'_>) -> Option<Nanos> {
+    let record = request.record.as_ref()?;
+    let moment = record.row.arrival_time.saturating_add(record.row.ttft?);
+    let noted = request.event(EventType::FirstTokenGenerated).is_some();
+    let behind = cx.facts.complete(Table::Events) && !cx.facts.covers(Table::Events, moment);
+    (!noted && behind).then_some(moment)
+}
