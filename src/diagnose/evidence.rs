@@ -69,3 +69,8 @@ pub(super) fn step_rows(rule: &str, finding: &Finding) -> Option<&'static StepRo
         .filter(|_| !between_columns)
         .find(|rows| rows.rules.contains(&rule) && (rows.of.is_empty() || rows.of == column))
 }
+
+/// Whether a value of this rule is made of all changes of its request.
+pub(super) fn is_sum_of_changes(rule: &str) -> bool {
+    rule == "M003"
+}

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnose::evidence::{StepRows, step_rows};
+use crate::diagnose::evidence::{StepRows, is_sum_of_changes, step_rows};
 use crate::diagnose::excerpt::Excerpts;
 use crate::diagnose::group::Group;
 use crate::diagnose::story::{Entry, Kind, Story, Sums};
-use crate::diagnose::{MOST_ROWS, SAMPLE, SHOWN_FINDINGS};
+use crate::diagnose::{SAMPLE, SHOWN_FINDINGS};
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::reader::{Item, Located, Location, LogDir};
 use crate::log::schema::{
@@ -94,6 +94,10 @@ impl Lookup<'_> {
                 {
                     told.rows_column = rows.column;
                     self.steps.entry(iteration).or_default().push((story, rows));
+                }
+                if is_sum_of_changes(group.rule().id) {
+                    told.rows_column = "duration_in_prev_state";
+                    told.changes_shown = Some(finding.related.len());
                 }
                 self.stories.push(told);
                 places.push((group_index, index));
@@ -202,6 +206,14 @@ impl Lookup<'_> {
             |this, row, id| {
                 let entry = Entry { places: vec![row.at()], ..Entry::default() };
                 this.note(id, row.timestamp, Kind::Entered(row.state), &entry);
+                for story in this.wanted.get(id).into_iter().flatten() {
+                    let story = &mut this.stories[*story];
+                    match &mut story.changes_shown {
+                        Some(0) => story.add_row(row.at()),
+                        Some(left) => *left -= 1,
+                        None => {}
+                    }
+                }
                 if let Some(sums) = this.summed.get_mut(id) {
                     let state = before.insert(id.to_owned(), row.state).unwrap_or(State::Waiting);
                     let duration = row.duration_in_prev_state.0;
@@ -244,11 +256,7 @@ impl Lookup<'_> {
                 let step = row.iteration_id;
                 for (story, rows) in this.steps.get(&step).into_iter().flatten() {
                     if (rows.counts)(&row.row) {
-                        let story = &mut this.stories[*story];
-                        match story.rows.len() < MOST_ROWS {
-                            true => story.rows.push(row.at()),
-                            false => story.more_rows += 1,
-                        }
+                        this.stories[*story].add_row(row.at());
                     }
                 }
                 let kept = states.len() + changes.len() < 1 << 12;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::diagnose::MOST_ROWS;
 use crate::log::reader::Location;
 use crate::log::values::{FinishReason, State};
 use crate::units::{IterationId, Nanos};
@@ -65,6 +66,8 @@ pub struct Story {
     pub rows_column: &'static str,
     /// How many such rows there are beyond those.
     pub more_rows: u64,
+    /// If the value is made of all changes of the request: how many the finding shows already.
+    pub(super) changes_shown: Option<usize>,
 }
 
 impl Story {
@@ -75,6 +78,15 @@ impl Story {
         known.finish = known.finish.or(entry.finish);
         known.places.extend(entry.places);
         self.shrink(KEPT_ENTRIES);
+    }
+
+    /// Adds a row that the contradicted value is made of.
+    pub(super) fn add_row(&mut self, at: Location) {
+        if self.rows.len() < MOST_ROWS {
+            self.rows.push(at);
+        } else {
+            self.more_rows += 1;
+        }
     }
 
     /// Leaves what is told.

@@ -64,7 +64,7 @@ struct Beyond {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `schema` and `findings`")]
 struct Text {
     schema: String,
     findings: Vec<Known>,

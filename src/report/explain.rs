@@ -6,9 +6,6 @@ use crate::check::Finding;
 use crate::diagnose::{Group, Story};
 use crate::report::visible;
 
-/// Consequences that are listed one by one.
-const LISTED: usize = 20;
-
 /// Which request and iteration it is about, and both values.
 pub(super) fn about(finding: &Finding) -> Option<String> {
     let mut parts = Vec::new();
@@ -82,16 +79,13 @@ pub(super) fn consequences(group: &Group<'_>, all: bool) -> Option<String> {
         };
         let separator = if text.is_empty() { "" } else { "\n" };
         let _ = write!(text, "{separator}{id} {name}{count}");
-        for finding in consequence.findings.iter().take(if all { LISTED } else { 0 }) {
+        for finding in consequence.findings.iter().filter(|_| all) {
             let place = finding
                 .primary
                 .as_ref()
                 .map(|mark| format!("{}:{}: ", mark.at.table.file_name(), mark.at.line));
             let message = visible(&finding.message);
             let _ = write!(text, "\n  {}{message}", place.unwrap_or_default());
-        }
-        if all && consequence.findings.len() > LISTED {
-            let _ = write!(text, "\n  and {} more", consequence.findings.len() - LISTED);
         }
     }
     Some(text)

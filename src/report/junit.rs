@@ -60,11 +60,12 @@ fn case(rule: &RuleOutcome, diagnosis: &Diagnosis<'_>) -> TestCase {
         }
         (_, errors, damages) => {
             let (kind, count, what) = match errors {
-                0 => (NonSuccessKind::Error, damages, "damages"),
-                _ => (NonSuccessKind::Failure, errors, "errors"),
+                0 => (NonSuccessKind::Error, damages, "damage"),
+                _ => (NonSuccessKind::Failure, errors, "error"),
             };
             let mut status = TestCaseStatus::non_success(kind);
-            status.set_type(what.trim_end_matches('s')).set_message(format!("{count} {what}"));
+            let plural = if count == 1 { "" } else { "s" };
+            status.set_type(what).set_message(format!("{count} {what}{plural}"));
             status.set_description(findings(rule, diagnosis));
             status
         }

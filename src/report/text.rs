@@ -206,7 +206,7 @@ fn with_rows<'a>(mut block: Block<'a>, sheet: &'a Sheet<'_>, story: &Story) -> B
         block = block.element(snippet);
     }
     if story.more_rows > 0 {
-        let text = format!("{} more rows of the step are part of it", story.more_rows);
+        let text = format!("{} more rows are part of it", story.more_rows);
         block = block.element(Level::NOTE.message(text));
     }
     block

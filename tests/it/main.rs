@@ -1,16 +1,22 @@
 //! All integration tests, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod causes;
 mod check_laws;
 mod cli;
 mod conform;
+mod coverage;
+mod edits;
 mod fixtures;
 mod generate;
 mod golden;
 mod graph;
 mod laws;
+mod policy;
 mod reader;
+mod report;
 mod rules;
+mod schema;
 mod strategies;
 mod support;
 mod tidy;

@@ -67,10 +67,9 @@ pub(super) static STRIDE: Recogniser = Recogniser {
     find: |case| {
         let (all, stride) = stride(case).filter(|(_, stride)| *stride >= 2)?;
         Some(format!(
-            "iterations {}: every {stride}th, from {}; look for what the logger does every \
-             {stride} iterations",
-            list(&all),
-            all[0]
+            "iterations {}: one in {stride}; look for what the logger does every {stride} \
+             iterations",
+            list(&all)
         ))
     },
 };
@@ -212,8 +211,8 @@ mod tests {
     fn periodic() {
         assert_eq!(
             said("duration", &at(&[3, 7, 11])),
-            ["periodic: iterations 3, 7, 11: every 4th, from 3; look for what the logger does \
-              every 4 iterations"]
+            ["periodic: iterations 3, 7, 11: one in 4; look for what the logger does every 4 \
+              iterations"]
         );
     }
 
