@@ -9,6 +9,7 @@ mod generate;
 mod golden;
 mod graph;
 mod laws;
+mod notebook;
 mod reader;
 mod rules;
 mod strategies;
