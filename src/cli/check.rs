@@ -1,11 +1,11 @@
 //! `schedlog check`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::check::{CheckOptions, LogSettings, check_dir};
+use crate::check::{CheckOptions, CheckReport, LogSettings, check_dir};
 use crate::cli::output;
 use crate::config::Policy;
 use crate::report::{TextOptions, write_json, write_text};
@@ -117,18 +117,31 @@ impl SettingFlags {
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let options = CheckOptions { settings: args.settings.settings() };
     let report = check_dir(&args.dir, &options)?;
-    let terminal = std::io::stdout().is_terminal();
-    let text = TextOptions {
-        color: terminal && std::env::var_os("NO_COLOR").is_none(),
-        all: args.all,
-        rules: args.rules,
-        ..TextOptions::default()
-    };
-    let mut out = Vec::new();
     match args.format {
-        Format::Text => write_text(&report, &text, &mut out)?,
-        Format::Json => write_json(&report, &mut out)?,
+        Format::Text => print_text(&report, args.all, args.rules)?,
+        Format::Json => {
+            let mut out = Vec::new();
+            write_json(&report, &mut out)?;
+            output::print_bytes(&out)?;
+        }
     }
-    output::print_bytes(&out)?;
     Ok(report.verdict().exit_code())
+}
+
+/// Checks a log that was just written, and says what was found.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn check_and_print(dir: &Path) -> anyhow::Result<u8> {
+    let report = check_dir(dir, &CheckOptions::default())?;
+    print_text(&report, false, false)?;
+    Ok(report.verdict().exit_code())
+}
+
+fn print_text(report: &CheckReport, all: bool, rules: bool) -> anyhow::Result<()> {
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let options = TextOptions { color, all, rules, ..TextOptions::default() };
+    let mut out = Vec::new();
+    write_text(report, &options, &mut out)?;
+    output::print_bytes(&out)
 }

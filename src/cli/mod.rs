@@ -11,6 +11,7 @@ mod graph;
 mod output;
 mod replay;
 mod rules;
+mod stopwatch;
 mod trace;
 mod trace_args;
 
