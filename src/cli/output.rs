@@ -65,7 +65,12 @@ fn describe(error: &anyhow::Error) -> String {
     text
 }
 
-/// Shows a remark on stderr.
+/// Shows a text beside the results, on stderr.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}
+
+/// Shows a note on stderr.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "note: {text}");
 }

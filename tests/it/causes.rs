@@ -6,8 +6,10 @@ use std::fmt::Write;
 use schedlog::check::{CheckOptions, check_dir};
 use schedlog::diagnose::Diagnosis;
 use schedlog::diagnose::causes::RECOGNISERS;
+use schedlog::invariants::ALL;
 
 use crate::edits::{Edited, Fields};
+use crate::fixtures::{Log, fixture};
 use crate::support::in_snapshots;
 
 const P: &str = "per_request.csv";
@@ -148,6 +150,30 @@ fn wrong_places() -> Vec<(&'static str, &'static str, Edited)> {
             })
         }),
     ]
+}
+
+#[test]
+fn every_finding_is_told_once_and_never_under_a_lighter_one() {
+    for rule in ALL {
+        let (_dir, report) = Log::base().edited(&fixture(rule.id)).check();
+        let diagnosis = Diagnosis::of(&report, false);
+        let mut told = Vec::new();
+        for group in &diagnosis.groups {
+            told.extend(group.findings.iter().map(|finding| std::ptr::from_ref(*finding)));
+            for consequence in &group.consequences {
+                for finding in &consequence.findings {
+                    let severity = finding.severity.unwrap_or(consequence.rule.severity);
+                    assert!(severity <= group.severity, "{}: {finding:?}", rule.id);
+                    told.push(std::ptr::from_ref(*finding));
+                }
+            }
+        }
+        let mut found: Vec<_> =
+            report.rules.iter().flat_map(|rule| &rule.findings).map(std::ptr::from_ref).collect();
+        told.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(told, found, "{}", rule.id);
+    }
 }
 
 #[test]
