@@ -4,6 +4,7 @@
 mod check_laws;
 mod cli;
 mod conform;
+mod conform_log;
 mod fixtures;
 mod generate;
 mod golden;
