@@ -11,8 +11,8 @@ use crate::conform::log::verdict::Difference;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::{Located, Location};
 use crate::log::schema::IterationRequestRow;
-use crate::log::values::{EventType, State};
-use crate::scheduler::{BatchEntry, Kind, Pass, Scheduler, Slot, Status};
+use crate::log::values::{EventType, State, WaitingReason};
+use crate::scheduler::{AdmissionStop, BatchEntry, Kind, Pass, Scheduler, Slot, Status};
 use crate::units::Tokens;
 
 /// Both sides of one step at `D`.
@@ -246,11 +246,25 @@ impl Sight<'_> {
                 && state != State::Running
             {
                 let reference = reason_of(self.pass, live.slot);
-                if logged != reference {
+                if logged != reference && !self.may_be_either(logged, reference) {
                     out.push(self.of_request("waiting_reason", key, logged, reference));
                 }
             }
         }
+    }
+
+    /// Whether it is open which of two limits kept out a request whose prefix hits are unknown:
+    /// with more of them it needs fewer tokens and blocks.
+    fn may_be_either(&self, logged: WaitingReason, reference: WaitingReason) -> bool {
+        let Cache::Counted(cache) = self.scheduler.kv_cache() else { return false };
+        let after_lookup = |reason| {
+            matches!(reason, WaitingReason::MemoryInsufficient | WaitingReason::MaxNumBatchedTokens)
+        };
+        let gate = matches!(
+            self.pass.admission_stop,
+            Some(AdmissionStop::BudgetSpent { .. } | AdmissionStop::MaxNumSeqs { .. })
+        );
+        cache.is_head_unknown() && !gate && after_lookup(logged) && after_lookup(reference)
     }
 
     fn counter(

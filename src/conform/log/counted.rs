@@ -125,23 +125,21 @@ impl CountedCache {
         tokens.blocks_ceil(self.config.block_size).0
     }
 
-    /// Hits that agree with what the log says of a request that it does not admit: any number is
-    /// possible, and only the reason tells them apart.
+    /// Whether the hits of the request at which admission ended are unknown.
+    pub(super) fn is_head_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// A number of hits of a request that the log does not admit. Any up to `limit` is possible; with
+    /// all of them it may be kept out for want of room for its drafts, as the log may say.
     fn possible_hits(&self, request: &Request, limit: u32) -> u32 {
-        let rest = request.total_tokens().0 - limit * self.config.block_size;
-        match self.told.stop {
-            Some(WaitingReason::MemoryInsufficient)
-                if !self.config.enable_chunked_prefill && rest > 1 =>
-            {
-                limit
-            }
-            Some(WaitingReason::MaxNumBatchedTokens)
-                if self.config.speculative.is_some() && rest == 1 =>
-            {
-                limit
-            }
-            _ => 0,
-        }
+        let tokens = request.total_tokens();
+        let padded = self.config.speculative.is_some()
+            && tokens.0 - limit * self.config.block_size == 1
+            && (self.config.enable_chunked_prefill
+                || tokens <= self.config.num_speculative_tokens());
+        let no_room = self.told.stop == Some(WaitingReason::MaxNumBatchedTokens);
+        if padded && no_room { limit } else { 0 }
     }
 
     /// The least and the most that an admission may need, and the check that needs the most.
@@ -278,8 +276,8 @@ impl KvCache for CountedCache {
         let own = self.hits_of.remove(request.id()).unwrap_or(0);
         self.hits -= own;
         self.held -= table;
-        // Blocks that others found may stay in use.
-        let shared = self.hits.min(table);
+        // Blocks that it found with others, or others found with it, may stay in use.
+        let shared = (self.hits + own).min(table);
         self.used.0 = self.used.0.saturating_sub(table);
         self.used.1 = self.used.1.saturating_sub(table - shared);
         self.clamp();

@@ -86,33 +86,54 @@ impl Replay<'_> {
     }
 
     /// What the rows tell of inputs that the log does not state: how many drafts were proposed, and
-    /// that a request in flight is certain to reach its limit.
+    /// which limit a request had that ended otherwise.
     fn learn_from_rows(&mut self, group: &Group) {
         let drafting = self.config.speculative.is_some() && !self.config.async_scheduling;
-        if !drafting && !self.config.async_scheduling {
-            return;
+        if drafting {
+            for row in group.running() {
+                let Some(live) = self.live.get(&row.row.request_id) else { continue };
+                let request = self.scheduler.request(live.slot);
+                let known = request.total_tokens().saturating_sub(request.computed_tokens());
+                if let Some(tokens) = row.row.scheduled_tokens.filter(|n| *n > Tokens::ZERO) {
+                    self.scheduler.keep_drafts(live.slot, tokens.saturating_sub(known));
+                }
+            }
+        } else if self.config.async_scheduling && self.has_room(group) {
+            self.learn_limits(group);
         }
+    }
+
+    /// Whether the step could have scheduled another running request.
+    fn has_room(&self, group: &Group) -> bool {
+        let step = &group.step.row;
+        let slots = self.config.draft_slots();
+        let charged = u64::from(step.total_tokens.0)
+            + u64::from(slots.0) * (1 + u64::from(step.batch_size.0));
+        step.preempted_count.0 == 0
+            && step.total_tokens < self.config.max_num_scheduled_tokens
+            && charged < u64::from(self.config.max_num_batched_tokens.0)
+    }
+
+    /// A running request with output in flight that is passed over although there is room: that output
+    /// is certain to be its last one, so its limit is known, be it that it ends otherwise.
+    fn learn_limits(&mut self, group: &Group) {
         for row in group.running() {
             let Some(live) = self.live.get(&row.row.request_id) else { continue };
             let request = self.scheduler.request(live.slot);
-            let scheduled = row.row.scheduled_tokens.unwrap_or(Tokens::ZERO);
-            let known = request.total_tokens().saturating_sub(request.computed_tokens());
-            if drafting && scheduled > Tokens::ZERO {
-                self.scheduler.keep_drafts(live.slot, scheduled.saturating_sub(known));
-            } else if self.config.async_scheduling
-                && scheduled == Tokens::ZERO
+            let passed_over = row.row.scheduled_tokens == Some(Tokens::ZERO)
                 && request.output_placeholders() > Tokens::ZERO
-                && live.ordinal.is_none()
-            {
-                // It may have been passed over as the output in flight is its last one. Where
-                // per_request.csv names its limit, or an output behind that one, it was not.
-                let last = request.output_tokens() + Tokens(1);
-                let open = live.end.is_none_or(|end| {
-                    end.reason != Some(FinishReason::Length) && end.output <= last
-                });
-                if open {
-                    self.scheduler.lower_max_tokens(live.slot, last);
-                }
+                && request.computed_tokens() + Tokens(1) < self.config.max_model_len;
+            if !passed_over || live.ordinal.is_some() {
+                continue;
+            }
+            let known = request.output_tokens();
+            let possible = live.end.is_none_or(|end| match end.reason {
+                Some(FinishReason::Length) => false,
+                Some(FinishReason::Stop) => end.output <= known + Tokens(1),
+                _ => end.output <= known,
+            });
+            if possible {
+                self.scheduler.lower_max_tokens(live.slot, known + Tokens(1));
             }
         }
     }

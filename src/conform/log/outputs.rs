@@ -7,11 +7,12 @@ use crate::log::ids::{Ids, RequestKey};
 use crate::log::values::FinishReason;
 use crate::scheduler::{BatchEntry, Pass, Update};
 use crate::trace::private_token;
-use crate::units::{TokenId, Tokens};
+use crate::units::{Nanos, TokenId, Tokens};
 
 impl Replay<'_> {
     /// Processes the outputs that were processed before `next`, or all that are left.
     pub(super) fn outputs_before(&mut self, next: Option<&Group>) {
+        self.tape.read_events(next.map_or(Nanos::MAX, |next| next.moments().start));
         while let Some(front) = self.in_flight.front() {
             let moments = front.group.moments();
             if next.is_some_and(|next| !self.is_processed(moments, next.moments())) {
@@ -37,7 +38,6 @@ impl Replay<'_> {
     fn process(&mut self, flying: Flying, next: Option<&Group>) {
         let Flying { group, pass } = flying;
         let moments = group.moments();
-        self.tape.read_events(moments.output);
         self.abort_due(moments.output, Some(&pass));
         self.fill_output(&group, &pass, next);
         let mut update = std::mem::take(&mut self.update);
@@ -73,7 +73,7 @@ impl Replay<'_> {
                 continue;
             };
             let (done, length) = (request.output_tokens(), request.total_tokens());
-            let count = returned(group, next, key, live, entry, done);
+            let count = self.returned(group, next, key, live, entry, done);
             let ends = group.completed_row(key).is_some() && !ends_by_length(live);
             let token = |offset: u32| match live.ordinal {
                 _ if ends && offset + 1 == count.0 => STOP_TOKEN,
@@ -83,6 +83,51 @@ impl Replay<'_> {
             output.push((0..count.0).map(token));
         }
         self.output = output;
+    }
+
+    /// How many tokens the model returned for an entry: one, and with drafts as many as the request is
+    /// known to have gained.
+    fn returned(
+        &self,
+        group: &Group,
+        next: Option<&Group>,
+        key: RequestKey,
+        live: &Live,
+        entry: &BatchEntry,
+        done: Tokens,
+    ) -> Tokens {
+        if entry.drafts == Tokens::ZERO {
+            return Tokens(1);
+        }
+        let most = 1 + entry.drafts.0;
+        if let Some(row) = group.completed_row(key) {
+            let gained = row.row.tokens_generated.saturating_sub(done);
+            return Tokens(gained.0.clamp(1, most));
+        }
+        // The next that is told of the request may come after further outputs, each of which gave it
+        // a token at least.
+        let row = next.and_then(|next| next.queued_row(key));
+        let aborted = self.tape.dropped.iter().find(|dropped| dropped.key == key);
+        let until = aborted.map_or(Nanos::MAX, |dropped| dropped.at);
+        let mut after = row.map(|row| row.row.tokens_generated);
+        let mut further = 0;
+        for flying in &self.in_flight {
+            let moments = flying.group.moments();
+            let told = next.is_none_or(|next| moments.end <= next.moments().start);
+            if row.is_some() && !told || moments.output >= until {
+                break;
+            }
+            let batch = &flying.pass.entries;
+            further +=
+                u32::from(batch.iter().any(|other| other.slot == entry.slot && other.samples));
+            if let Some(last) = flying.group.completed_row(key) {
+                after = Some(last.row.tokens_generated);
+                break;
+            }
+        }
+        let after = after.or(live.end.map(|end| end.output)).unwrap_or(done);
+        let gained = after.saturating_sub(done).0.saturating_sub(further);
+        Tokens(gained.clamp(1, most))
     }
 
     /// What the log's `completed` rows and the reference's finished requests do not agree on.
@@ -138,23 +183,4 @@ impl Replay<'_> {
 
 fn ends_by_length(live: &Live) -> bool {
     live.end.is_some_and(|end| end.reason == Some(FinishReason::Length))
-}
-
-/// How many tokens the model returned for an entry: one, and with drafts as many as the request is
-/// known to have gained.
-fn returned(
-    group: &Group,
-    next: Option<&Group>,
-    key: RequestKey,
-    live: &Live,
-    entry: &BatchEntry,
-    done: Tokens,
-) -> Tokens {
-    if entry.drafts == Tokens::ZERO {
-        return Tokens(1);
-    }
-    let row = group.completed_row(key).or_else(|| next.and_then(|next| next.queued_row(key)));
-    let after = row.map(|row| row.row.tokens_generated).or(live.end.map(|end| end.output));
-    let gained = after.unwrap_or(done).saturating_sub(done);
-    Tokens(gained.0.clamp(1, 1 + entry.drafts.0))
 }

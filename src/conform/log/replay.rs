@@ -169,7 +169,6 @@ impl<'t> Replay<'t> {
             self.lose();
         }
         self.outputs_before(Some(&group));
-        self.tape.read_events(start);
         if !self.following {
             self.restart(&group);
         }
