@@ -8,7 +8,9 @@ use clap::ValueEnum;
 use crate::check::{CheckOptions, CheckReport, LogSettings, check_dir};
 use crate::cli::output;
 use crate::config::Policy;
+use crate::conform::log::{LogOptions, conform_log};
 use crate::report::{TextOptions, write_json, write_text};
+use crate::settings::Settings;
 
 /// Check a log against every rule.
 ///
@@ -27,6 +29,9 @@ pub(super) struct Args {
     /// Show what became of every rule.
     #[arg(long)]
     rules: bool,
+    /// Also compare with the reference scheduler (V001; see `schedlog conform`).
+    #[arg(long)]
+    conform: bool,
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -89,6 +94,24 @@ pub(super) struct SettingFlags {
 }
 
 impl SettingFlags {
+    /// The same settings as those of an engine.
+    fn engine(&self) -> Settings {
+        let told = self.settings();
+        Settings {
+            policy: told.policy,
+            block_size: told.block_size,
+            num_gpu_blocks: told.num_gpu_blocks,
+            max_num_seqs: told.max_num_seqs,
+            max_num_batched_tokens: told.max_num_batched_tokens,
+            max_model_len: told.max_model_len,
+            enable_chunked_prefill: told.enable_chunked_prefill,
+            enable_prefix_caching: told.enable_prefix_caching,
+            watermark: told.watermark,
+            num_speculative_tokens: told.num_speculative_tokens,
+            ..Settings::default()
+        }
+    }
+
     fn settings(&self) -> LogSettings {
         LogSettings {
             policy: self.policy.map(|policy| match policy {
@@ -116,7 +139,12 @@ impl SettingFlags {
 /// If the directory is not a log or the report cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let options = CheckOptions { settings: args.settings.settings() };
-    let report = check_dir(&args.dir, &options)?;
+    let mut report = check_dir(&args.dir, &options)?;
+    if args.conform {
+        let settings = args.settings.engine();
+        let options = LogOptions { settings, trace: None };
+        report.rules.push(conform_log(&args.dir, &options)?.as_rule());
+    }
     match args.format {
         Format::Text => print_text(&report, args.all, args.rules)?,
         Format::Json => {

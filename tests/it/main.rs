@@ -4,6 +4,7 @@
 mod check_laws;
 mod cli;
 mod conform;
+mod conform_canaries;
 mod conform_log;
 mod fixtures;
 mod generate;
@@ -16,3 +17,4 @@ mod strategies;
 mod support;
 mod tidy;
 mod trace;
+mod wrong_scheduler;

@@ -14,6 +14,7 @@ mod decisions;
 mod outputs;
 mod prompts;
 mod replay;
+mod rule;
 mod sides;
 mod tape;
 mod verdict;
@@ -29,6 +30,7 @@ use crate::log::values::LogLevel;
 use crate::settings::Settings;
 use crate::trace::Trace;
 
+pub use rule::location_text;
 pub use verdict::{
     Basis, Difference, LogCounts, LogDivergence, LogMoment, LogReport, LogSide, LogVerdict, Void,
 };

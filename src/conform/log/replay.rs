@@ -18,7 +18,7 @@ use crate::config::SchedulerConfig;
 use crate::conform::log::cache::Cache;
 use crate::conform::log::counted::CountedCache;
 use crate::conform::log::prompts::Prompts;
-use crate::conform::log::tape::{Arrived, End, Group, Tape};
+use crate::conform::log::tape::{Arrived, End, Group, Tape, is_drop};
 use crate::conform::log::verdict::{Basis, LogCounts, LogDivergence, Void};
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::values::FinishReason;
@@ -238,14 +238,7 @@ impl<'t> Replay<'t> {
         while let Some(arrived) = self.tape.mail.front().copied().filter(|next| next.at <= now) {
             self.tape.mail.pop_front();
             let end = self.tape.end_of(arrived.key);
-            let dropped = &mut self.tape.dropped;
-            let rejected = end.is_some_and(|end| end.reason == Some(FinishReason::Error));
-            if rejected {
-                // It was refused at the door.
-                dropped.retain(|dropped| dropped.key != arrived.key);
-            } else {
-                self.add(&arrived, end)?;
-            }
+            self.add(&arrived, end)?;
         }
         Ok(())
     }
@@ -302,6 +295,10 @@ impl<'t> Replay<'t> {
                 continue;
             }
             let _ = self.tape.dropped.remove(at);
+            let reason = live.and_then(|live| live.end).and_then(|end| end.reason);
+            if !dropped.sure && !reason.is_some_and(is_drop) {
+                continue;
+            }
             match live {
                 Some(live) => {
                     self.scheduler.abort(live.slot);

@@ -147,6 +147,8 @@ pub(super) struct Arrived {
 pub(super) struct Dropped {
     pub(super) key: RequestKey,
     pub(super) at: Nanos,
+    /// Whether the event says so; else per_request.csv has to.
+    pub(super) sure: bool,
 }
 
 /// How a request ends, by per_request.csv.
@@ -156,6 +158,11 @@ pub(super) struct End {
     pub(super) output: Tokens,
     pub(super) priority: Option<Priority>,
     pub(super) reason: Option<FinishReason>,
+}
+
+/// Whether a request with this reason ended outside of a step's output.
+pub(super) fn is_drop(reason: FinishReason) -> bool {
+    matches!(reason, FinishReason::Abort | FinishReason::Error)
 }
 
 /// The files of a log, read as a replay goes on.
@@ -260,8 +267,9 @@ impl Tape {
                 }),
                 T::RequestCompleted => {
                     let reason = details.finish_reason;
-                    if matches!(reason, Some(FinishReason::Abort | FinishReason::Error)) {
-                        self.dropped.push_back(Dropped { key, at });
+                    if reason.is_none_or(is_drop) {
+                        let sure = reason.is_some();
+                        self.dropped.push_back(Dropped { key, at, sure });
                     }
                 }
                 T::RequestPreempted | T::RequestScheduled | T::RequestResumed => {
