@@ -121,7 +121,7 @@ fn divergence_text(divergence: &LogDivergence) -> String {
 
 fn subject(difference: &Difference) -> String {
     match &difference.request {
-        Some(request) => format!("{} of request {}", difference.field, visible(request)),
+        Some(request) => format!("{}, request {}", difference.field, visible(request)),
         None => difference.field.to_owned(),
     }
 }

@@ -31,10 +31,7 @@ fn finding(divergence: &LogDivergence) -> Finding {
     let mut finding = Finding::new("the reference scheduler decides otherwise");
     finding.iteration = Some(divergence.iteration);
     if let Some(first) = divergence.differences.first() {
-        finding.message = match &first.request {
-            Some(_) => format!("the reference scheduler differs in {} of a request", first.field),
-            None => format!("the reference scheduler differs in {}", first.field),
-        };
+        finding.message = format!("the reference scheduler decides otherwise: {}", first.field);
         finding.request.clone_from(&first.request);
         finding = finding.at_row(first.at).values(&first.reference, &first.logged);
         if first.at != divergence.iteration_row {
