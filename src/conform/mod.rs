@@ -9,6 +9,7 @@ mod end;
 pub mod explain;
 mod fast;
 pub mod header;
+pub mod log;
 pub mod markdown;
 pub mod record;
 pub mod report;
