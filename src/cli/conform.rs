@@ -4,15 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::arguments::log_level;
 use crate::cli::output;
 use crate::cli::stopwatch::Stopwatch;
-use crate::conform::{conform_paths, markdown};
+use crate::conform::{conform_and_log, conform_paths, markdown};
+use crate::engine::run::LogOptions;
+use crate::log::values::LogLevel;
 
 /// Compares the scheduler model with decision records of the real vLLM 0.32 scheduler.
 ///
 /// The model is driven through each record's arrivals, aborts and model outputs; every recorded
 /// field of every step is compared, up to the first difference. Exit code: 0 all the same, 1 a
 /// difference, 2 a record could not be compared (unreadable, or it asks for an unsupported setting).
+///
+/// With --log, the log of each recorded run is written too, as far as the record agrees: the same five
+/// files that a replay writes, on the virtual clock of a fixed step latency.
 #[derive(Debug, Args)]
 pub(super) struct ConformArgs {
     /// Record files (.jsonl, .jsonl.gz), or directories of them.
@@ -21,6 +27,17 @@ pub(super) struct ConformArgs {
     /// Records compared at a time; all cores by default.
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<usize>,
+    /// Write the log of the recorded run to DIR; with several records, each to a directory in it that
+    /// has the record's name.
+    #[arg(long, value_name = "DIR")]
+    pub(super) log: Option<PathBuf>,
+    /// Replace older logs.
+    #[arg(long, requires = "log")]
+    pub(super) force: bool,
+    /// How much is logged.
+    #[arg(long, value_name = "LEVEL", default_value = "standard", requires = "log",
+        value_parser = log_level)]
+    pub(super) log_level: LogLevel,
     /// Print only the table of records and divergences, as markdown.
     #[arg(long)]
     pub(super) markdown: bool,
@@ -29,11 +46,19 @@ pub(super) struct ConformArgs {
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// Where the report cannot be written; what is wrong with a record is part of the report.
+/// Where the report or a log cannot be written; what is wrong with a record is part of the report.
 pub(super) fn run(args: &ConformArgs) -> anyhow::Result<u8> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let watch = Stopwatch::start();
-    let report = conform_paths(&args.records, args.jobs.unwrap_or_else(cores));
+    let jobs = args.jobs.unwrap_or_else(cores);
+    let report = match &args.log {
+        None => conform_paths(&args.records, jobs),
+        Some(directory) => {
+            let (log_level, force) = (args.log_level, args.force);
+            let options = LogOptions { log_level, force, ..LogOptions::default() };
+            conform_and_log(&args.records, jobs, directory, &options)?
+        }
+    };
     let elapsed = watch.seconds();
     if args.markdown {
         output::print(&markdown::table(&report))?;
