@@ -12,6 +12,7 @@ mod graph;
 mod laws;
 mod notebook;
 mod reader;
+mod record_logs;
 mod rules;
 mod strategies;
 mod support;
