@@ -166,6 +166,7 @@ impl Run {
             gather.end.last_iteration_at = Some(row.at());
             gather.end.last_end_time = gather.end.last_end_time.max(horizon);
         }
+        self.facts.last_step = moments.or(self.facts.last_step);
         self.note_ends();
         self.show_problems();
         let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(iteration.as_ref());

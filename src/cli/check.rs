@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::check::{CheckOptions, CheckReport, check_dir};
 use crate::cli::log_settings::SettingFlags;
 use crate::cli::{EXIT_VIOLATED, output};
-use crate::conform::log::{LogOptions, conform_log};
+use crate::conform::log::{ConformOptions, conform_log};
 use crate::coverage::{self, Coverage, Dimension};
 use crate::log::reader::LogDir;
 use crate::policy::{Applied, Baseline, Collector, ConfigFile, Flags, Policy};
@@ -145,7 +145,7 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
     let policy = Policy::new(flags, file)?;
     let (mut report, applied) = policy.check(dir)?;
     if args.conform {
-        let options = LogOptions { settings: args.settings.engine(), trace: None };
+        let options = ConformOptions { settings: args.settings.engine(), trace: None };
         report.rules.push(conform_log(dir, &options)?.as_rule());
     }
     let coverage = if args.coverage.wanted() {

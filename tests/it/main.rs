@@ -18,6 +18,7 @@ mod laws;
 mod notebook;
 mod policy;
 mod reader;
+mod record_logs;
 mod report;
 mod rules;
 mod schema;
