@@ -8,6 +8,8 @@ use crate::conform::log::replay::{Flying, Replay};
 use crate::conform::log::sides;
 use crate::conform::log::tape::Group;
 use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment};
+use crate::log::reader::Located;
+use crate::log::schema::IterationRequestRow;
 use crate::log::values::{FinishReason, State, WaitingReason};
 use crate::scheduler::{Kind, Pass, Status};
 use crate::units::Tokens;
@@ -98,7 +100,7 @@ impl Replay<'_> {
                     self.scheduler.keep_drafts(live.slot, tokens.saturating_sub(known));
                 }
             }
-        } else if self.config.async_scheduling && self.has_room(group) {
+        } else if self.config.async_scheduling {
             self.learn_limits(group);
         }
     }
@@ -117,7 +119,12 @@ impl Replay<'_> {
     /// A running request with output in flight that is passed over although there is room: that output
     /// is certain to be its last one, so its limit is known, be it that it ends otherwise.
     fn learn_limits(&mut self, group: &Group) {
-        for row in group.running() {
+        let has_room = self.has_room(group);
+        let scheduled =
+            |row: &Located<IterationRequestRow>| row.row.scheduled_tokens > Some(Tokens::ZERO);
+        // Up to the last that is scheduled there was room, whatever came then.
+        let last = group.running().filter(|row| scheduled(row)).last().map(|row| row.line);
+        for row in group.running().filter(|row| has_room || Some(row.line) < last) {
             let Some(live) = self.live.get(&row.row.request_id) else { continue };
             let request = self.scheduler.request(live.slot);
             let passed_over = row.row.scheduled_tokens == Some(Tokens::ZERO)
