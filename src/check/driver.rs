@@ -78,6 +78,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         settings: options.settings.clone().or(told),
         dialect,
         overlapping,
+        modelled: dir.run_info.as_ref().is_some_and(|info| info.engine.contains("model")),
         log_level: dir.run_info.as_ref().map(|info| info.log_level),
         ..LogFacts::default()
     })

@@ -36,6 +36,8 @@ pub struct LogFacts {
     pub dialect: Dialect,
     /// Whether steps overlap, so that only the weaker order holds.
     pub overlapping: bool,
+    /// Whether the engine is a reference model rather than a real one.
+    pub modelled: bool,
     /// How much the log says it has.
     pub log_level: Option<LogLevel>,
     /// Whether the log ends without a shutdown: requests are alive, and no row says so. Known only

@@ -23,7 +23,7 @@ pub(crate) use declare::declare_invariant;
 pub use declare::{Declaration, Reads};
 pub use facts::{LogEnd, LogFacts, TableFacts};
 pub use finding::{Finding, Mark, Severity};
-pub use history::{RequestHistory, Span, Totals};
+pub use history::{Phase, RequestHistory, Span, Totals};
 pub use invariant::Invariant;
 pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
 pub use settings::{LogSettings, Setting};
