@@ -13,7 +13,7 @@ use crate::log::ids::RequestKey;
 use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
 use crate::log::schema::{EventRow, IterationRow, Table};
 use crate::log::values::LogLevel;
-use crate::units::IterationId;
+use crate::units::{IterationId, Requests};
 
 /// One rule of this run.
 struct Active {
@@ -166,6 +166,7 @@ impl Run {
             gather.end.last_iteration_at = Some(row.at());
             gather.end.last_end_time = gather.end.last_end_time.max(horizon);
         }
+        self.facts.last_step = moments.or(self.facts.last_step);
         self.note_ends();
         self.show_problems();
         let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(iteration.as_ref());
@@ -217,7 +218,8 @@ impl Run {
         let Some(step) = iteration.filter(|_| self.gather.rows.exhausted()) else { return false };
         let waiting = !self.facts.dialect.has(Habit::NoWaitingRows)
             && !self.facts.dialect.has(Habit::NoPreemptedRows);
-        let queued = step.row.running_count.0 + if waiting { step.row.waiting_count.0 } else { 0 };
+        let waiting = if waiting { step.row.waiting_count } else { Requests::ZERO };
+        let queued = step.row.running_count.saturating_add(waiting).0;
         let found = self.group.iter().filter(|row| row.queued()).count();
         let completed = self.group.len() - found;
         let ended = step.row.completed_count.is_some_and(|count| completed < count.0 as usize);

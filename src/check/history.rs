@@ -160,7 +160,8 @@ impl RequestHistory {
         self.last = Some(*row);
         let id = row.row.iteration_id;
         match self.spans.last_mut() {
-            Some(span) if span.state == row.row.state => {
+            // Behind a gap the state may have been left and entered again.
+            Some(span) if span.state == row.row.state && id.0 <= span.last.0.saturating_add(1) => {
                 span.last = id;
                 span.last_moment = moment;
                 span.last_at = row.at();

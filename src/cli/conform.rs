@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
+use crate::cli::arguments::log_level;
 use crate::cli::output;
 use crate::cli::stopwatch::Stopwatch;
-use crate::conform::log::{LogOptions, conform_log};
-use crate::conform::{conform_paths, markdown};
+use crate::conform::log::{ConformOptions, conform_log};
+use crate::conform::{conform_and_log, conform_paths, markdown};
+use crate::engine::run::LogOptions;
 use crate::log::reader::LogDir;
 use crate::log::run_info::RUN_INFO_FILE;
+use crate::log::values::LogLevel;
 use crate::report::{write_conformance, write_conformance_json};
 use crate::settings::Settings;
 use crate::trace::{ReadOptions, Trace};
@@ -25,6 +28,9 @@ use crate::trace::{ReadOptions, Trace};
 /// Anything else is read as decision records: every recorded field of every step is compared, up to
 /// the first difference. Exit code: 0 all the same, 1 a difference, 2 a record could not be compared
 /// (unreadable, or it asks for an unsupported setting).
+///
+/// With --log, the log of each recorded run is written too, as far as the record agrees: the same five
+/// files that a replay writes, on the virtual clock of a fixed step latency.
 #[derive(Debug, Args)]
 pub(super) struct ConformArgs {
     /// The directory of a log; or record files (.jsonl, .jsonl.gz) and directories of them.
@@ -42,6 +48,17 @@ pub(super) struct ConformArgs {
     /// Records compared at a time; all cores by default.
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<usize>,
+    /// Write the log of the recorded run to DIR; with several records, each to a directory in it that
+    /// has the record's name.
+    #[arg(long, value_name = "DIR")]
+    pub(super) log: Option<PathBuf>,
+    /// Replace older logs.
+    #[arg(long, requires = "log")]
+    pub(super) force: bool,
+    /// How much is logged.
+    #[arg(long, value_name = "LEVEL", default_value = "standard", requires = "log",
+        value_parser = log_level)]
+    pub(super) log_level: LogLevel,
     /// Print only the table of records and divergences, as markdown.
     #[arg(long)]
     pub(super) markdown: bool,
@@ -80,7 +97,7 @@ pub(super) fn run(args: &ConformArgs) -> anyhow::Result<u8> {
 fn run_log(args: &ConformArgs, log: &Path) -> anyhow::Result<u8> {
     let open = |path: &PathBuf| Trace::open(path, &ReadOptions::default());
     let trace = args.trace.as_ref().map(open).transpose()?;
-    let options = LogOptions { settings: args.settings.clone(), trace: trace.as_ref() };
+    let options = ConformOptions { settings: args.settings.clone(), trace: trace.as_ref() };
     let report = conform_log(log, &options)?;
     let mut out = Vec::new();
     match args.format {
@@ -94,7 +111,15 @@ fn run_log(args: &ConformArgs, log: &Path) -> anyhow::Result<u8> {
 fn run_records(args: &ConformArgs, paths: &[PathBuf]) -> anyhow::Result<u8> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let watch = Stopwatch::start();
-    let report = conform_paths(paths, args.jobs.unwrap_or_else(cores));
+    let jobs = args.jobs.unwrap_or_else(cores);
+    let report = match &args.log {
+        None => conform_paths(paths, jobs),
+        Some(directory) => {
+            let (log_level, force) = (args.log_level, args.force);
+            let options = LogOptions { log_level, force, ..LogOptions::default() };
+            conform_and_log(paths, jobs, directory, &options)?
+        }
+    };
     let elapsed = watch.seconds();
     if args.markdown {
         output::print(&markdown::table(&report))?;

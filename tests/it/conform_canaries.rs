@@ -5,7 +5,7 @@ use std::path::Path;
 
 use schedlog::check::{CheckOptions, Outcome, Verdict, check_dir};
 use schedlog::config::Policy;
-use schedlog::conform::log::{LogOptions as Options, LogReport, LogVerdict, conform_log};
+use schedlog::conform::log::{ConformOptions as Options, LogReport, LogVerdict, conform_log};
 use schedlog::engine::run::LogOptions;
 use schedlog::log::values::LogLevel;
 use schedlog::report::{TextOptions, write_conformance, write_conformance_json, write_text};

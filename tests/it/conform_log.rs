@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::option;
 use proptest::prelude::*;
 use schedlog::conform::log::{
-    Basis, LogOptions as Options, LogReport, LogVerdict, Void, conform_log,
+    Basis, ConformOptions as Options, LogReport, LogVerdict, Void, conform_log,
 };
 use schedlog::engine::replay::ReplayError;
 use schedlog::engine::run::{LogOptions, RunError, replay_trace};

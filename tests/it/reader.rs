@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use schedlog::check::Verdict;
 use schedlog::log::reader::{Ending, Splitter};
 use schedlog::log::schema::RawRecord;
+use schedlog::report::{TextOptions, write_text};
 
 use crate::fixtures::{Log, tripped};
 
@@ -126,6 +127,8 @@ fn fields() -> impl Strategy<Value = Vec<Vec<String>>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
     #[test]
     fn what_a_csv_writer_wrote_is_read_back(rows in fields(), crlf: bool) {
         let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
@@ -169,6 +172,36 @@ proptest! {
             bytes
         });
         let (_dir, report) = log.check();
-        prop_assert!(!report.rules.is_empty());
+        let mut text = Vec::new();
+        write_text(&report, &TextOptions { all: true, ..TextOptions::default() }, &mut text).unwrap();
+        prop_assert!(!text.is_empty());
+    }
+
+    #[test]
+    fn no_number_stops_a_check(
+        edits in proptest::collection::vec(
+            (0..5usize, any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::sample::select(vec![
+                "0", "1", "2147483647", "2147483648", "4294967294", "4294967295", "9223372036854775807",
+                "18446744073709551614", "18446744073709551615", "-1", "0.5", "1e300", "",
+            ])),
+            1..6,
+        ),
+    ) {
+        let log = edits.into_iter().fold(Log::base(), |log, (file, row, column, value)| {
+            log.map(FILES[file], |bytes| {
+                let text = String::from_utf8(bytes).unwrap();
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                let row = 1 + row.index(lines.len() - 1);
+                let mut fields: Vec<&str> = lines[row].split(',').collect();
+                let column = column.index(fields.len());
+                fields[column] = value;
+                lines[row] = fields.join(",");
+                (lines.join("\n") + "\n").into_bytes()
+            })
+        });
+        let (_dir, report) = log.check();
+        let mut text = Vec::new();
+        write_text(&report, &TextOptions { all: true, ..TextOptions::default() }, &mut text).unwrap();
+        prop_assert!(!text.is_empty());
     }
 }

@@ -37,7 +37,7 @@ pub use verdict::{
 
 /// What a comparison may be told.
 #[derive(Debug, Default)]
-pub struct LogOptions<'t> {
+pub struct ConformOptions<'t> {
     /// Settings that the log does not tell, or tells wrongly.
     pub settings: Settings,
     /// The trace that the log is a replay of.
@@ -49,7 +49,7 @@ pub struct LogOptions<'t> {
 /// # Errors
 /// If the directory is not a log or a file in it cannot be opened; what keeps a log from being
 /// compared is part of the report.
-pub fn conform_log(path: &Path, options: &LogOptions<'_>) -> Result<LogReport, LogDirError> {
+pub fn conform_log(path: &Path, options: &ConformOptions<'_>) -> Result<LogReport, LogDirError> {
     let dir = LogDir::open(path)?;
     match compare(&dir, options) {
         Ok(report) => Ok(report),
@@ -58,7 +58,7 @@ pub fn conform_log(path: &Path, options: &LogOptions<'_>) -> Result<LogReport, L
     }
 }
 
-fn compare(dir: &LogDir, options: &LogOptions<'_>) -> Result<LogReport, Trouble> {
+fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trouble> {
     let info = dir.run_info.as_ref();
     if let Some(error) = &dir.run_info_error {
         return Err(Void::BadRunInfo(error.clone()).into());
