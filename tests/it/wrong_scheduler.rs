@@ -98,7 +98,8 @@ struct Pass {
 pub(crate) fn run(bug: Bug, jobs: &[Job], settings: &Resolved, directory: &Path) {
     let options = LogOptions::default();
     let info = reference_run_info(settings, &options);
-    let logger_options = LoggerOptions { kv_bytes_per_block: Some(Bytes(1024)), ..Default::default() };
+    let logger_options =
+        LoggerOptions { kv_bytes_per_block: Some(Bytes(1024)), ..Default::default() };
     let logger = SchedulerLogger::create(directory, &info, logger_options).unwrap();
     let free = settings.scheduler.num_gpu_blocks.0 - 1;
     let (running, waiting) = (Vec::new(), Vec::new());
