@@ -14,6 +14,7 @@
 //! newest step, 3 and 4 the oldest. Arrivals and aborts may come at any time between hooks.
 
 mod active;
+mod hooks;
 mod iteration_metrics;
 mod request_metrics;
 
@@ -27,6 +28,7 @@ use crate::log::writer::WriteError;
 use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Tokens};
 
 use active::Active;
+pub use hooks::LoggerHooks;
 pub use iteration_metrics::{IterationMetrics, KvCacheUsage};
 pub use request_metrics::RequestMetrics;
 
@@ -51,9 +53,9 @@ impl RequestHandle {
 
 /// A request in the running queue after a step was decided.
 #[derive(Clone, Copy, Debug)]
-pub struct RunningRequest {
+pub struct RunningRequest<R = RequestHandle> {
     /// Which request.
-    pub request: RequestHandle,
+    pub request: R,
     /// Blocks it holds.
     pub kv_cache_blocks: Blocks,
     /// Tokens given to it by this step.
