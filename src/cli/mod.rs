@@ -2,8 +2,10 @@
 
 mod arguments;
 mod config;
+mod generate;
 mod output;
 mod replay;
+mod trace;
 mod trace_args;
 
 use std::ffi::OsString;
@@ -34,6 +36,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(replay::Args),
+    Generate(generate::GenerateArgs),
+    Trace(trace_args::TraceArgs),
     Config(config::Args),
 }
 
@@ -64,6 +68,8 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
     };
     match cli.command {
         Command::Replay(args) => replay::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Config(args) => config::run(&args),
     }
 }

@@ -24,7 +24,19 @@ pub(crate) fn report_error(error: &anyhow::Error) {
     let (start, end) =
         if io::stderr().is_terminal() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
     // Nobody is left to tell if stderr is closed too.
-    let _ = writeln!(io::stderr(), "{start}error{end}: {error:#}");
+    let _ = writeln!(io::stderr(), "{start}error{end}: {}", describe(error));
+}
+
+/// The error and its causes, without those that its text tells already.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Shows a remark on stderr.

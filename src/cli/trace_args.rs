@@ -9,7 +9,7 @@ use crate::trace::{
 };
 use crate::units::Nanos;
 
-/// Which trace to read, and how.
+/// Check an arrival trace and say what is in it.
 #[derive(Clone, Debug, Args)]
 pub(super) struct TraceArgs {
     /// The arrival trace; gzip is read too, and `-` is standard input

@@ -147,7 +147,7 @@ where
     fn new(trace: I, settings: &Resolved, logger: L) -> Result<Self, ReplayError<E>> {
         Ok(Self {
             arrivals: ArrivalQueue::new(trace).map_err(ReplayError::Trace)?,
-            timeline: Timeline::new(settings.latency.clone(), logger),
+            timeline: Timeline::new(settings.latency, logger),
             mail: Vec::new(),
             scripts: Vec::new(),
             aborts: BinaryHeap::new(),
@@ -323,7 +323,7 @@ where
     fn scheduled(&mut self, scheduler: &Scheduler, pass: &Pass) {
         self.totals.count_pass(pass);
         self.note_progress(scheduler, pass);
-        self.timeline.decide(scheduler, pass);
+        self.timeline.decide(pass);
         self.guard(|replay| {
             replay.receive_until(replay.timeline.now())?;
             Ok(replay.timeline.log_pass(scheduler, pass)?)

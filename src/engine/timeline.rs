@@ -109,8 +109,8 @@ impl<L: LoggerHooks> Timeline<L> {
     }
 
     /// `D` of a pass that has run: the clock moves there, and the device gets the batch.
-    pub fn decide(&mut self, scheduler: &Scheduler, pass: &Pass) {
-        let latency = self.latency.step(&shape(scheduler, pass));
+    pub fn decide(&mut self, pass: &Pass) {
+        let latency = self.latency.step(&shape(pass));
         self.now += latency.schedule;
         let done = if pass.is_empty() {
             self.now
@@ -243,12 +243,11 @@ impl<L: LoggerHooks> Timeline<L> {
 }
 
 /// What a step costs depends on this much of its batch.
-fn shape(scheduler: &Scheduler, pass: &Pass) -> BatchShape {
+fn shape(pass: &Pass) -> BatchShape {
     let mut shape = BatchShape::default();
     for entry in &pass.entries {
-        shape.add(entry.prefill, entry.computed, entry.tokens);
+        shape.add(entry.prefill, entry.tokens.0.into(), entry.computed.0.into());
     }
-    shape.queued = scheduler.running().len() as u64;
     shape
 }
 

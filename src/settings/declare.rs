@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Policy, SpeculativeMethod};
+use crate::latency::{DevicePreset, ModelPreset};
 
 /// Who knows a setting by this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,19 @@ impl SettingInfo {
     pub fn flag(&self) -> String {
         format!("--{}", self.name.replace('_', "-"))
     }
+}
+
+/// Which model says how long a step takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LatencyKind {
+    /// Every step with tokens takes the same time.
+    Fixed,
+    /// A weighted sum of what the step computes.
+    Linear,
+    /// Memory traffic or arithmetic of the presets, whichever takes longer.
+    #[default]
+    Roofline,
 }
 
 macro_rules! settings {
@@ -162,6 +176,60 @@ settings! {
     seed: u64 = "0", Vllm,
         "The seed of everything that the model draws",
         "the same seed, trace and settings give the same bytes; only drafts are drawn";
+    #[arg(value_enum)]
+    model: ModelPreset = "llama-3.1-8b", Vllm,
+        "The model, one of the presets",
+        "its weights and KV bytes decide num_gpu_blocks, max_model_len and the roofline latency";
+    #[arg(value_enum)]
+    device: DevicePreset = "h100-sxm", Ours,
+        "The accelerator, one of the presets",
+        "its memory decides num_gpu_blocks and the batch limits, its speed the roofline latency";
+    tensor_parallel_size: u32 = "1", Vllm,
+        "Devices that share every layer",
+        "multiplies memory and speed; no decision of the scheduler depends on it otherwise";
+    #[arg(value_enum)]
+    latency: LatencyKind = "roofline", Ours,
+        "Which model says how long a step takes",
+        "fixed: latency_forward_ns; linear: the latency_per_* coefficients; roofline: the presets";
+    latency_forward_ns: u64 = "10000000", Ours,
+        "fixed: the forward pass of a step with tokens",
+        "O - D of every step that is not empty";
+    latency_base_ns: u64 = "8000000", Ours,
+        "linear: the forward pass, whatever the batch",
+        "the constant of the sum";
+    latency_per_request_ns: u64 = "5000", Ours,
+        "linear: per request of the batch",
+        "a coefficient of the sum";
+    latency_per_prefill_token_ns: u64 = "50000", Ours,
+        "linear: per prefill token",
+        "a coefficient of the sum";
+    latency_per_decode_token_ns: u64 = "10000", Ours,
+        "linear: per decode token",
+        "a coefficient of the sum";
+    latency_per_kv_token_ps: u64 = "65536", Ours,
+        "linear: per KV cache token that attention reads, in picoseconds",
+        "a coefficient of the sum";
+    bandwidth_efficiency: f64 = "0.8", Ours,
+        "roofline: the part of the device's bandwidth that is reached",
+        "divides the time that weights and KV cache take to be read";
+    compute_efficiency: f64 = "0.6", Ours,
+        "roofline: the part of the device's peak arithmetic that is reached",
+        "divides the time that the arithmetic takes";
+    latency_overhead_ns: u64 = "1000000", Ours,
+        "roofline: launching and sampling, whatever the batch",
+        "is added to the longer of the two";
+    schedule_base_ns: u64 = "100000", Ours,
+        "The time inside schedule(), whatever the batch",
+        "D - S, with schedule_per_request_ns";
+    schedule_per_request_ns: u64 = "2000", Ours,
+        "The time inside schedule(), per request of the batch",
+        "D - S, with schedule_base_ns";
+    output_base_ns: u64 = "100000", Ours,
+        "The time inside update_from_output(), whatever the batch",
+        "E - O, with output_per_request_ns";
+    output_per_request_ns: u64 = "4000", Ours,
+        "The time inside update_from_output(), per request of the batch",
+        "E - O, with output_base_ns";
 }
 
 /// Settings of vLLM that ask for something the model does not have, and what that is.
@@ -170,7 +238,6 @@ settings! {
 pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("pipeline_parallel_size", "pipeline parallelism"),
     ("data_parallel_size", "data parallelism"),
-    ("tensor_parallel_size", "tensor parallelism (the presets describe one device)"),
     ("prefill_context_parallel_size", "context parallelism"),
     ("decode_context_parallel_size", "context parallelism"),
     ("kv_transfer_config", "KV connectors"),

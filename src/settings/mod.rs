@@ -7,7 +7,7 @@ mod resolve;
 
 use std::path::PathBuf;
 
-pub use declare::{Origin, SETTINGS, SettingInfo, Settings, UNSUPPORTED};
+pub use declare::{LatencyKind, Origin, SETTINGS, SettingInfo, Settings, UNSUPPORTED};
 pub use file::FileError;
 pub use resolve::{Resolved, SettingError};
 

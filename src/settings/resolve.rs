@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::config::{Policy, SchedulerConfig, Speculative, SpeculativeMethod};
-use crate::latency::LatencyModel;
+use crate::latency::{DevicePreset, LatencyModel, ModelPreset};
 use crate::settings::Settings;
 use crate::settings::hardware::Hardware;
 use crate::units::{Blocks, Bytes, Requests, Tokens};
@@ -22,7 +22,7 @@ pub struct SettingError {
     pub remedy: String,
 }
 
-fn wrong(
+pub(super) fn wrong(
     name: &'static str,
     problem: impl Into<String>,
     remedy: impl Into<String>,
@@ -39,6 +39,12 @@ pub struct Resolved {
     pub watermark: f64,
     /// How long a step takes.
     pub latency: LatencyModel,
+    /// The model.
+    pub model: ModelPreset,
+    /// The device.
+    pub device: DevicePreset,
+    /// Devices that share every layer.
+    pub tensor_parallel_size: u32,
     /// Device bytes of one KV cache block.
     pub kv_bytes_per_block: Bytes,
     /// Device bytes of the weights.
@@ -49,6 +55,9 @@ pub struct Resolved {
     pub seed: u64,
 }
 
+/// The largest double below 1.
+const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
+
 impl Settings {
     /// Fills in the defaults and checks what vLLM checks at start-up.
     ///
@@ -57,10 +66,10 @@ impl Settings {
     pub fn resolve(&self) -> Result<Resolved, SettingError> {
         let hardware = Hardware::of(self)?;
         let block_size = at_least_one("block_size", self.block_size.unwrap_or(16))?;
-        let kv_bytes_per_block = hardware.kv_bytes_per_block(block_size);
+        let kv_bytes_per_block = hardware.model.kv_bytes_per_block(block_size);
         let max_model_len = Tokens(at_least_one(
             "max_model_len",
-            self.max_model_len.unwrap_or(hardware.model.max_model_len.0),
+            self.max_model_len.unwrap_or(hardware.model.max_model_len().0),
         )?);
         let (tokens, seqs) = self.batch_limits(&hardware, max_model_len);
         let scheduler = SchedulerConfig {
@@ -90,7 +99,7 @@ impl Settings {
             max_concurrent_batches: if self.async_scheduling.unwrap_or(false) { 2 } else { 1 },
             speculative: self.speculative()?,
         };
-        let watermark = share("watermark", self.watermark.unwrap_or(0.0), 0.0..1.0)?;
+        let watermark = share("watermark", self.watermark.unwrap_or(0.0), 0.0..=BELOW_ONE)?;
         let scheduler = SchedulerConfig {
             // vLLM truncates the product of two doubles.
             watermark_blocks: Blocks((watermark * f64::from(scheduler.num_gpu_blocks.0)) as u32),
@@ -100,13 +109,16 @@ impl Settings {
         Ok(Resolved {
             scheduler,
             watermark,
-            latency: hardware.latency,
+            latency: hardware.latency(self)?,
+            model: hardware.model,
+            device: hardware.device,
+            tensor_parallel_size: hardware.tensor_parallel_size,
             kv_bytes_per_block,
-            weight_bytes: hardware.model.weight_bytes,
+            weight_bytes: hardware.model.weight_bytes(),
             draft_acceptance: share(
                 "draft_acceptance",
                 self.draft_acceptance.unwrap_or(0.7),
-                0.0..1.0 + f64::EPSILON,
+                0.0..=1.0,
             )?,
             seed: self.seed.unwrap_or(0),
         })
@@ -114,10 +126,10 @@ impl Settings {
 
     /// `max_num_batched_tokens` and `max_num_seqs`, whose defaults depend on each other.
     fn batch_limits(&self, hardware: &Hardware, max_model_len: Tokens) -> (u32, u32) {
-        let (default_tokens, default_seqs) = hardware.device.batch_defaults();
-        let mut seqs = self.max_num_seqs.unwrap_or(default_seqs.0);
+        let defaults = hardware.device.scheduler_defaults();
+        let mut seqs = self.max_num_seqs.unwrap_or(defaults.max_num_seqs.0);
         let tokens = self.max_num_batched_tokens.unwrap_or_else(|| {
-            let mut tokens = default_tokens.0;
+            let mut tokens = defaults.max_num_batched_tokens.0;
             if !self.enable_chunked_prefill.unwrap_or(true) {
                 tokens = tokens.max(max_model_len.0);
             }
@@ -136,20 +148,9 @@ impl Settings {
         let share = share(
             "gpu_memory_utilization",
             self.gpu_memory_utilization.unwrap_or(0.92),
-            f64::MIN_POSITIVE..1.0 + f64::EPSILON,
+            f64::MIN_POSITIVE..=1.0,
         )?;
-        let blocks = hardware.num_gpu_blocks(share, block_size);
-        if blocks < Blocks(2) {
-            return Err(wrong(
-                "device",
-                format!(
-                    "{} has no room for a KV cache beside the weights of {}",
-                    hardware.device.name, hardware.model.name
-                ),
-                "name a larger device or a smaller model, or give num_gpu_blocks",
-            ));
-        }
-        Ok(blocks)
+        hardware.gpu_blocks(share, block_size)
     }
 
     fn speculative(&self) -> Result<Option<Speculative>, SettingError> {
@@ -180,11 +181,15 @@ impl Settings {
     }
 }
 
-fn at_least_one(name: &'static str, value: u32) -> Result<u32, SettingError> {
+pub(super) fn at_least_one(name: &'static str, value: u32) -> Result<u32, SettingError> {
     if value == 0 { Err(wrong(name, "is 0", "give at least 1")) } else { Ok(value) }
 }
 
-fn share(name: &'static str, value: f64, range: std::ops::Range<f64>) -> Result<f64, SettingError> {
+pub(super) fn share(
+    name: &'static str,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
+) -> Result<f64, SettingError> {
     if range.contains(&value) {
         Ok(value)
     } else {
@@ -310,6 +315,10 @@ impl Resolved {
             ("num_speculative_tokens", json!(config.num_speculative_tokens())),
             ("speculative_method", json!(config.speculative.map(|s| s.method))),
             ("draft_acceptance", json!(self.draft_acceptance)),
+            ("model", json!(self.model)),
+            ("device", json!(self.device)),
+            ("tensor_parallel_size", json!(self.tensor_parallel_size)),
+            ("latency", json!(self.latency)),
             ("kv_bytes_per_block", json!(self.kv_bytes_per_block)),
             ("weight_bytes", json!(self.weight_bytes)),
             ("seed", json!(self.seed)),

@@ -13,7 +13,6 @@ pub struct TraceError {
     /// Where.
     pub place: Place,
     /// What is wrong there.
-    #[source]
     pub problem: Problem,
 }
 
@@ -69,7 +68,7 @@ impl fmt::Display for Place {
 pub enum Problem {
     /// The file cannot be opened or read.
     #[error("cannot be read: {0}")]
-    Unreadable(#[source] io::Error),
+    Unreadable(io::Error),
     /// A standard input that does not fit in memory.
     #[error("standard input holds more than {} GiB", .limit >> 30)]
     StdinTooLarge {
@@ -77,7 +76,7 @@ pub enum Problem {
         limit: u64,
     },
     /// No rows, or none left.
-    #[error("the trace has no requests{}", if *.dropped == 0 { String::new() } else { format!(": all {} rows were left out", .dropped) })]
+    #[error("the trace has no requests{}", if *.dropped == 0 { String::new() } else { format!(": {} left out", plural(*.dropped, "row was", "rows were")) })]
     Empty {
         /// Rows that were read and left out.
         dropped: u64,
@@ -121,19 +120,14 @@ pub enum Problem {
     #[error("a quoted field is not closed")]
     OpenQuote,
     /// A column that the format does not have.
-    #[error("unknown column `{name}`")]
+    #[error("the format has no such column")]
     UnknownColumn {
-        /// The column.
-        name: String,
         /// The columns of the format.
         known: String,
     },
     /// A column that occurs twice.
-    #[error("column `{name}` is given twice")]
-    DuplicateColumn {
-        /// The column.
-        name: String,
-    },
+    #[error("the column is given twice")]
+    DuplicateColumn,
     /// A column that the header or the row lacks.
     #[error("column `{name}` is missing")]
     MissingColumn {
@@ -185,7 +179,11 @@ pub enum Problem {
         first: u64,
     },
     /// A number of hash ids that does not fit the prompt.
-    #[error("{found} hash ids for {input} prompt tokens, but blocks of {block} need {expected}")]
+    #[error(
+        "{} for {}, but blocks of {block} need {expected}",
+        plural(*.found, "hash id", "hash ids"),
+        plural(u64::from(*.input), "prompt token", "prompt tokens")
+    )]
     HashIdCount {
         /// Hash ids of the row.
         found: u64,
@@ -199,7 +197,11 @@ pub enum Problem {
         fits: Option<u32>,
     },
     /// A number of token ids that does not fit the prompt.
-    #[error("{found} token ids for {input} prompt tokens")]
+    #[error(
+        "{} for {}",
+        plural(*.found, "token id", "token ids"),
+        plural(u64::from(*.input), "prompt token", "prompt tokens")
+    )]
     TokenIdCount {
         /// Token ids of the row.
         found: u64,
@@ -217,6 +219,12 @@ pub enum Problem {
     FirstTurnHasDelay {
         /// The session.
         session: String,
+    },
+    /// A slow-down that leaves the range of time.
+    #[error("an arrival or pause of {time} ns divided by the rate scale exceeds 292 years")]
+    TooSlow {
+        /// The time as recorded, in nanoseconds.
+        time: u64,
     },
     /// More rows than requests can be numbered.
     #[error("more than 2^32 rows")]
@@ -250,7 +258,7 @@ impl Problem {
             Self::UnknownColumn { known, .. } => {
                 return format!("known are {known}; remove it or pass --ignore-unknown");
             }
-            Self::DuplicateColumn { .. } => "keep one of them; aliases count as the same column",
+            Self::DuplicateColumn => "keep one of them; aliases count as the same column",
             Self::MissingColumn { .. } => "add the column, or name the right --format",
             Self::MissingValue | Self::FieldCount { .. } | Self::WrongType { .. } => {
                 "fix the row or pass --skip-invalid"
@@ -264,6 +272,7 @@ impl Problem {
             Self::NoArrival => "give a timestamp, or a session_id and a delay",
             Self::DelayWithoutSession => "name the session, or remove the delay",
             Self::FirstTurnHasDelay { .. } => "give the first turn of a session a timestamp",
+            Self::TooSlow { .. } => "give a larger --rate-scale",
             Self::TooManyRows => "split the trace, or pass --limit",
             Self::Changed => "read a file that nothing writes to",
         };
@@ -277,7 +286,7 @@ impl Problem {
             Self::NotUtf8 => DropReason::NotUtf8,
             Self::TruncatedJson | Self::NotJson(_) => DropReason::NotJson,
             Self::FieldCount { .. } => DropReason::FieldCount,
-            Self::UnknownColumn { .. } | Self::DuplicateColumn { .. } => DropReason::UnknownColumn,
+            Self::UnknownColumn { .. } | Self::DuplicateColumn => DropReason::UnknownColumn,
             Self::MissingColumn { .. } | Self::MissingValue | Self::NoArrival => {
                 DropReason::MissingValue
             }
@@ -309,6 +318,11 @@ fn hash_block_remedy(fits: Option<u32>) -> String {
         Some(block) => format!("--hash-block-size {block} fits this row"),
         None => "no block size fits this row; fix hash_ids or pass --skip-invalid".to_owned(),
     }
+}
+
+/// A count with its noun.
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The largest length a trace may have, as an error states it.

@@ -4,10 +4,12 @@
 //! from. [`Trace::open`] checks a whole trace before anything runs, and [`Trace::requests`] then
 //! streams it, so that a trace of any length costs constant memory.
 
+mod date;
 mod decimal;
 mod detect;
 mod error;
 mod format;
+pub mod generate;
 mod ids;
 mod input;
 mod options;

@@ -66,8 +66,7 @@ impl<'a> Row<'a> {
             return Ok(());
         }
         if self.cells[field as usize].is_some() {
-            let problem = Problem::DuplicateColumn { name: cell.name.to_owned() };
-            return Err(self.at(&cell, problem));
+            return Err(self.at(&cell, Problem::DuplicateColumn));
         }
         self.cells[field as usize] = Some(cell);
         Ok(())
@@ -186,16 +185,16 @@ impl Rows {
         for (position, name) in (1..).zip(names) {
             let found = self.format.column(&name);
             let problem = match found {
-                None if !self.ignore_unknown => self.unknown(&name),
+                None if !self.ignore_unknown => self.unknown(),
                 Some((field, _)) if field != Field::Ignored && header_has(&header, field) => {
-                    Problem::DuplicateColumn { name: name.clone() }
+                    Problem::DuplicateColumn
                 }
                 _ => {
                     header.push(found);
                     continue;
                 }
             };
-            let column = Some(Column::Csv { position, name });
+            let column = Some(Column::Csv { position, name: excerpt(&name) });
             return Err(self.place(RowError { column, problem }));
         }
         for spec in self.format.columns() {
@@ -207,9 +206,9 @@ impl Rows {
         Ok(())
     }
 
-    fn unknown(&self, name: &str) -> Problem {
+    fn unknown(&self) -> Problem {
         let known: Vec<_> = self.format.columns().iter().map(|spec| spec.names[0]).collect();
-        Problem::UnknownColumn { name: excerpt(name), known: known.join(", ") }
+        Problem::UnknownColumn { known: known.join(", ") }
     }
 
     fn text(&self) -> Result<&str, RowError> {
@@ -268,7 +267,7 @@ impl Rows {
                     continue;
                 }
                 let column = Column::Json { position: position(range.start), name: excerpt(&key) };
-                return Err(RowError { column: Some(column), problem: self.unknown(&key) });
+                return Err(RowError { column: Some(column), problem: self.unknown() });
             };
             if value != "null" {
                 row.put(field, Cell { text: value, name, position: position(range.start) })?;
@@ -310,7 +309,14 @@ fn position(index: usize) -> u32 {
 /// A text short enough to show in an error.
 pub(super) fn excerpt(text: &str) -> String {
     const CHARS_MAX: usize = 40;
-    let mut short: String = text.chars().take(CHARS_MAX).flat_map(char::escape_debug).collect();
+    let mut short = String::new();
+    for char in text.chars().take(CHARS_MAX) {
+        if char.is_control() || char == char::REPLACEMENT_CHARACTER {
+            short.extend(char.escape_debug());
+        } else {
+            short.push(char);
+        }
+    }
     if text.chars().nth(CHARS_MAX).is_some() {
         short.push('…');
     }

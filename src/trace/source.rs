@@ -258,10 +258,8 @@ fn finish(plan: &Plan, placed: Placed, base: i64) -> Result<Option<TraceRequest>
     let Placed { mut request, time, .. } = placed;
     let scale = plan.options.rate_scale;
     let scaled = |time: Nanos| {
-        scale.apply(time).ok_or_else(|| {
-            let max = i64::MAX.unsigned_abs();
-            fail(&plan.input.name, Problem::TooLarge { found: format!("{time} ns"), max })
-        })
+        let too_slow = || fail(&plan.input.name, Problem::TooSlow { time: time.0 });
+        scale.apply(time).ok_or_else(too_slow)
     };
     match (&mut request.arrival, time) {
         (Arrival::At(at), Some(time)) => {

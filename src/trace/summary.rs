@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::error::plural;
 use super::{RateScale, TimeUnit, TraceFormat};
 use crate::units::{Nanos, Tokens};
 
@@ -147,9 +148,9 @@ impl TraceSummary {
         match self.order {
             Order::File => {}
             Order::Sorted { descents } => notes.push(format!(
-                "arrivals are not in order ({descents} {} before the row above); the trace was \
-                 loaded and sorted, ties in file order",
-                if descents == 1 { "row arrives" } else { "rows arrive" }
+                "arrivals are not in order ({} before the row above); the trace was loaded and \
+                 sorted, ties in file order",
+                plural(descents, "row arrives", "rows arrive")
             )),
             Order::Regrouped => notes.push(
                 "turns do not follow their predecessor's row; the trace was loaded and turns \
@@ -166,15 +167,15 @@ impl TraceSummary {
             ));
         } else if arrivals > self.ties.distinct {
             notes.push(format!(
-                "{} of {arrivals} arrivals share the timestamp of the one before; file order is \
-                 kept",
-                arrivals - self.ties.distinct
+                "{} of {} at the same time as the one before; file order is kept",
+                arrivals - self.ties.distinct,
+                plural(arrivals, "request arrives", "requests arrive")
             ));
         }
         if self.rounded > 0 {
             notes.push(format!(
-                "{} rows have times finer than a nanosecond; rounded to the nearest",
-                self.rounded
+                "{} times finer than a nanosecond; rounded to the nearest",
+                plural(self.rounded, "row has", "rows have")
             ));
         }
         notes
@@ -185,7 +186,7 @@ impl fmt::Display for TraceSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = self.format.map_or("requests", TraceFormat::title);
         writeln!(f, "trace     {} ({format})", self.name)?;
-        write!(f, "requests  {} of {} rows", self.requests, self.rows)?;
+        write!(f, "requests  {} of {}", self.requests, plural(self.rows, "row", "rows"))?;
         if self.turns > 0 {
             write!(f, ", {} of them follow-up turns", self.turns)?;
         }
@@ -216,7 +217,8 @@ impl fmt::Display for TraceSummary {
             0 => writeln!(f, "prefixes  none given: no two prompts share tokens")?,
             hashed => writeln!(
                 f,
-                "prefixes  given for {hashed} requests ({} tokens per hash id)",
+                "prefixes  given for {} ({} tokens per hash id)",
+                plural(hashed, "request", "requests"),
                 self.hash_block_size
             )?,
         }

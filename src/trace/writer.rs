@@ -12,7 +12,7 @@ use crate::units::{Nanos, Priority, Tokens};
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The output does not take it.
-    #[error("cannot write the trace: {0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// Its prompt shares tokens at places that are no multiples of the hash block size.
     #[error("the prompt of `{0}` is not made of whole hash blocks")]

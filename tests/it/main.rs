@@ -1,3 +1,9 @@
 //! All integration tests, in one binary.
 
+mod cli;
+mod generate;
+mod golden;
+mod laws;
+mod strategies;
+mod support;
 mod trace;

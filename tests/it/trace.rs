@@ -1,5 +1,7 @@
 //! Reading traces: every format, every error, and the way back.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

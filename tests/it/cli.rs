@@ -1,0 +1,167 @@
+//! The command line as a user meets it: what it says, where, and how it ends.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{in_snapshots, root};
+
+fn schedlog(arguments: &[&str], directory: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_schedlog"))
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("VLLM_SCHEDULER_LOGGING")
+        .env_remove("VLLM_SCHEDULER_LOG_DIR")
+        .output()
+        .unwrap()
+}
+
+/// Exit code, stdout and stderr as one text; times of the machine are replaced.
+fn transcript(output: &Output) -> String {
+    let text = format!(
+        "exit {}\n--- stdout\n{}--- stderr\n{}",
+        output.status.code().unwrap(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    text.lines()
+        .map(|line| match line.split_once(" s in ") {
+            Some((simulated, _)) => format!("{simulated} s in [real] s\n"),
+            None => format!("{line}\n"),
+        })
+        .collect()
+}
+
+/// A working directory with a copy of the bundled traces.
+fn workplace() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let traces = directory.path().join("traces");
+    fs::create_dir(&traces).unwrap();
+    for entry in fs::read_dir(root().join("traces")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, traces.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    directory
+}
+
+fn assert_transcript(name: &str, arguments: &[&str]) {
+    let place = workplace();
+    let output = schedlog(arguments, place.path());
+    in_snapshots("cli", || insta::assert_snapshot!(name, transcript(&output)));
+}
+
+#[test]
+fn replay_prints_a_summary() {
+    let (trace, config) =
+        ("traces/tiny-cache-preemption.jsonl", "traces/tiny-cache-preemption.toml");
+    assert_transcript("replay", &["replay", trace, "--config", config, "--out", "log"]);
+    assert_transcript("replay-without-log", &["replay", trace, "--config", config]);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_before_anything_is_written() {
+    let trace = "traces/plain-run.jsonl";
+    let cases: [(&str, &[&str]); 8] = [
+        ("missing-trace", &["replay", "no-such.jsonl", "--out", "log"]),
+        ("cache-too-small", &["replay", trace, "--num-gpu-blocks", "10", "--out", "log"]),
+        ("not-modelled", &["replay", trace, "--pipeline-parallel-size", "2", "--out", "log"]),
+        ("unknown-flag", &["replay", trace, "--max-num-sequences", "2", "--out", "log"]),
+        (
+            "contradiction",
+            &["replay", trace, "--max-num-seqs", "64", "--max-num-batched-tokens", "32"],
+        ),
+        ("drafts-without-method", &["replay", trace, "--num-speculative-tokens", "2"]),
+        ("no-such-setting", &["config", "max-seqs"]),
+        ("missing-config", &["replay", trace, "--config", "no.toml", "--out", "log"]),
+    ];
+    for (name, arguments) in cases {
+        let place = workplace();
+        let output = schedlog(arguments, place.path());
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert!(!place.path().join("log").exists(), "{name} left a log behind");
+        in_snapshots("cli", || insta::assert_snapshot!(name, transcript(&output)));
+    }
+}
+
+#[test]
+fn a_log_is_never_mixed_with_an_older_one() {
+    let place = workplace();
+    let replay = ["replay", "traces/plain-run.jsonl", "--out", "log"];
+    assert_eq!(schedlog(&replay, place.path()).status.code(), Some(0));
+    let before = crate::golden::files(&place.path().join("log"));
+    let refused = schedlog(&replay, place.path());
+    assert_eq!(refused.status.code(), Some(2));
+    in_snapshots("cli", || insta::assert_snapshot!("not-empty", transcript(&refused)));
+    assert_eq!(crate::golden::files(&place.path().join("log")), before);
+    let forced = [&replay[..], &["--force", "--log-level", "summary"]].concat();
+    assert_eq!(schedlog(&forced, place.path()).status.code(), Some(0));
+    assert!(!place.path().join("log/per_iteration_requests.csv").exists());
+}
+
+#[test]
+fn the_environment_turns_logging_on() {
+    let run = |logging: &str| {
+        let place = workplace();
+        let status = Command::new(env!("CARGO_BIN_EXE_schedlog"))
+            .args(["replay", "traces/plain-run.jsonl"])
+            .current_dir(place.path())
+            .env("VLLM_SCHEDULER_LOGGING", logging)
+            .env("VLLM_SCHEDULER_LOG_DIR", "here")
+            .output()
+            .unwrap()
+            .status;
+        assert!(status.success());
+        place.path().join("here/events.csv").exists()
+    };
+    assert!(run("1"));
+    assert!(!run("true"));
+    assert!(!run("0"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_an_error_and_the_log_is_whole() {
+    let place = workplace();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_schedlog"))
+        .args(["replay", "traces/plain-run.jsonl", "--out", "log"])
+        .current_dir(place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("its reader has gone"));
+    let rows = fs::read_to_string(place.path().join("log/per_request.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 7);
+}
+
+#[test]
+fn settings_are_explained() {
+    assert_transcript("config-explain", &["config", "--explain"]);
+    assert_transcript("config-one", &["config", "--max_num_seqs=16", "--no-enable-prefix-caching"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_whole_rows_and_a_remedy() {
+    // A limit on the size of files stands for a full disk: a write stops in the middle.
+    let place = workplace();
+    let log = place.path().join("log");
+    fs::create_dir(&log).unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_schedlog"))
+        .args(["replay", "traces/burst-into-max-num-seqs.jsonl", "--out", "log"])
+        .args(["--config", "traces/burst-into-max-num-seqs.toml"])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", transcript(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write rows"));
+    for (name, text) in crate::golden::files(&log) {
+        assert!(text.ends_with('\n'), "{name} ends within a row");
+    }
+}

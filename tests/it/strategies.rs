@@ -1,0 +1,116 @@
+//! Any trace and any valid settings, for the laws.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use schedlog::config::{Policy, SpeculativeMethod};
+use schedlog::settings::{LatencyKind, Resolved, Settings};
+use schedlog::trace::{Arrival, TraceRequest, private_token};
+use schedlog::units::{Nanos, Priority, TokenId, TokenRun, Tokens, push_run};
+
+/// A few requests that arrive within a second; prompts may share blocks of 8 tokens.
+pub(crate) fn traces(max_requests: usize) -> impl Strategy<Value = Vec<TraceRequest>> {
+    let request = (
+        0u64..400,
+        1u32..90,
+        1u32..40,
+        option::weighted(0.3, 0u32..30),
+        -2i64..3,
+        option::weighted(0.2, 0u64..300),
+        option::weighted(0.5, 0u64..4),
+    );
+    vec(request, 1..=max_requests).prop_map(|rows| {
+        let mut requests: Vec<_> = rows
+            .into_iter()
+            .enumerate()
+            .map(|(index, (at_ms, input, output, more, priority, abort_ms, prefix))| {
+                let ordinal = index as u32;
+                TraceRequest {
+                    ordinal,
+                    id: format!("r{index}").into(),
+                    arrival: Arrival::At(Nanos(at_ms * 1_000_000)),
+                    session: None,
+                    input_tokens: Tokens(input),
+                    output_tokens: Tokens(output),
+                    max_tokens: Tokens(output + more.unwrap_or(0)),
+                    priority: Priority(priority),
+                    abort_after: abort_ms.map(|ms| Nanos(ms * 1_000_000)),
+                    prompt: prompt(ordinal, input, prefix),
+                    failed: false,
+                }
+            })
+            .collect();
+        requests.sort_by_key(|request| match request.arrival {
+            Arrival::At(at) => at,
+            Arrival::AfterTurn { .. } => Nanos::MAX,
+        });
+        requests
+    })
+}
+
+/// Half of the prompt from a shared prefix, if one is named; the rest is the request's own.
+fn prompt(ordinal: u32, input: u32, prefix: Option<u64>) -> Vec<TokenRun> {
+    let shared = if prefix.is_some() { input / 2 } else { 0 };
+    let mut runs = Vec::new();
+    if let Some(prefix) = prefix {
+        push_run(&mut runs, TokenRun { first: TokenId(prefix << 32), len: Tokens(shared) });
+    }
+    let own = TokenRun { first: private_token(ordinal, shared), len: Tokens(input - shared) };
+    push_run(&mut runs, own);
+    runs
+}
+
+/// Settings of a small engine that vLLM would start with.
+pub(crate) fn settings() -> impl Strategy<Value = Resolved> {
+    let limits = (1u32..5, 8u32..80, 1u32..17, 30u32..120, 0u32..20);
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let speculative = option::weighted(
+        0.3,
+        (
+            prop::sample::select(vec![
+                SpeculativeMethod::Ngram,
+                SpeculativeMethod::NgramGpu,
+                SpeculativeMethod::Eagle,
+                SpeculativeMethod::DraftModel,
+            ]),
+            1u32..4,
+            0.0..=1.0f64,
+        ),
+    );
+    let rest = (option::weighted(0.3, 1u32..30), 0.0..0.3f64, any::<u64>());
+    (limits, switches, speculative, rest).prop_filter_map(
+        "vLLM would not start",
+        |(
+            (seqs, tokens, block_size, len, spare),
+            switches,
+            speculative,
+            (threshold, watermark, seed),
+        )| {
+            let (chunked, caching, priority, reserve, overlap) = switches;
+            let method = speculative.map(|(method, ..)| method);
+            // Plain ngram drafts need the tokens of the step before.
+            let overlap = overlap && method != Some(SpeculativeMethod::Ngram);
+            let settings = Settings {
+                policy: Some(if priority { Policy::Priority } else { Policy::Fcfs }),
+                max_num_seqs: Some(seqs),
+                max_num_batched_tokens: Some(if chunked { tokens } else { tokens.max(len) }),
+                max_model_len: Some(len),
+                enable_chunked_prefill: Some(chunked),
+                long_prefill_token_threshold: threshold,
+                scheduler_reserve_full_isl: Some(reserve),
+                watermark: Some(watermark),
+                async_scheduling: Some(overlap),
+                block_size: Some(block_size),
+                num_gpu_blocks: Some(len.div_ceil(block_size) + 1 + spare),
+                enable_prefix_caching: Some(caching),
+                speculative_method: method,
+                num_speculative_tokens: speculative.map(|(_, k, _)| k),
+                draft_acceptance: speculative.map(|(.., chance)| chance),
+                seed: Some(seed),
+                latency: Some(LatencyKind::Linear),
+                ..Settings::default()
+            };
+            settings.resolve().ok()
+        },
+    )
+}
