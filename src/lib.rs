@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod fuzz;
 pub mod latency;
 pub mod log;
 pub mod logger;

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod config;
+mod fuzz;
 mod generate;
 mod output;
 mod replay;
@@ -39,6 +40,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Trace(trace_args::TraceArgs),
     Config(config::Args),
+    Fuzz(fuzz::Args),
 }
 
 /// Runs the command line and says how the process should end.
@@ -71,5 +73,6 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Generate(args) => generate::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -48,12 +48,7 @@ pub enum Call {
     Begin { now: Nanos },
     /// `D`; the decisions and the queues follow.
     #[serde(rename = "record_schedule")]
-    Schedule {
-        now: Nanos,
-        kv_cache_used: Blocks,
-        kv_cache_total: Blocks,
-        evicted_blocks: Blocks,
-    },
+    Schedule { now: Nanos, kv_cache_used: Blocks, kv_cache_total: Blocks, evicted_blocks: Blocks },
     /// A running request lost its blocks.
     #[serde(rename = "record_request_preempted")]
     Preempted { request: RequestIndex, computed_tokens: Tokens, blocks: Blocks },
@@ -214,7 +209,9 @@ pub enum SequenceError {
         source: serde_json::Error,
     },
     /// Another version wrote it.
-    #[error("{path}: version {found} of the event sequence format; this program reads version {SEQUENCE_VERSION}")]
+    #[error(
+        "{path}: version {found} of the event sequence format; this program reads version {SEQUENCE_VERSION}"
+    )]
     Version {
         /// The file.
         path: String,

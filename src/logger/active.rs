@@ -316,8 +316,8 @@ impl Active {
         };
         if running.scheduled_tokens > Tokens::ZERO {
             step.batch += Requests(1);
-            *(if running.prefill { &mut step.prefill } else { &mut step.decode }) +=
-                running.scheduled_tokens;
+            let sum = if running.prefill { &mut step.prefill } else { &mut step.decode };
+            *sum = sum.saturating_add(running.scheduled_tokens);
         }
         if writes_rows {
             let row = IterationRequestRow {
@@ -402,9 +402,10 @@ impl Active {
         rejected: Tokens,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_tokens_generated";
-        self.with_output(HOOK)?;
+        let step = self.with_output(HOOK)?.id;
         let from = [State::Running, State::Preempted];
-        if self.live_in(HOOK, request, &from, State::Running)?.generated(tokens, rejected) {
+        let metrics = self.live_in(HOOK, request, &from, State::Running)?;
+        if metrics.generated(step, tokens, rejected) {
             self.with_output(HOOK)?.first_tokens.push(request);
         }
         Ok(())
@@ -423,7 +424,21 @@ impl Active {
             return Err(HookError::UnknownRequest { hook: HOOK });
         }
         let from = [State::Running, State::Preempted];
-        self.live_in(HOOK, request, &from, State::Completed)?;
+        let step = self.with_output(HOOK)?.id;
+        let got_tokens =
+            self.live_in(HOOK, request, &from, State::Completed)?.last_output == Some(step);
+        match reason {
+            FinishReason::Error => {}
+            FinishReason::Stop | FinishReason::Length if got_tokens => {}
+            FinishReason::Stop | FinishReason::Length => {
+                let missing =
+                    "it got no token in this output (record_tokens_generated comes before)";
+                return Err(HookError::OutOfOrder { hook: HOOK, missing });
+            }
+            FinishReason::Abort | FinishReason::Unfinished => {
+                return Err(HookError::FinishReason { hook: HOOK, reason });
+            }
+        }
         let done = Completion { handle: request, reason, blocks, computed };
         self.with_output(HOOK)?.completions.push(done);
         Ok(())
@@ -437,10 +452,14 @@ impl Active {
         blocks: Blocks,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_dropped";
-        self.live(HOOK, request)?;
-        let finishing = self.open.iter().any(|step| {
-            step.completions.iter().any(|done| done.handle == request)
-                || step.first_tokens.contains(&request)
+        let last_output = self.live(HOOK, request)?.last_output;
+        if !matches!(reason, FinishReason::Abort | FinishReason::Error) {
+            return Err(HookError::FinishReason { hook: HOOK, reason });
+        }
+        let finishing = self.open.front().is_some_and(|step| {
+            step.has_output
+                && (last_output == Some(step.id)
+                    || step.completions.iter().any(|done| done.handle == request))
         });
         if finishing {
             let missing = "its output is being processed (end_iteration comes before)";
@@ -493,9 +512,15 @@ impl Active {
         const HOOK: Hook = "end_iteration";
         self.with_output(HOOK)?;
         self.advance(HOOK, now)?;
+        self.close_oldest(HOOK, now)?;
+        self.flush_if_due(now)
+    }
+
+    /// The oldest step ends: what its output brought, and its rows.
+    fn close_oldest(&mut self, hook: Hook, now: Nanos) -> Result<(), HookError> {
         let Some(mut step) = self.open.pop_front() else { return Ok(()) };
         for request in &step.first_tokens {
-            self.live(HOOK, *request)?.first_token(now);
+            self.live(hook, *request)?.first_token(now);
             let details = Details { iteration_id: Some(step.id), ..Details::default() };
             self.event(now, EventType::FirstTokenGenerated, request.key, details);
         }
@@ -504,7 +529,7 @@ impl Active {
             self.finish(now, Some(step.id), done.handle, done.reason, done.blocks);
         }
         let memory = self.options.weight_bytes.map(|weights| {
-            let kv = u64::from(step.kv.used.0) * self.options.kv_bytes_per_block.0;
+            let kv = u64::from(step.kv.used.0).saturating_mul(self.options.kv_bytes_per_block.0);
             Bytes(weights.0.saturating_add(kv))
         });
         if let Some(buffer) = self.writer.buffer(Table::PerIteration) {
@@ -514,7 +539,7 @@ impl Active {
             buffer.extend_from_slice(&step.rows);
         }
         self.spare.push(step);
-        self.flush_if_due(now)
+        Ok(())
     }
 
     fn write_completed_rows(&self, step: &mut IterationMetrics) {
@@ -554,7 +579,9 @@ impl Active {
     }
 
     pub(super) fn shutdown(mut self: Box<Self>, now: Nanos) -> Result<(), LoggerError> {
-        self.advance("shutdown", now)?;
+        // A clock that went backwards is no reason to lose what is buffered.
+        let now = now.max(self.clock);
+        self.cut_open_steps(now)?;
         let mut alive: Vec<_> = std::mem::take(&mut self.seats)
             .into_iter()
             .enumerate()
@@ -566,6 +593,22 @@ impl Active {
             self.write_request(key, &metrics, FinishReason::Unfinished, Blocks::ZERO);
         }
         self.writer.flush()?;
+        Ok(())
+    }
+
+    /// Steps under way end with the scheduler, without an output, so that what they decided stands
+    /// in every file; a step that has decided nothing yet leaves no trace.
+    fn cut_open_steps(&mut self, now: Nanos) -> Result<(), HookError> {
+        while let Some(step) = self.open.front_mut() {
+            if !step.is_decided {
+                break;
+            }
+            if !step.has_output {
+                step.output = now;
+                step.has_output = true;
+            }
+            self.close_oldest("shutdown", now)?;
+        }
         Ok(())
     }
 }

@@ -134,6 +134,14 @@ pub enum HookError {
         /// What should have come before.
         missing: &'static str,
     },
+    /// A request does not end like this there.
+    #[error("{hook}: a request does not end with {reason} here")]
+    FinishReason {
+        /// The hook.
+        hook: &'static str,
+        /// The reason that it was called with.
+        reason: FinishReason,
+    },
     /// The caller's clock went backwards.
     #[error("{hook}: the time {now} is before {last}, the last one seen")]
     TimeBackwards {
@@ -374,10 +382,10 @@ impl SchedulerLogger {
     }
 
     /// The oldest step's output finished a request, which held `blocks` and had `computed_tokens`
-    /// computed before that step.
+    /// computed before that step. Ends with `stop` or `length` by the token that it got, or `error`.
     ///
     /// # Errors
-    /// If the request is not live or no output has arrived.
+    /// If the request is not live, got no token, or no output has arrived.
     pub fn record_request_completed(
         &mut self,
         request: RequestHandle,
@@ -394,7 +402,7 @@ impl SchedulerLogger {
     /// A request ended outside of a step's output at `now`: aborted, or rejected with an error.
     ///
     /// # Errors
-    /// If the request is not live, or the time goes backwards.
+    /// If the request is not live or got tokens in the output under way, or the time goes backwards.
     pub fn record_request_dropped(
         &mut self,
         now: Nanos,
@@ -419,7 +427,8 @@ impl SchedulerLogger {
         }
     }
 
-    /// Writes what is left: requests still alive get their rows as `unfinished`.
+    /// Writes what is left: steps under way end now, without an output (one that has decided
+    /// nothing leaves no trace); requests still alive get their rows as `unfinished`.
     ///
     /// # Errors
     /// If the log cannot be written.
