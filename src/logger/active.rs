@@ -302,6 +302,7 @@ impl Active {
 
     pub(super) fn running(&mut self, running: RunningRequest) -> Result<(), HookError> {
         const HOOK: Hook = "record_running";
+        self.decided(HOOK)?;
         let metrics = self.live_in(HOOK, running.request, &[State::Running], State::Running)?;
         metrics.computed(running.computed_tokens, running.scheduled_tokens);
         let (generated, since) = (metrics.output_tokens(), metrics.state_since());
@@ -344,6 +345,7 @@ impl Active {
         reason: WaitingReason,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_waiting";
+        self.decided(HOOK)?;
         let from = [State::Waiting, State::Preempted];
         let metrics = self.live_in(HOOK, request, &from, State::Waiting)?;
         metrics.waiting_reason = reason;
