@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod conform;
 pub mod engine;
 pub mod fuzz;
 pub mod latency;

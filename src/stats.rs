@@ -27,7 +27,7 @@ impl Quantiles {
         self.count += 1;
         self.sorted.take();
         if let Some(sketch) = &mut self.sketch {
-            sketch.saturating_record(sample);
+            record_in(sketch, sample);
             return;
         }
         self.samples.push(sample);
@@ -35,7 +35,7 @@ impl Quantiles {
             && let Ok(mut sketch) = Histogram::new(SKETCH_DIGITS)
         {
             for sample in self.samples.drain(..) {
-                sketch.saturating_record(sample);
+                record_in(&mut sketch, sample);
             }
             self.sketch = Some(sketch);
         }
@@ -70,6 +70,14 @@ impl Quantiles {
         let above = (below + 1).min(last);
         let (low, high) = (sorted[below] as f64, sorted[above] as f64);
         Some(low + (high - low) * (rank - below as f64))
+    }
+}
+
+fn record_in(sketch: &mut Histogram<u64>, sample: u64) {
+    // The histogram grows with its samples, so there is none that it refuses; were there one, the
+    // nearest that it has is the best answer.
+    if sketch.record(sample).is_err() {
+        sketch.saturating_record(sample);
     }
 }
 

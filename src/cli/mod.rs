@@ -3,6 +3,7 @@
 mod arguments;
 mod config;
 mod fuzz;
+mod conform;
 mod generate;
 mod output;
 mod replay;
@@ -39,6 +40,7 @@ enum Command {
     Replay(replay::Args),
     Generate(generate::GenerateArgs),
     Trace(trace_args::TraceArgs),
+    Conform(conform::ConformArgs),
     Config(config::Args),
     Fuzz(fuzz::Args),
 }
@@ -72,6 +74,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Replay(args) => replay::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
     }

@@ -48,6 +48,8 @@ pub struct KvCacheManager {
     eagle_block_drop: bool,
     reserve_full_sequence: bool,
     watermark: Blocks,
+    /// Trailing tokens that multi-module MTP may compute again, which are therefore not published.
+    reprefillable: Tokens,
     scratch: Vec<u8>,
 }
 
@@ -64,6 +66,7 @@ impl KvCacheManager {
             eagle_block_drop: config.eagle_block_drop(),
             reserve_full_sequence: config.scheduler_reserve_full_isl,
             watermark: config.watermark_blocks,
+            reprefillable: config.num_prefill_lookahead().saturating_sub(Tokens(1)),
             scratch: Vec::new(),
         }
     }
@@ -184,7 +187,7 @@ impl KvCacheManager {
         if !self.caching {
             return;
         }
-        let filled = computed.min(request.len);
+        let filled = computed.min(request.len).saturating_sub(self.reprefillable);
         while self.tokens_in(request.cached_blocks as usize + 1) <= filled {
             let index = request.cached_blocks as usize;
             let hash =

@@ -108,11 +108,12 @@ impl Scheduler {
         update.finished.clear();
         for (at, entry) in pass.entries.iter().enumerate() {
             self.update_entry(entry, output.get(at), update);
+            self.requests.unpin(entry.slot);
         }
         if !update.finished.is_empty() {
             self.running.retain(|&slot| !self.requests[slot].is_finished());
         }
-        self.unpin_pass(pass);
+        self.unpin_others(pass);
     }
 
     fn update_entry(&mut self, entry: &BatchEntry, returned: &[TokenId], update: &mut Update) {

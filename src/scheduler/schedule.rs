@@ -95,12 +95,12 @@ impl Scheduler {
         pass.finished.append(&mut self.finished);
     }
 
-    /// Lets go of the requests that a processed pass names.
-    pub(crate) fn unpin_pass(&mut self, pass: &Pass) {
-        let entries = pass.entries.iter().map(|entry| entry.slot);
-        let preempted = pass.preempted.iter().map(|preemption| preemption.slot);
-        let others = pass.finished.iter().chain(&pass.set_aside).chain(&pass.stopped_at).copied();
-        for slot in entries.chain(preempted).chain(others) {
+    /// Lets go of the requests that a processed pass names outside its batch.
+    pub(crate) fn unpin_others(&mut self, pass: &Pass) {
+        for preemption in &pass.preempted {
+            self.requests.unpin(preemption.slot);
+        }
+        for &slot in pass.finished.iter().chain(&pass.set_aside).chain(&pass.stopped_at) {
             self.requests.unpin(slot);
         }
     }

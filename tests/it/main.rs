@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 
 mod cli;
+mod conform;
 mod generate;
 mod golden;
 mod laws;

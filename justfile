@@ -1,0 +1,22 @@
+# Recipes for those who change schedlog. `just` lists them.
+
+default:
+    @just --list
+
+# What CI runs: the tests, then format and lints.
+check:
+    .ci/run
+
+# All tests; those that need ../shared say that they were skipped.
+test *ARGS:
+    cargo test {{ARGS}}
+
+# Accept the present output as golden, after reading the difference.
+bless:
+    INSTA_UPDATE=always cargo test
+    git diff --stat -- snapshots docs
+
+# Compare the model with every decision record there is.
+conform-all:
+    cargo run --release -- conform traces/vllm-0.32
+    if [ -d ../shared/vllm-records ]; then cargo run --release -- conform ../shared/vllm-records; fi

@@ -1,0 +1,20 @@
+//! Conformance: the reference model against decision records of the real vLLM 0.32 scheduler.
+//!
+//! A record names the resolved settings, the requests, and for every engine iteration the arrivals,
+//! aborts, model outputs and everything the scheduler decided. The model is driven by the inputs
+//! through the very engine core that replays traces; every recorded decision is compared.
+
+pub mod compare;
+pub mod explain;
+pub mod header;
+pub mod markdown;
+pub mod record;
+pub mod report;
+mod run;
+mod state;
+mod watch;
+
+pub use compare::Counts;
+pub use record::{BadRecord, Record};
+pub use report::{ConformReport, Divergence, Moment, Outcome, RecordReport, Side};
+pub use run::{conform_paths, conform_text};
