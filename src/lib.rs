@@ -4,16 +4,21 @@
 //! and its logger on a virtual clock), which writes a [`log`] directory; a reader takes the log of
 //! any logger, the checks judge it, and a report shows what they found.
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod conform;
+pub mod docs;
 pub mod engine;
 pub mod fuzz;
+pub mod invariants;
 pub mod latency;
 pub mod log;
 pub mod logger;
+pub mod report;
 pub mod scheduler;
 pub mod settings;
+pub mod state_graph;
 pub mod stats;
 pub mod trace;
 pub mod units;

@@ -2,8 +2,8 @@
 
 mod arguments;
 mod config;
-mod fuzz;
 mod conform;
+mod fuzz;
 mod generate;
 mod output;
 mod replay;

@@ -1,8 +1,10 @@
 //! The log directory: its schema, how values stand in it, and who wrote it.
 
 pub mod details;
+pub mod dialect;
 pub mod field;
 pub mod ids;
+pub mod reader;
 pub mod run_info;
 pub mod schema;
 pub mod values;

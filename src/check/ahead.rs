@@ -1,0 +1,133 @@
+//! A file with a little look-ahead, and the requests that its unread rows hold on to.
+
+use std::collections::VecDeque;
+use std::io::Read;
+
+use crate::log::ids::{IdTable, RequestKey};
+use crate::log::reader::{FormProblem, Item, Located, TableReader};
+use crate::log::schema::{
+    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, TransitionRow,
+};
+
+/// A row that belongs to a request, or to none.
+pub(super) trait Keyed {
+    fn key(&self) -> Option<RequestKey>;
+}
+
+impl Keyed for RequestRow {
+    fn key(&self) -> Option<RequestKey> {
+        Some(self.request_id)
+    }
+}
+
+impl Keyed for IterationRow {
+    fn key(&self) -> Option<RequestKey> {
+        None
+    }
+}
+
+impl Keyed for IterationRequestRow {
+    fn key(&self) -> Option<RequestKey> {
+        Some(self.request_id)
+    }
+}
+
+impl Keyed for EventRow {
+    fn key(&self) -> Option<RequestKey> {
+        self.request_id
+    }
+}
+
+impl Keyed for TransitionRow {
+    fn key(&self) -> Option<RequestKey> {
+        Some(self.request_id)
+    }
+}
+
+/// What all files share while they are read.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) ids: IdTable,
+    /// Per key: rows that were read but not yet consumed. A key with such rows is not released.
+    pins: Vec<u32>,
+    /// Problems not yet shown to the rules.
+    pub(super) problems: Vec<FormProblem>,
+}
+
+impl Shared {
+    #[inline]
+    pub(super) fn pin(&mut self, key: RequestKey) {
+        if self.pins.len() <= key.index() {
+            self.pins.resize(key.index() + 1, 0);
+        }
+        self.pins[key.index()] += 1;
+    }
+
+    #[inline]
+    pub(super) fn unpin(&mut self, key: RequestKey) {
+        self.pins[key.index()] -= 1;
+    }
+
+    pub(super) fn pinned(&self, key: RequestKey) -> bool {
+        self.pins.get(key.index()).is_some_and(|pins| *pins > 0)
+    }
+}
+
+/// A file with `DEPTH` rows of look-ahead.
+#[derive(Debug)]
+pub(super) struct Ahead<R, S, const DEPTH: usize> {
+    reader: Option<TableReader<R, S>>,
+    window: VecDeque<Located<R>>,
+    ended: bool,
+}
+
+impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
+    pub(super) fn new(reader: Option<TableReader<R, S>>, shared: &mut Shared) -> Self {
+        let ended = reader.is_none();
+        let mut ahead = Self { reader, window: VecDeque::with_capacity(DEPTH), ended };
+        ahead.fill(shared);
+        ahead
+    }
+
+    pub(super) const fn reader(&self) -> Option<&TableReader<R, S>> {
+        self.reader.as_ref()
+    }
+
+    /// The row at this distance, if the file has it.
+    #[inline]
+    pub(super) fn peek(&self, distance: usize) -> Option<&Located<R>> {
+        self.window.get(distance)
+    }
+
+    /// Whether every row was consumed.
+    pub(super) fn exhausted(&self) -> bool {
+        self.ended && self.window.is_empty()
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {
+        let row = self.window.pop_front()?;
+        if let Some(key) = row.row.key() {
+            shared.unpin(key);
+        }
+        self.fill(shared);
+        Some(row)
+    }
+
+    #[inline]
+    fn fill(&mut self, shared: &mut Shared) {
+        let Some(reader) = &mut self.reader else { return };
+        while self.window.len() < DEPTH && !self.ended {
+            match reader.next(&mut shared.ids) {
+                Some(Item::Row(row)) => {
+                    if let Some(key) = row.row.key() {
+                        shared.pin(key);
+                    }
+                    self.window.push_back(row);
+                }
+                Some(Item::Problem(problem)) => shared.problems.push(problem),
+                None => self.ended = true,
+            }
+        }
+    }
+}

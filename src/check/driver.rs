@@ -1,0 +1,334 @@
+//! Runs every rule over one streaming pass.
+
+use crate::check::context::{Cx, Tally};
+use crate::check::declare::Declaration;
+use crate::check::facts::LogFacts;
+use crate::check::gather::Gather;
+use crate::check::invariant::Invariant;
+use crate::check::report::{CheckReport, RuleOutcome, TableSummary};
+use crate::check::view::{IterationView, Moments, RowView};
+use crate::check::{CheckError, CheckOptions, LogSettings};
+use crate::log::dialect::Dialect;
+use crate::log::ids::RequestKey;
+use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
+use crate::log::schema::{EventRow, IterationRow, Table};
+use crate::log::values::LogLevel;
+use crate::units::IterationId;
+
+/// One rule of this run.
+struct Active {
+    rule: &'static Declaration,
+    check: Box<dyn Invariant>,
+    tally: Tally,
+}
+
+struct Rules {
+    active: Vec<Active>,
+    skipped: Vec<(&'static Declaration, String)>,
+}
+
+impl Rules {
+    /// Calls every active rule.
+    fn each(
+        &mut self,
+        facts: &LogFacts,
+        ids: &crate::log::ids::IdTable,
+        mut call: impl FnMut(&mut dyn Invariant, &mut Cx<'_>),
+    ) {
+        for active in &mut self.active {
+            let severity = active.rule.severity;
+            let mut cx = Cx { facts, ids, tally: &mut active.tally, severity };
+            call(active.check.as_mut(), &mut cx);
+        }
+    }
+}
+
+/// Checks the log in `dir` with these rules.
+pub(super) fn run(
+    dir: &LogDir,
+    options: &CheckOptions,
+    rules: &[&'static Declaration],
+) -> Result<CheckReport, CheckError> {
+    let mut facts = first_facts(dir, options)?;
+    let gather = Gather::open(dir, &mut facts)?;
+    let rules = select(rules, &facts);
+    let mut run = Run {
+        gather,
+        facts,
+        rules,
+        previous: None,
+        previous_group: None,
+        group: Vec::new(),
+        events: Vec::new(),
+        every: Vec::new(),
+        over: Vec::new(),
+    };
+    run.missing_files(dir);
+    run.all_steps();
+    run.rest(dir)?;
+    Ok(run.into_report(dir))
+}
+
+fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckError> {
+    let dialect = Dialect::detect(dir)?;
+    let told = dir.run_info.as_ref().map(LogSettings::from_run_info).unwrap_or_default();
+    let overlapping =
+        dir.run_info.as_ref().map_or(dialect.steps_overlap, |info| info.overlapping_steps);
+    Ok(LogFacts {
+        settings: options.settings.clone().or(told),
+        dialect,
+        overlapping,
+        log_level: dir.run_info.as_ref().map(|info| info.log_level),
+        ..LogFacts::default()
+    })
+}
+
+/// Tells the rules that can be checked from those that cannot.
+fn select(rules: &[&'static Declaration], facts: &LogFacts) -> Rules {
+    let mut selected = Rules { active: Vec::new(), skipped: Vec::new() };
+    for &rule in rules {
+        match obstacle(rule, facts) {
+            Some(reason) => selected.skipped.push((rule, reason)),
+            None => {
+                selected.active.push(Active { rule, check: (rule.make)(), tally: Tally::default() })
+            }
+        }
+    }
+    selected
+}
+
+/// Why a rule cannot be checked on this log.
+fn obstacle(rule: &Declaration, facts: &LogFacts) -> Option<String> {
+    for reads in rule.reads {
+        if !facts.has(reads.table) {
+            return Some(format!("{} is not there or cannot be read", reads.table));
+        }
+        if let Some(column) =
+            reads.columns.iter().find(|column| !facts.has_column(reads.table, column))
+        {
+            return Some(format!("{} has no column {column}", reads.table));
+        }
+    }
+    let unknown = rule.needs.iter().find(|setting| !facts.settings.knows(**setting))?;
+    let flag = unknown.key().replace('_', "-");
+    Some(format!("{unknown} is not known: give --{flag}, or config.{unknown} in run.json"))
+}
+
+/// One pass over one log.
+struct Run {
+    gather: Gather,
+    facts: LogFacts,
+    rules: Rules,
+    previous: Option<Located<IterationRow>>,
+    previous_group: Option<IterationId>,
+    group: Vec<RowView>,
+    events: Vec<Located<EventRow>>,
+    every: Vec<Located<EventRow>>,
+    over: Vec<RequestKey>,
+}
+
+impl Run {
+    fn missing_files(&mut self, dir: &LogDir) {
+        for table in Table::ALL {
+            let expected = match table {
+                Table::PerIterationRequests => self.facts.log_level != Some(LogLevel::Summary),
+                Table::StateTransitions => dir.run_info.is_some(),
+                _ => true,
+            };
+            if expected && dir.file(table).is_none() {
+                let problem = FormProblem::of_file(table, FormKind::MissingFile);
+                self.gather.shared.problems.push(problem);
+            }
+        }
+    }
+
+    fn all_steps(&mut self) {
+        while let Some((id, has_row)) = self.gather.next_step() {
+            self.step(id, has_row);
+        }
+    }
+
+    fn step(&mut self, id: IterationId, has_row: bool) {
+        let gather = &mut self.gather;
+        let iteration = if has_row { gather.iterations.pop(&mut gather.shared) } else { None };
+        let moments = iteration.map(|row| Moments::of(&row.row, &self.facts));
+        gather.begin(id, moments);
+        gather.read_group(id, moments, &mut self.group);
+        let horizon = moments.map(|moments| moments.end);
+        gather.read_events(id, horizon, &mut self.events, &mut self.every);
+        gather.read_requests(horizon, &self.facts);
+        if let Some(row) = &iteration {
+            gather.end.last_iteration = Some(id);
+            gather.end.last_iteration_at = Some(row.at());
+            gather.end.last_end_time = gather.end.last_end_time.max(horizon);
+        }
+        self.note_ends();
+        self.show_problems();
+        let damaged = self.gather.step_is_damaged(id);
+        self.show_events();
+        let gather = &self.gather;
+        let view = IterationView {
+            id,
+            iteration: iteration.as_ref(),
+            moments,
+            previous: self.previous.as_ref(),
+            previous_group: self.previous_group,
+            rows: &self.group,
+            events: &self.events,
+            damaged,
+            histories: &gather.histories,
+            recent: &gather.recent,
+        };
+        self.rules.each(&self.facts, &gather.shared.ids, |rule, cx| rule.iteration(&view, cx));
+        self.previous = iteration.or(self.previous);
+        if !self.group.is_empty() {
+            self.previous_group = Some(id);
+        }
+        let mut over = std::mem::take(&mut self.over);
+        self.gather.retire(&self.facts, &mut over);
+        self.end_requests(&mut over);
+        self.over = over;
+    }
+
+    /// Tells the facts which files have been read to their ends.
+    fn note_ends(&mut self) {
+        let gather = &self.gather;
+        let end = &gather.end;
+        let ends = [
+            (Table::PerRequest, gather.requests.exhausted(), end.last_completion),
+            (Table::PerIteration, gather.iterations.exhausted(), end.last_end_time),
+            (Table::PerIterationRequests, gather.rows.exhausted(), None),
+            (Table::Events, gather.events.exhausted(), end.last_event),
+            (Table::StateTransitions, gather.transitions.exhausted(), end.last_transition),
+        ];
+        for (table, exhausted, last) in ends {
+            let facts = &mut self.facts.tables[table as usize];
+            facts.exhausted = exhausted;
+            facts.last_moment = last;
+        }
+    }
+
+    fn show_problems(&mut self) {
+        if self.gather.shared.problems.is_empty() {
+            return;
+        }
+        let problems = self.gather.take_problems(&mut self.facts);
+        let ids = &self.gather.shared.ids;
+        for problem in &problems {
+            self.rules.each(&self.facts, ids, |rule, cx| rule.form(problem, cx));
+        }
+    }
+
+    fn show_events(&mut self) {
+        let (every, ids) = (&self.every, &self.gather.shared.ids);
+        if !every.is_empty() {
+            self.rules.each(&self.facts, ids, |rule, cx| rule.events(every, cx));
+            self.every.clear();
+        }
+    }
+
+    /// Shows requests that are over to the rules and forgets them.
+    fn end_requests(&mut self, over: &mut Vec<RequestKey>) {
+        for key in over.drain(..) {
+            if let Some(history) = self.gather.histories.take(key) {
+                let ids = &self.gather.shared.ids;
+                self.rules.each(&self.facts, ids, |rule, cx| rule.request(&history, cx));
+            }
+            if !self.gather.shared.pinned(key) {
+                self.gather.shared.ids.release(key);
+            }
+        }
+    }
+
+    /// What is left when no step is: requests still alive, files longer than the others.
+    fn rest(&mut self, dir: &LogDir) -> Result<(), CheckError> {
+        loop {
+            self.gather.rest_of_events(&mut self.every);
+            if self.every.is_empty() {
+                break;
+            }
+            self.show_events();
+        }
+        while self.gather.read_transition() {}
+        while self.gather.read_request(&self.facts) {}
+        self.note_ends();
+        self.show_problems();
+        let mut keys = self.gather.histories.keys();
+        self.note_cut_off(&keys);
+        self.end_requests(&mut keys);
+        let repeats = std::mem::replace(&mut self.gather.repeats, super::repeats::Repeats::new(0));
+        self.gather.shared.problems = repeats.confirm(dir)?;
+        self.show_problems();
+        self.count_rows();
+        let (end, ids) = (&self.gather.end, &self.gather.shared.ids);
+        self.rules.each(&self.facts, ids, |rule, cx| rule.finish(end, cx));
+        Ok(())
+    }
+
+    /// A log that was not shut down has no rows of the requests that were alive.
+    fn note_cut_off(&mut self, keys: &[RequestKey]) {
+        let gather = &mut self.gather;
+        let alive = |key: &RequestKey| {
+            gather
+                .histories
+                .get(*key)
+                .is_some_and(|history| history.record.is_none() && history.completion().is_none())
+        };
+        let cut_off: Vec<_> = keys.iter().copied().filter(alive).collect();
+        self.facts.killed = gather.end.unfinished == 0 && !cut_off.is_empty();
+        gather.end.cut_off = cut_off.len() as u64;
+    }
+
+    fn count_rows(&mut self) {
+        let gather = &self.gather;
+        let rows = [
+            gather.requests.reader().map_or(0, |reader| reader.rows()),
+            gather.iterations.reader().map_or(0, |reader| reader.rows()),
+            gather.rows.reader().map_or(0, |reader| reader.rows()),
+            gather.events.reader().map_or(0, |reader| reader.rows()),
+            gather.transitions.reader().map_or(0, |reader| reader.rows()),
+        ];
+        for (facts, rows) in self.facts.tables.iter_mut().zip(rows) {
+            facts.rows = rows;
+        }
+    }
+
+    fn into_report(self, dir: &LogDir) -> CheckReport {
+        let mut rules: Vec<RuleOutcome> = self
+            .rules
+            .active
+            .into_iter()
+            .map(|active| RuleOutcome::new(active.rule, active.tally))
+            .chain(
+                self.rules
+                    .skipped
+                    .into_iter()
+                    .map(|(rule, reason)| RuleOutcome::skipped(rule, reason)),
+            )
+            .collect();
+        let position = |rule: &RuleOutcome| {
+            crate::invariants::ALL.iter().position(|other| other.id == rule.rule.id)
+        };
+        rules.sort_by_key(position);
+        let summary = |table: Table| TableSummary {
+            table,
+            file: dir.file(table).map(|file| file.name()),
+            rows: self.facts.table(table).rows,
+        };
+        let tables = Table::ALL.map(summary).into();
+        let mut notes = Vec::new();
+        if let Some(error) = &dir.run_info_error {
+            notes.push(format!("run.json is there but was not read: {error}"));
+        }
+        CheckReport {
+            directory: dir.path.clone(),
+            producer: dir.run_info.as_ref().map(|info| info.producer.clone()),
+            dialect: self.facts.dialect,
+            overlapping: self.facts.overlapping,
+            settings: self.facts.settings,
+            tables,
+            notes,
+            rules,
+        }
+    }
+}

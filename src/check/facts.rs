@@ -1,0 +1,109 @@
+//! What is known of a log as a whole.
+
+use crate::check::settings::LogSettings;
+use crate::log::dialect::Dialect;
+use crate::log::reader::Location;
+use crate::log::schema::{Layout, Table};
+use crate::log::values::LogLevel;
+use crate::units::{IterationId, Nanos};
+
+/// What is known of one file.
+#[derive(Clone, Debug, Default)]
+pub struct TableFacts {
+    /// Whether it can be read.
+    pub usable: bool,
+    /// Where its columns stand.
+    pub layout: Option<Layout>,
+    /// Rows read so far.
+    pub rows: u64,
+    /// Rows lost so far that may be anybody's.
+    pub blind: bool,
+    /// Whether its end is cut.
+    pub truncated: bool,
+    /// Whether its last row was read.
+    pub exhausted: bool,
+    /// The latest moment that it has told of so far.
+    pub last_moment: Option<Nanos>,
+}
+
+/// What is known of the log while it is read.
+#[derive(Clone, Debug, Default)]
+pub struct LogFacts {
+    /// The scheduler's settings.
+    pub settings: LogSettings,
+    /// How the log is written.
+    pub dialect: Dialect,
+    /// Whether steps overlap, so that only the weaker order holds.
+    pub overlapping: bool,
+    /// How much the log says it has.
+    pub log_level: Option<LogLevel>,
+    /// Whether the log ends without a shutdown: requests are alive, and no row says so. Known only
+    /// when requests that are still alive at the end are judged.
+    pub killed: bool,
+    /// Per table.
+    pub tables: [TableFacts; 5],
+}
+
+impl LogFacts {
+    /// What is known of a file.
+    #[must_use]
+    pub const fn table(&self, table: Table) -> &TableFacts {
+        &self.tables[table as usize]
+    }
+
+    /// Whether the file can be read.
+    #[must_use]
+    pub const fn has(&self, table: Table) -> bool {
+        self.table(table).usable
+    }
+
+    /// Whether the file has the column.
+    #[must_use]
+    pub fn has_column(&self, table: Table, name: &str) -> bool {
+        let facts = self.table(table);
+        let column = table.schema().column(name);
+        facts.usable
+            && column.is_some_and(|c| facts.layout.as_ref().is_some_and(|layout| layout.has(c)))
+    }
+
+    /// Whether a missing row of this file means something: it can be read and no row was lost
+    /// whose owner is unknown.
+    #[must_use]
+    pub const fn complete(&self, table: Table) -> bool {
+        let facts = self.table(table);
+        facts.usable && !facts.blind && !facts.truncated
+    }
+
+    /// Whether a row of this moment must be in the file: it is [complete](Self::complete) and does
+    /// not simply end before.
+    #[must_use]
+    pub fn covers(&self, table: Table, moment: Nanos) -> bool {
+        let facts = self.table(table);
+        self.complete(table) && (!facts.exhausted || facts.last_moment >= Some(moment))
+    }
+}
+
+/// How the log ended.
+#[derive(Clone, Debug, Default)]
+pub struct LogEnd {
+    /// The last iteration of per_iteration.csv.
+    pub last_iteration: Option<IterationId>,
+    /// Where its row stands.
+    pub last_iteration_at: Option<Location>,
+    /// When it ended.
+    pub last_end_time: Option<Nanos>,
+    /// The last iteration of per_iteration_requests.csv.
+    pub last_group: Option<IterationId>,
+    /// Where its last row stands.
+    pub last_group_at: Option<Location>,
+    /// The latest completion in per_request.csv.
+    pub last_completion: Option<Nanos>,
+    /// The latest event.
+    pub last_event: Option<Nanos>,
+    /// Rows `unfinished` in per_request.csv.
+    pub unfinished: u64,
+    /// The latest change of state.
+    pub last_transition: Option<Nanos>,
+    /// Requests that were alive at the end and have no row in per_request.csv.
+    pub cut_off: u64,
+}

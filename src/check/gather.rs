@@ -1,0 +1,377 @@
+//! Merges the five files by iteration and gathers what they say of each request, once for all rules.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::check::ahead::{Ahead, Shared};
+use crate::check::facts::{LogEnd, LogFacts};
+use crate::check::history::Histories;
+use crate::check::repeats::Repeats;
+use crate::check::view::{Moments, RowView};
+use crate::log::dialect::Habit;
+use crate::log::ids::{Ids, RequestKey};
+use crate::log::reader::{FormProblem, Input, Located, LogDir, LogDirError, TableReader};
+use crate::log::schema::{
+    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
+};
+use crate::log::values::{EventType, FinishReason, State};
+use crate::units::{IterationId, Nanos};
+
+/// Steps whose moments are remembered; more than any engine keeps in flight.
+const RECENT_STEPS: usize = 16;
+/// Steps that a finished request is kept for, as its last rows may come late.
+const LINGER_STEPS: u64 = 3;
+const LINGER_STEPS_OVERLAPPING: u64 = 12;
+/// How far ahead of its own step an event may be noted.
+const HELD_STEPS: u64 = 64;
+
+/// The files and what was read of them.
+pub(super) struct Gather {
+    pub(super) iterations: Ahead<IterationRow, Input, 1>,
+    pub(super) rows: Ahead<IterationRequestRow, Input, 1>,
+    pub(super) requests: Ahead<RequestRow, Input, 2>,
+    pub(super) events: Ahead<EventRow, Input, 2>,
+    pub(super) transitions: Ahead<TransitionRow, Input, 2>,
+    pub(super) shared: Shared,
+    pub(super) histories: Histories,
+    pub(super) repeats: Repeats,
+    pub(super) recent: Vec<(IterationId, Moments)>,
+    pub(super) end: LogEnd,
+    held: Vec<Located<EventRow>>,
+    retiring: VecDeque<(u64, RequestKey)>,
+    damaged_steps: BTreeSet<IterationId>,
+    group_keys: Vec<RequestKey>,
+    steps: u64,
+    horizon: Nanos,
+}
+
+impl Gather {
+    /// Opens the files; what their headers say goes to `facts` and to the problems.
+    pub(super) fn open(dir: &LogDir, facts: &mut LogFacts) -> Result<Self, LogDirError> {
+        let mut shared = Shared::default();
+        let requests = open_table(dir, facts, &mut shared)?;
+        let iterations = open_table(dir, facts, &mut shared)?;
+        let rows = open_table(dir, facts, &mut shared)?;
+        let events = open_table(dir, facts, &mut shared)?;
+        let transitions = open_table(dir, facts, &mut shared)?;
+        let size = dir.file(Table::PerRequest).map_or(0, |file| file.stored_bytes());
+        Ok(Self {
+            iterations: Ahead::new(iterations, &mut shared),
+            rows: Ahead::new(rows, &mut shared),
+            requests: Ahead::new(requests, &mut shared),
+            events: Ahead::new(events, &mut shared),
+            transitions: Ahead::new(transitions, &mut shared),
+            shared,
+            histories: Histories::default(),
+            repeats: Repeats::new(size),
+            recent: Vec::new(),
+            end: LogEnd::default(),
+            held: Vec::new(),
+            retiring: VecDeque::new(),
+            damaged_steps: BTreeSet::new(),
+            group_keys: Vec::new(),
+            steps: 0,
+            horizon: Nanos::ZERO,
+        })
+    }
+
+    /// The id of the next step, by either file that has steps.
+    ///
+    /// The row of per_iteration.csv leads; rows of per_iteration_requests.csv that belong before it
+    /// come first, as a step without a row.
+    pub(super) fn next_step(&self) -> Option<(IterationId, bool)> {
+        let row = self.iterations.peek(0).map(|row| row.row.iteration_id);
+        let group = self.rows.peek(0).map(|row| row.row.iteration_id);
+        match (row, group) {
+            (Some(row), Some(group)) if group < row => Some((group, false)),
+            (Some(row), _) => Some((row, true)),
+            (None, Some(group)) => Some((group, false)),
+            (None, None) => None,
+        }
+    }
+
+    /// Notes the moments of a step.
+    pub(super) fn begin(&mut self, id: IterationId, moments: Option<Moments>) {
+        if let Some(moments) = moments {
+            if self.recent.len() == RECENT_STEPS {
+                self.recent.remove(0);
+            }
+            self.recent.push((id, moments));
+            self.horizon = self.horizon.max(moments.end);
+        }
+    }
+
+    /// Reads the rows of a step into `group`, each with the request's row before it.
+    pub(super) fn read_group(
+        &mut self,
+        id: IterationId,
+        moments: Option<Moments>,
+        group: &mut Vec<RowView>,
+    ) {
+        group.clear();
+        while self.rows.peek(0).is_some_and(|row| row.row.iteration_id == id) {
+            let Some(row) = self.rows.pop(&mut self.shared) else { break };
+            let history = self.histories.open(row.row.request_id);
+            let before = if history.damaged { None } else { history.last };
+            let moment = moments.map(|moments| match row.row.state {
+                State::Completed => moments.end,
+                _ => moments.decided,
+            });
+            history.extend(&row, moment);
+            if row.row.state != State::Completed {
+                history.absent_from = None;
+            }
+            group.push(RowView { row, before });
+        }
+        if let Some(last) = group.last() {
+            self.end.last_group = Some(id);
+            self.end.last_group_at = Some(last.row.at());
+        }
+        self.note_absent(id, moments, group);
+    }
+
+    /// Notes which requests of the group before have no row in this one.
+    fn note_absent(&mut self, id: IterationId, moments: Option<Moments>, group: &[RowView]) {
+        if group.is_empty() && moments.is_none() {
+            return;
+        }
+        let mut keys = std::mem::take(&mut self.group_keys);
+        for key in keys.drain(..) {
+            if let Some(history) = self.histories.get_mut(key) {
+                let here = history.last.is_some_and(|last| last.row.iteration_id == id);
+                if !here && history.absent_from.is_none() {
+                    history.absent_from = Some((id, moments));
+                }
+            }
+        }
+        keys.extend(group.iter().filter(|row| row.queued()).map(|row| row.row.row.request_id));
+        self.group_keys = keys;
+    }
+
+    /// Reads the events up to the end of a step; those of the step go to `events`, all of them, in
+    /// the order of the file, to `every`.
+    pub(super) fn read_events(
+        &mut self,
+        id: IterationId,
+        horizon: Option<Nanos>,
+        events: &mut Vec<Located<EventRow>>,
+        every: &mut Vec<Located<EventRow>>,
+    ) {
+        events.clear();
+        let (now, later) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|event| event.row.details.iteration_id <= Some(id));
+        *events = now;
+        self.held = later;
+        let due = |event: &Located<EventRow>| {
+            horizon.is_some_and(|horizon| event.row.timestamp <= horizon)
+                || event.row.details.iteration_id.is_some_and(|step| step <= id)
+        };
+        while let Some(event) = self.events.peek(0) {
+            let late =
+                |next: &Located<EventRow>| next.row.timestamp < event.row.timestamp && due(next);
+            if !due(event) && !self.events.peek(1).is_some_and(late) {
+                break;
+            }
+            let Some(event) = self.events.pop(&mut self.shared) else { break };
+            self.note_event(&event);
+            every.push(event);
+            match event.row.details.iteration_id {
+                Some(step) if step > id && step.0 <= id.0.saturating_add(HELD_STEPS) => {
+                    self.held.push(event);
+                }
+                _ => events.push(event),
+            }
+        }
+    }
+
+    /// Reads all events that are left.
+    pub(super) fn rest_of_events(&mut self, every: &mut Vec<Located<EventRow>>) {
+        while every.len() < 1024 {
+            let Some(event) = self.events.pop(&mut self.shared) else { return };
+            self.note_event(&event);
+            every.push(event);
+        }
+    }
+
+    fn note_event(&mut self, event: &Located<EventRow>) {
+        self.end.last_event = self.end.last_event.max(Some(event.row.timestamp));
+        let Some(key) = event.row.request_id else { return };
+        use EventType as T;
+        if matches!(event.row.event_type, T::KvCacheAllocated | T::KvCacheFreed) {
+            return;
+        }
+        self.histories.open(key).events.push(*event);
+        if event.row.event_type == T::RequestCompleted {
+            self.consider_retiring(key);
+        }
+    }
+
+    /// Reads the rows of per_request.csv and state_transitions.csv that end by `horizon`.
+    pub(super) fn read_requests(&mut self, horizon: Option<Nanos>, facts: &LogFacts) {
+        let Some(horizon) = horizon else { return };
+        while let Some(change) = self.transitions.peek(0) {
+            let late = |next: &Located<TransitionRow>| {
+                next.row.timestamp < change.row.timestamp && next.row.timestamp <= horizon
+            };
+            if change.row.timestamp > horizon && !self.transitions.peek(1).is_some_and(late) {
+                break;
+            }
+            self.read_transition();
+        }
+        while let Some(request) = self.requests.peek(0) {
+            let due = |row: &RequestRow| row.completion_time.is_none_or(|at| at <= horizon);
+            let late = |next: &Located<RequestRow>| {
+                next.row.completion_time < request.row.completion_time && due(&next.row)
+            };
+            if !due(&request.row) && !self.requests.peek(1).is_some_and(late) {
+                break;
+            }
+            self.read_request(facts);
+        }
+    }
+
+    /// Reads one row of state_transitions.csv.
+    pub(super) fn read_transition(&mut self) -> bool {
+        let Some(change) = self.transitions.pop(&mut self.shared) else { return false };
+        let key = change.row.request_id;
+        self.histories.open(key).transitions.push(change);
+        self.end.last_transition = self.end.last_transition.max(Some(change.row.timestamp));
+        if change.row.state == State::Completed {
+            self.consider_retiring(key);
+        }
+        true
+    }
+
+    /// Reads one row of per_request.csv.
+    pub(super) fn read_request(&mut self, facts: &LogFacts) -> bool {
+        let Some(mut request) = self.requests.pop(&mut self.shared) else { return false };
+        let key = request.row.request_id;
+        self.repeats.see(self.shared.ids.id(key));
+        undefine(&mut request, facts, &mut self.shared.problems);
+        self.end.last_completion = self.end.last_completion.max(request.row.completion_time);
+        let unfinished = request.row.completion_time.is_none()
+            || request.row.finish_reason == Some(FinishReason::Unfinished);
+        self.end.unfinished += u64::from(unfinished);
+        let history = self.histories.open(key);
+        if history.record.is_none() {
+            history.record = Some(request);
+        }
+        self.consider_retiring(key);
+        true
+    }
+
+    /// Queues a request for its end once every file has said that it is over.
+    fn consider_retiring(&mut self, key: RequestKey) {
+        let Some(history) = self.histories.get_mut(key) else { return };
+        let recorded = history.record.is_some_and(|record| record.row.completion_time.is_some());
+        let noted = history.event(EventType::RequestCompleted).is_some();
+        let changed = history.changes_to(State::Completed).next().is_some();
+        let over = (recorded || self.requests.exhausted())
+            && (noted || self.events.exhausted())
+            && (changed || self.transitions.exhausted())
+            && (recorded || noted || changed);
+        if over && !history.retiring {
+            history.retiring = true;
+            self.retiring.push_back((self.steps, key));
+        }
+    }
+
+    /// Ends a step: returns the requests that are over.
+    pub(super) fn retire(&mut self, facts: &LogFacts, out: &mut Vec<RequestKey>) {
+        self.steps += 1;
+        let linger = if facts.overlapping { LINGER_STEPS_OVERLAPPING } else { LINGER_STEPS };
+        for _ in 0..self.retiring.len() {
+            match self.retiring.front() {
+                Some((step, _)) if step + linger <= self.steps => {}
+                _ => break,
+            }
+            let Some((_, key)) = self.retiring.pop_front() else { break };
+            let over = |h: &crate::check::RequestHistory| h.completion() <= Some(self.horizon);
+            if self.shared.pinned(key) || !self.histories.get(key).is_some_and(over) {
+                self.retiring.push_back((self.steps, key));
+            } else {
+                out.push(key);
+            }
+        }
+    }
+
+    /// Takes the problems found since the last call, noting whose rows were lost.
+    pub(super) fn take_problems(&mut self, facts: &mut LogFacts) -> Vec<FormProblem> {
+        let problems = std::mem::take(&mut self.shared.problems);
+        for problem in problems.iter().filter(|problem| problem.kind.loses_row()) {
+            let table = &mut facts.tables[problem.table as usize];
+            table.truncated |= problem.kind.cuts_file();
+            match problem.request {
+                Some(key) => self.histories.open(key).damaged = true,
+                None => table.blind = true,
+            }
+            let current = || self.rows.peek(0).map(|row| row.row.iteration_id);
+            if problem.table == Table::PerIterationRequests {
+                self.damaged_steps.extend(problem.iteration.or_else(current));
+            }
+        }
+        problems
+    }
+
+    /// Whether rows of the step could not be read; asked once per step.
+    pub(super) fn step_is_damaged(&mut self, id: IterationId) -> bool {
+        self.damaged_steps.remove(&id)
+    }
+}
+
+fn open_table<R: Row>(
+    dir: &LogDir,
+    facts: &mut LogFacts,
+    shared: &mut Shared,
+) -> Result<Option<TableReader<R, Input>>, LogDirError> {
+    let reader = dir.reader::<R>()?;
+    if let Some(reader) = &reader {
+        let header = reader.header();
+        let table = &mut facts.tables[R::SCHEMA.table as usize];
+        table.usable = header.usable;
+        table.layout = Some(header.layout.clone());
+        shared.problems.extend(header.problems.iter().cloned());
+    }
+    Ok(reader.filter(|reader| reader.header().usable))
+}
+
+/// Takes away zeros that stand for undefined values, noting each.
+fn undefine(request: &mut Located<RequestRow>, facts: &LogFacts, problems: &mut Vec<FormProblem>) {
+    use crate::log::reader::FormKind;
+    let at = request.at();
+    let row = &mut request.row;
+    let mut note = |column: &'static str| {
+        let mut problem = FormProblem::of_record(at, FormKind::ZeroForUndefined);
+        problem.column = Some(column);
+        problem.text = Some("0".to_owned());
+        problems.push(problem);
+    };
+    let zero = Some(Nanos::ZERO);
+    if row.ttft == zero && row.output_tokens.0 == 0 {
+        row.ttft = None;
+        note("ttft");
+    }
+    if row.tpot.is_some_and(|tpot| tpot.mantissa == 0) && row.output_tokens.0 < 2 {
+        row.tpot = None;
+        note("tpot");
+    }
+    if row.completion_time == zero && row.arrival_time > Nanos::ZERO {
+        row.completion_time = None;
+        note("completion_time");
+        if row.e2e_latency == zero {
+            row.e2e_latency = None;
+            note("e2e_latency");
+        }
+    }
+    if row.first_scheduled_time == zero && row.arrival_time > Nanos::ZERO {
+        row.first_scheduled_time = None;
+        note("first_scheduled_time");
+    }
+    let immediate = row.e2e_latency.is_none_or(|e2e| e2e == Nanos::ZERO);
+    if row.throughput.is_some_and(|rate| rate.mantissa == 0) && immediate {
+        row.throughput = None;
+        if !facts.dialect.is_reference() || facts.dialect.has(Habit::ZeroForUndefined) {
+            note("throughput");
+        }
+    }
+}

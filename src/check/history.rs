@@ -1,0 +1,207 @@
+//! All that the log has said of one live request.
+
+use crate::check::view::Moments;
+use crate::log::ids::RequestKey;
+use crate::log::reader::{Located, Location};
+use crate::log::schema::{EventRow, IterationRequestRow, RequestRow, TransitionRow};
+use crate::log::values::{EventType, FinishReason, State};
+use crate::units::{IterationId, Nanos, Tokens};
+
+/// A run of rows in which a request was in one state.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The state.
+    pub state: State,
+    /// Its first step.
+    pub first: IterationId,
+    /// Its last step.
+    pub last: IterationId,
+    /// The moment of its first row (`D`, or `E` for `completed`).
+    pub first_moment: Option<Nanos>,
+    /// The moment of its last row.
+    pub last_moment: Option<Nanos>,
+    /// The entry into the state that its first row implies: moment - time_in_state.
+    pub entered: Option<Nanos>,
+    /// Its first row.
+    pub first_at: Location,
+    /// Its last row.
+    pub last_at: Location,
+}
+
+/// What was summed up over the rows of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Rows of it.
+    pub rows: u64,
+    /// Tokens given to it in all steps.
+    pub scheduled: u64,
+    /// Steps that gave it tokens.
+    pub scheduled_steps: u64,
+}
+
+/// All that the log says of one request.
+#[derive(Debug)]
+pub struct RequestHistory {
+    /// The request.
+    pub key: RequestKey,
+    /// Its row in per_request.csv.
+    pub record: Option<Located<RequestRow>>,
+    /// Its rows in state_transitions.csv.
+    pub transitions: Vec<Located<TransitionRow>>,
+    /// Its events, those of blocks excluded.
+    pub events: Vec<Located<EventRow>>,
+    /// Its runs of states in per_iteration_requests.csv.
+    pub spans: Vec<Span>,
+    /// Its last row in per_iteration_requests.csv.
+    pub last: Option<Located<IterationRequestRow>>,
+    /// Sums over those rows.
+    pub totals: Totals,
+    /// The first step after its last queue row that had no row of it.
+    pub absent_from: Option<(IterationId, Option<Moments>)>,
+    /// Whether a row of it could not be read, so that a missing row means nothing.
+    pub damaged: bool,
+    pub(super) retiring: bool,
+}
+
+impl RequestHistory {
+    pub(super) const fn new(key: RequestKey) -> Self {
+        Self {
+            key,
+            record: None,
+            transitions: Vec::new(),
+            events: Vec::new(),
+            spans: Vec::new(),
+            last: None,
+            totals: Totals { rows: 0, scheduled: 0, scheduled_steps: 0 },
+            absent_from: None,
+            damaged: false,
+            retiring: false,
+        }
+    }
+
+    /// Its first event of a type.
+    #[must_use]
+    pub fn event(&self, kind: EventType) -> Option<&Located<EventRow>> {
+        self.events_of(kind).next()
+    }
+
+    /// Its events of a type.
+    pub fn events_of(&self, kind: EventType) -> impl Iterator<Item = &Located<EventRow>> {
+        self.events.iter().filter(move |event| event.row.event_type == kind)
+    }
+
+    /// Its changes into a state.
+    pub fn changes_to(&self, state: State) -> impl Iterator<Item = &Located<TransitionRow>> {
+        self.transitions.iter().filter(move |change| change.row.state == state)
+    }
+
+    /// When it arrived, from whichever file says so.
+    #[must_use]
+    pub fn arrival(&self) -> Option<Nanos> {
+        let event = || self.event(EventType::RequestArrived).map(|event| event.row.timestamp);
+        self.record.as_ref().map(|record| record.row.arrival_time).or_else(event)
+    }
+
+    /// When it was over, from whichever file says so.
+    #[must_use]
+    pub fn completion(&self) -> Option<Nanos> {
+        let event = || self.event(EventType::RequestCompleted).map(|event| event.row.timestamp);
+        let change = || self.changes_to(State::Completed).next().map(|change| change.row.timestamp);
+        let record = self.record.as_ref().and_then(|record| record.row.completion_time);
+        record.or_else(event).or_else(change)
+    }
+
+    /// The length of its prompt, from whichever file says so.
+    #[must_use]
+    pub fn input_tokens(&self) -> Option<Tokens> {
+        let event = || self.event(EventType::RequestArrived)?.row.details.input_tokens;
+        self.record.as_ref().map(|record| record.row.input_tokens).or_else(event)
+    }
+
+    /// Why it ended, from whichever file says so.
+    #[must_use]
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        let event = || self.event(EventType::RequestCompleted)?.row.details.finish_reason;
+        self.record.as_ref().and_then(|record| record.row.finish_reason).or_else(event)
+    }
+
+    /// Whether the model ended it: neither an abort nor a rejection nor still alive.
+    #[must_use]
+    pub fn ran_to_its_end(&self) -> bool {
+        match self.finish_reason() {
+            Some(reason) => matches!(reason, FinishReason::Stop | FinishReason::Length),
+            None => self.spans.iter().any(|span| span.state == State::Completed),
+        }
+    }
+
+    /// Any row of it, for pointing at.
+    #[must_use]
+    pub fn any_location(&self) -> Option<Location> {
+        let record = self.record.as_ref().map(Located::at);
+        let event = self.events.first().map(Located::at);
+        let change = self.transitions.first().map(Located::at);
+        record.or(event).or_else(|| self.last.as_ref().map(Located::at)).or(change)
+    }
+
+    pub(super) fn extend(&mut self, row: &Located<IterationRequestRow>, moment: Option<Nanos>) {
+        self.totals.rows += 1;
+        if row.row.state != State::Completed {
+            let scheduled = row.row.scheduled_tokens.unwrap_or_default().0;
+            self.totals.scheduled += u64::from(scheduled);
+            self.totals.scheduled_steps += u64::from(scheduled > 0);
+        }
+        self.last = Some(*row);
+        let id = row.row.iteration_id;
+        match self.spans.last_mut() {
+            Some(span) if span.state == row.row.state => {
+                span.last = id;
+                span.last_moment = moment;
+                span.last_at = row.at();
+            }
+            _ => self.spans.push(Span {
+                state: row.row.state,
+                first: id,
+                last: id,
+                first_moment: moment,
+                last_moment: moment,
+                entered: moment.and_then(|moment| moment.checked_sub(row.row.time_in_state)),
+                first_at: row.at(),
+                last_at: row.at(),
+            }),
+        }
+    }
+}
+
+/// The live requests by key.
+#[derive(Debug, Default)]
+pub(crate) struct Histories {
+    slots: Vec<Option<Box<RequestHistory>>>,
+}
+
+impl Histories {
+    /// The history of a request, if it is live.
+    #[must_use]
+    #[inline]
+    pub(crate) fn get(&self, key: RequestKey) -> Option<&RequestHistory> {
+        self.slots.get(key.index())?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: RequestKey) -> Option<&mut RequestHistory> {
+        self.slots.get_mut(key.index())?.as_deref_mut()
+    }
+
+    pub(super) fn open(&mut self, key: RequestKey) -> &mut RequestHistory {
+        if self.slots.len() <= key.index() {
+            self.slots.resize_with(key.index() + 1, || None);
+        }
+        self.slots[key.index()].get_or_insert_with(|| Box::new(RequestHistory::new(key)))
+    }
+
+    pub(super) fn take(&mut self, key: RequestKey) -> Option<Box<RequestHistory>> {
+        self.slots.get_mut(key.index())?.take()
+    }
+
+    pub(super) fn keys(&self) -> Vec<RequestKey> {
+        self.slots.iter().flatten().map(|history| history.key).collect()
+    }
+}

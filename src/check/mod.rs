@@ -1,0 +1,59 @@
+//! Judging a log: one streaming pass over its five files, every rule fed from it.
+//!
+//! The [`driver`] reads and gathers; a rule ([`invariant::Invariant`]) judges what it is shown and
+//! keeps no copy of it. Memory is proportional to the requests alive at a time. This module and the
+//! rules never look at the scheduler model: a mistake there must not blind them.
+
+mod ahead;
+mod context;
+mod declare;
+mod driver;
+mod facts;
+mod finding;
+mod gather;
+mod history;
+mod invariant;
+mod repeats;
+mod report;
+mod settings;
+mod view;
+
+pub use context::{Cx, Tally};
+pub(crate) use declare::declare_invariant;
+pub use declare::{Declaration, Reads};
+pub use facts::{LogEnd, LogFacts, TableFacts};
+pub use finding::{Finding, Mark, Severity};
+pub use history::{RequestHistory, Span, Totals};
+pub use invariant::Invariant;
+pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
+pub use settings::{LogSettings, Setting};
+pub use view::{IterationView, Moments, RowView};
+
+use std::path::Path;
+
+use crate::log::reader::{LogDir, LogDirError};
+
+/// What a check may be told.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// Settings that the log does not tell, or tells wrongly.
+    pub settings: LogSettings,
+}
+
+/// Why a check could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The directory is not a log, or cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogDirError),
+}
+
+/// Checks the log in a directory with every rule.
+///
+/// # Errors
+/// If the directory is not a log or a file in it cannot be opened; whatever is wrong *in* the files
+/// is part of the report.
+pub fn check_dir(path: &Path, options: &CheckOptions) -> Result<CheckReport, CheckError> {
+    let dir = LogDir::open(path)?;
+    driver::run(&dir, options, crate::invariants::ALL)
+}

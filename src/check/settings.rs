@@ -1,0 +1,147 @@
+//! The scheduler's settings as far as a log or a flag tells them.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::config::Policy;
+use crate::log::run_info::RunInfo;
+
+macro_rules! settings {
+    ($( $(#[doc = $doc:literal])* $field:ident / $variant:ident: $ty:ty = $read:ident, )*) => {
+        /// Settings by their vLLM names; `None` is unknown.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct LogSettings { $( $(#[doc = $doc])* pub $field: Option<$ty>, )* }
+
+        /// The name of one setting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Setting { $( $(#[doc = $doc])* $variant, )* }
+
+        impl Setting {
+            /// Every setting.
+            pub const ALL: &'static [Self] = &[$( Self::$variant, )*];
+
+            /// The key in the `config` of run.json.
+            #[must_use]
+            pub const fn key(self) -> &'static str {
+                match self { $( Self::$variant => stringify!($field), )* }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn doc(self) -> &'static str {
+                match self { $( Self::$variant => concat!($($doc),*), )* }
+            }
+        }
+
+        impl LogSettings {
+            /// Whether the setting is known.
+            #[must_use]
+            pub const fn knows(&self, setting: Setting) -> bool {
+                match setting { $( Setting::$variant => self.$field.is_some(), )* }
+            }
+
+            /// What a log says of itself.
+            #[must_use]
+            pub fn from_run_info(info: &RunInfo) -> Self {
+                let value = |key: &str| info.config.get(key).filter(|value| !value.is_null());
+                Self { $( $field: value(stringify!($field)).and_then($read), )* }
+            }
+
+            /// These settings, and `other`'s where these do not know.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                Self { $( $field: self.$field.or(other.$field), )* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Queue order: `fcfs` or `priority`.
+    policy / Policy: Policy = read_policy,
+    /// Tokens per KV cache block.
+    block_size / BlockSize: u32 = read_u32,
+    /// KV cache blocks, the null block included.
+    num_gpu_blocks / NumGpuBlocks: u32 = read_u32,
+    /// The most requests in the running queue.
+    max_num_seqs / MaxNumSeqs: u32 = read_u32,
+    /// The most requests in the running queue, where it is below max_num_seqs.
+    max_num_active_seqs / MaxNumActiveSeqs: u32 = read_u32,
+    /// The token budget of a step.
+    max_num_batched_tokens / MaxNumBatchedTokens: u32 = read_u32,
+    /// The budget of scheduled tokens of a step, where it is not max_num_batched_tokens.
+    max_num_scheduled_tokens / MaxNumScheduledTokens: u32 = read_u32,
+    /// The longest sequence, prompt and output together.
+    max_model_len / MaxModelLen: u32 = read_u32,
+    /// Whether prompts are split over steps.
+    enable_chunked_prefill / EnableChunkedPrefill: bool = read_bool,
+    /// The most tokens one request gets per step while others are present; 0 is off.
+    long_prefill_token_threshold / LongPrefillTokenThreshold: u32 = read_u32,
+    /// Whether full blocks are shared between requests with equal prefixes.
+    enable_prefix_caching / EnablePrefixCaching: bool = read_bool,
+    /// The share of the blocks that an admission leaves free.
+    watermark / Watermark: f64 = read_f64,
+    /// Whether a request is admitted only if all of it fits.
+    scheduler_reserve_full_isl / SchedulerReserveFullIsl: bool = read_bool,
+    /// Whether a step is scheduled before the output of the one before is known.
+    async_scheduling / AsyncScheduling: bool = read_bool,
+    /// Draft tokens per request and step; 0 without speculative decoding.
+    num_speculative_tokens / NumSpeculativeTokens: u32 = read_u32,
+    /// KV slots reserved past the scheduled tokens.
+    num_lookahead_tokens / NumLookaheadTokens: u32 = read_u32,
+    /// Bytes of one KV cache block.
+    kv_bytes_per_block / KvBytesPerBlock: u64 = read_u64,
+}
+
+impl LogSettings {
+    /// Draft tokens per step; 0 where nothing is said.
+    #[must_use]
+    pub fn drafts(&self) -> u32 {
+        self.num_speculative_tokens.unwrap_or(0)
+    }
+
+    /// The most tokens that a step may schedule.
+    #[must_use]
+    pub fn token_budget(&self) -> Option<u32> {
+        match (self.max_num_batched_tokens, self.max_num_scheduled_tokens) {
+            (Some(input), Some(scheduled)) => Some(input.min(scheduled)),
+            (input, scheduled) => input.or(scheduled),
+        }
+    }
+
+    /// The most requests that may run.
+    #[must_use]
+    pub fn running_limit(&self) -> Option<u32> {
+        match (self.max_num_seqs, self.max_num_active_seqs) {
+            (Some(engine), Some(active)) => Some(engine.min(active)),
+            (engine, active) => engine.or(active),
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.key())
+    }
+}
+
+fn read_u32(value: &Value) -> Option<u32> {
+    value.as_u64().and_then(|value| u32::try_from(value).ok())
+}
+
+fn read_u64(value: &Value) -> Option<u64> {
+    value.as_u64()
+}
+
+fn read_f64(value: &Value) -> Option<f64> {
+    value.as_f64()
+}
+
+fn read_bool(value: &Value) -> Option<bool> {
+    value.as_bool()
+}
+
+fn read_policy(value: &Value) -> Option<Policy> {
+    serde_json::from_value(value.clone()).ok()
+}

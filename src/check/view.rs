@@ -1,0 +1,130 @@
+//! What a rule sees of one iteration.
+
+use crate::check::facts::LogFacts;
+use crate::check::history::{Histories, RequestHistory};
+use crate::log::dialect::Habit;
+use crate::log::ids::RequestKey;
+use crate::log::reader::Located;
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow};
+use crate::log::values::{EventType, State};
+use crate::units::{IterationId, Nanos};
+
+/// The four moments of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moments {
+    /// `S`: `schedule()` is entered.
+    pub start: Nanos,
+    /// `D`: `schedule()` returns.
+    pub decided: Nanos,
+    /// `O`: the output arrives.
+    pub output: Nanos,
+    /// `E`: `update_from_output()` returns.
+    pub end: Nanos,
+}
+
+impl Moments {
+    /// The moments of a row, as its dialect writes them.
+    #[must_use]
+    pub fn of(row: &IterationRow, facts: &LogFacts) -> Self {
+        let start = row.start_time;
+        let decided = start.saturating_add(row.scheduling_overhead);
+        let output = decided.saturating_add(row.forward_pass_duration);
+        let end = if facts.dialect.has(Habit::EndsAtDecision) { output } else { row.end_time };
+        Self { start, decided, output, end }
+    }
+}
+
+/// One row of the step with what the same request's last row said.
+#[derive(Clone, Copy, Debug)]
+pub struct RowView {
+    /// The row.
+    pub row: Located<IterationRequestRow>,
+    /// The request's row before it: of an earlier step, or, for a `completed` row, of this one.
+    /// None if this is its first, or if rows of it were lost.
+    pub before: Option<Located<IterationRequestRow>>,
+}
+
+impl RowView {
+    /// Whether the row stands for a place in a queue at `D`.
+    #[must_use]
+    pub fn queued(&self) -> bool {
+        self.row.row.state != State::Completed
+    }
+
+    /// The request's row of an earlier step.
+    #[must_use]
+    pub fn earlier(&self) -> Option<&Located<IterationRequestRow>> {
+        self.before.as_ref().filter(|before| before.row.iteration_id != self.row.row.iteration_id)
+    }
+
+    /// Whether the request entered the running queue with this step.
+    #[must_use]
+    pub fn admitted(&self) -> bool {
+        self.row.row.state == State::Running
+            && self
+                .before
+                .is_none_or(|before| matches!(before.row.state, State::Waiting | State::Preempted))
+    }
+}
+
+impl std::ops::Deref for RowView {
+    type Target = IterationRequestRow;
+    fn deref(&self) -> &IterationRequestRow {
+        &self.row.row
+    }
+}
+
+/// One step of the log.
+#[derive(Debug)]
+pub struct IterationView<'a> {
+    /// Its id.
+    pub id: IterationId,
+    /// Its row in per_iteration.csv.
+    pub iteration: Option<&'a Located<IterationRow>>,
+    /// Its moments; unknown without that row.
+    pub moments: Option<Moments>,
+    /// The row of per_iteration.csv before it.
+    pub previous: Option<&'a Located<IterationRow>>,
+    /// The step of the last group of rows before this one.
+    pub previous_group: Option<IterationId>,
+    /// Its rows in per_iteration_requests.csv.
+    pub rows: &'a [RowView],
+    /// Its events: decisions at `D`, outputs at `E`, arrivals and aborts since the step before.
+    pub events: &'a [Located<EventRow>],
+    /// Whether rows of this step could not be read.
+    pub damaged: bool,
+    pub(super) histories: &'a Histories,
+    pub(super) recent: &'a [(IterationId, Moments)],
+}
+
+impl<'a> IterationView<'a> {
+    /// What the log said so far of a request.
+    #[must_use]
+    pub fn history(&self, key: RequestKey) -> Option<&'a RequestHistory> {
+        self.histories.get(key)
+    }
+
+    /// The moments of this or one of the few steps before it.
+    #[must_use]
+    pub fn moments_of(&self, id: IterationId) -> Option<Moments> {
+        if id == self.id {
+            return self.moments;
+        }
+        self.recent.iter().rev().find(|(other, _)| *other == id).map(|(_, moments)| *moments)
+    }
+
+    /// How many events of a type it has.
+    #[must_use]
+    pub fn count(&self, kind: EventType) -> usize {
+        self.events.iter().filter(|event| event.row.event_type == kind).count()
+    }
+
+    /// The first event of a type of a request.
+    #[must_use]
+    pub fn event(&self, key: RequestKey, kind: EventType) -> Option<&'a Located<EventRow>> {
+        let wanted = |event: &&Located<EventRow>| {
+            event.row.event_type == kind && event.row.request_id == Some(key)
+        };
+        self.events.iter().find(wanted)
+    }
+}

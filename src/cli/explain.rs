@@ -1,0 +1,31 @@
+//! `schedlog explain`.
+
+use anyhow::bail;
+
+use crate::cli::to_stdout;
+use schedlog::docs::rule_page;
+use schedlog::invariants::{ALL, find};
+
+/// Explain a rule.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The id of the rule, such as M002.
+    rule: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If there is no such rule or stdout cannot be written.
+pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let Some(rule) = find(&args.rule) else {
+        let family = args.rule.get(..1).unwrap_or_default().to_ascii_uppercase();
+        let near: Vec<_> =
+            ALL.iter().filter(|rule| rule.id.starts_with(&family)).map(|rule| rule.id).collect();
+        let known =
+            if near.is_empty() { "schedlog rules lists them".into() } else { near.join(", ") };
+        bail!("there is no rule {}; known are: {known}", args.rule);
+    };
+    to_stdout(|out| out.write_all(rule_page(rule).as_bytes()))?;
+    Ok(0)
+}

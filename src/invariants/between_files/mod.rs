@@ -1,0 +1,7 @@
+//! What the files say of one another.
+
+pub mod x001;
+pub mod x002;
+pub mod x003;
+pub mod x004;
+pub mod x005;

@@ -1,0 +1,50 @@
+//! X003: no request is lost.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// Every request that any file knows has a row in per_request.csv.
+    ///
+    /// Requests still alive at shutdown have one too, with finish_reason `unfinished`. Statistics are
+    /// made from this file; a request missing in it is never missed.
+    ///
+    /// A log that ends without a shutdown, or whose per_request.csv ends before the other files, is
+    /// damaged, which X005 reports instead.
+    ///
+    /// Blind spot: a request lost by all files.
+    ///
+    /// Example: an aborted request that is in the events only.
+    pub static X003 = {
+        name: "nothing-is-lost",
+        reads: [PerRequest(request_id)],
+        also: [Events(request_id), StateTransitions(request_id), PerIterationRequests(request_id)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        if request.record.is_some() {
+            cx.exercised(1);
+            return;
+        }
+        if request.damaged || !cx.facts.complete(Table::PerRequest) {
+            return;
+        }
+        let excused = match request.completion() {
+            Some(end) => !cx.facts.covers(Table::PerRequest, end),
+            None => cx.facts.killed,
+        };
+        cx.expect(excused, |ids| {
+            let mut finding =
+                Finding::new("the request has no row in per_request.csv").of(request.key, ids);
+            if let Some(at) = request.any_location() {
+                finding = finding.at(at, "request_id");
+            }
+            finding
+        });
+    }
+}

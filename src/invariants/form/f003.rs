@@ -1,0 +1,42 @@
+//! F003: values.
+
+use crate::invariants::form::{all_rows, finding};
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// Every field is a value of its column: a whole number in range and not negative, a decimal, a
+    /// JSON object; required fields are not empty.
+    ///
+    /// Times are whole nanoseconds since the start, counts are whole numbers; a negative or fractional
+    /// one betrays seconds written as floats, a difference taken the wrong way or a clock that was set
+    /// back. Words have their own rule, F006.
+    ///
+    /// Blind spot: a number of the wrong unit that is still a number; the time rules see those.
+    ///
+    /// Example: `start_time` 1.25 is a float of seconds.
+    pub static F003 = {
+        name: "field-values",
+        reads: [],
+        also: [PerRequest, PerIteration, PerIterationRequests, Events, StateTransitions],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
+        if matches!(problem.kind, FormKind::Field(ref error) if !is_word(error)) {
+            cx.found(finding(problem, cx));
+        }
+    }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        cx.exercised(all_rows(cx));
+    }
+}
+
+fn is_word(error: &crate::log::field::FieldError) -> bool {
+    matches!(error, crate::log::field::FieldError::Unknown(_))
+}

@@ -1,0 +1,61 @@
+//! Q003: the batch.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// batch_size is the number of rows with scheduled_tokens above 0, and at most running_count;
+    /// only running requests are scheduled.
+    ///
+    /// A log that writes the length of the running queue as batch_size is held to that.
+    ///
+    /// Blind spot: logs without scheduled_tokens; only the bound is checked there.
+    ///
+    /// Example: batch_size 3 with a request that got no token because the budget was spent.
+    pub static Q003 = {
+        name: "batch-size",
+        reads: [PerIteration(batch_size, running_count)],
+        also: [PerIterationRequests(scheduled_tokens)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let Some(step) = view.iteration else { return };
+        let (batch, running) = (step.row.batch_size, step.row.running_count);
+        cx.expect(batch <= running, |_| {
+            Finding::new("more requests are scheduled than run")
+                .at(step.at(), "batch_size")
+                .in_iteration(view.id)
+                .values(format!("at most {running}"), batch)
+        });
+        let known = cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens");
+        if !known || view.damaged || view.rows.is_empty() {
+            return;
+        }
+        let scheduled = |row: &&RowView| {
+            row.queued() && row.scheduled_tokens.is_some_and(|tokens| tokens > Tokens::ZERO)
+        };
+        let count = view.rows.iter().filter(scheduled).count();
+        cx.expect(count == batch.0 as usize, |_| {
+            let first = view.rows.first().map(|row| row.row.at());
+            Finding::new(format!("batch_size is {batch}, but {count} rows have tokens"))
+                .at(step.at(), "batch_size")
+                .with_row(first, "the step's first row")
+                .in_iteration(view.id)
+                .values(count, batch)
+        });
+        let idle = view.rows.iter().find(|row| scheduled(row) && row.state != State::Running);
+        if let Some(row) = idle {
+            cx.found(
+                Finding::new(format!("a {} request is scheduled", row.state))
+                    .at(row.row.at(), "scheduled_tokens")
+                    .of(row.request_id, cx.ids)
+                    .in_iteration(view.id),
+            );
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Q005: the places in a queue.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// The rows of a step stand in order: the running queue, the waiting queues, the completed
+    /// requests; in the first two queue_position counts 0, 1, 2, …, in the third it is empty.
+    ///
+    /// The position is the request's index in its queue, in the order in which it would be served. A
+    /// log that writes -1 for running requests is held to the waiting ones.
+    ///
+    /// Blind spot: whether the order is the scheduler's; Q006 checks who is served first.
+    ///
+    /// Example: positions 0, 2: the row between them was lost.
+    pub static Q005 = {
+        name: "queue-positions",
+        reads: [PerIterationRequests(iteration_id, state, queue_position)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        if view.damaged {
+            return;
+        }
+        let no_running = cx.facts.dialect.has(Habit::NoRunningPosition);
+        let bare = cx.facts.dialect.has(Habit::FixedColumnsOnly);
+        let (mut next, mut section) = ([0i32; 3], 0);
+        cx.exercised(view.rows.len());
+        for row in view.rows {
+            let place = match row.state {
+                State::Running => 0,
+                State::Waiting | State::Preempted => 1,
+                State::Completed => 2,
+            };
+            if place < section && !bare {
+                report(row, view, "the row stands behind those of a later queue", None, cx);
+            }
+            section = section.max(place);
+            let position = row.queue_position.map(|position| position.0);
+            let expected = match place {
+                2 => None,
+                0 if no_running => Some(-1),
+                _ => Some(next[place]),
+            };
+            if position == expected || place == 2 && bare {
+                next[place] += 1;
+                continue;
+            }
+            let expected = expected.map_or("empty".to_owned(), |place| place.to_string());
+            report(row, view, "the request's place in its queue is wrong", Some(expected), cx);
+            // One lost row shifts all behind it; count on from here.
+            next[place] = position.map_or(next[place], |position| position.max(0)) + 1;
+        }
+    }
+}
+
+fn report(
+    row: &RowView,
+    view: &IterationView<'_>,
+    message: &str,
+    expected: Option<String>,
+    cx: &mut Cx<'_>,
+) {
+    let mut finding = Finding::new(message)
+        .at(row.row.at(), "queue_position")
+        .of(row.request_id, cx.ids)
+        .in_iteration(view.id);
+    if expected.is_some() {
+        finding.expected = expected;
+        let place = row.queue_position.map(|position| position.0.to_string());
+        finding.actual = Some(place.unwrap_or_else(|| "empty".to_owned()));
+    }
+    cx.found(finding);
+}

@@ -1,0 +1,101 @@
+//! Q006: who is served first.
+
+use crate::config::Policy;
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// Under FCFS no request is admitted while one that came before it still waits; under `priority`
+    /// none while a more urgent one does.
+    ///
+    /// Admission takes the head of the queue or stops (vLLM: the waiting loop of `schedule`); only
+    /// requests that are blocked by themselves (grammar, remote KV, adapters) are passed over. Under
+    /// FCFS a request that stood in the queue before stands ahead of one that is new in it.
+    ///
+    /// Blind spot: the order of arrivals of one moment; requests preempted with output in flight.
+    ///
+    /// Example: a short prompt admitted past a long one that did not fit.
+    pub static Q006 = {
+        name: "order-of-service",
+        reads: [PerIterationRequests(request_id, state, queue_position)],
+        also: [PerRequest(arrival_time), Events(timestamp, details)],
+        needs: [Policy],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+/// Where a request stood when the step began; the least is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(i64, i64);
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        if view.damaged || cx.facts.dialect.has(Habit::NoWaitingRows) {
+            return;
+        }
+        let policy = cx.facts.settings.policy.unwrap_or_default();
+        let rank = |row: &RowView| match policy {
+            Policy::Fcfs => fcfs(row, view),
+            Policy::Priority => urgency(row, view),
+        };
+        let admitted =
+            view.rows.iter().filter(|row| row.admitted()).filter_map(|row| Some((rank(row)?, row)));
+        let Some((served, lucky)) = admitted.max_by_key(|(rank, _)| *rank) else { return };
+        let passed = view
+            .rows
+            .iter()
+            .filter(|row| passed_over(row, cx))
+            .filter_map(|row| Some((rank(row)?, row)));
+        let first = passed.min_by_key(|(rank, _)| *rank);
+        cx.exercised(1);
+        let Some((waits, unlucky)) = first else { return };
+        if waits < served {
+            cx.found(
+                Finding::new(format!(
+                    "the request is admitted while {}, which comes before it, waits",
+                    cx.id(unlucky.request_id)
+                ))
+                .at(lucky.row.at(), "state")
+                .with(unlucky.row.at(), "state", "it comes first")
+                .of(lucky.request_id, cx.ids)
+                .in_iteration(view.id),
+            );
+        }
+    }
+}
+
+/// Whether the request still waits although nothing of its own blocks it.
+fn passed_over(row: &RowView, cx: &Cx<'_>) -> bool {
+    use WaitingReason as W;
+    let waits = match row.state {
+        State::Waiting => true,
+        State::Preempted => !cx.facts.overlapping,
+        _ => false,
+    };
+    let blocked = matches!(
+        row.waiting_reason,
+        Some(W::WaitingForRemoteKvs | W::WaitingForFsm | W::LoraLimit | W::InitialWaiting)
+    );
+    waits && !blocked
+}
+
+/// FCFS: the place in the queue of the step before, then those that are new by arrival.
+fn fcfs(row: &RowView, view: &IterationView<'_>) -> Option<Rank> {
+    match row.earlier() {
+        Some(before) if before.row.state == State::Running => None,
+        Some(before) => before.row.queue_position.map(|place| Rank(0, i64::from(place.0))),
+        None => {
+            let arrival = view.history(row.request_id)?.arrival()?;
+            i64::try_from(arrival.0).ok().map(|arrival| Rank(1, arrival))
+        }
+    }
+}
+
+/// Priority: urgency, then arrival.
+fn urgency(row: &RowView, view: &IterationView<'_>) -> Option<Rank> {
+    let history = view.history(row.request_id)?;
+    let told = history.event(EventType::RequestArrived)?.row.details.priority?;
+    i64::try_from(history.arrival()?.0).ok().map(|arrival| Rank(told.0, arrival))
+}

@@ -1,0 +1,149 @@
+//! Q008: the reasons for waiting.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// The waiting_reason of a row is true of its step, and only rows of waiting requests have one.
+    ///
+    /// `max_num_seqs`: the running queue was full. `max_num_batched_tokens`: the step's budget was
+    /// spent (or, without chunked prefill, the prompt did not fit in what was left).
+    /// `memory_insufficient`: what the head of the queue needs exceeds the free blocks. `preempted`:
+    /// the step preempted. Each is judged where the settings that it depends on are known.
+    ///
+    /// Blind spot: which of two true reasons stopped the scan; reasons of features outside the log;
+    /// budgets with draft slots.
+    ///
+    /// Example: `memory_insufficient` with 400 of 500 blocks free and a prompt of two blocks.
+    pub static Q008 = {
+        name: "waiting-reason-is-true",
+        reads: [
+            PerIteration(running_count, total_tokens, preempted_count, kv_cache_used, kv_cache_total),
+            PerIterationRequests(state, waiting_reason),
+        ],
+        also: [Events(details), PerRequest(input_tokens)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+/// What is wrong with a reason, and what would make it true.
+type Objection = Option<(&'static str, String, String)>;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        // A reason is the same for all behind the head; each is judged once per step.
+        let mut judged: [Option<WaitingReason>; 4] = [None; 4];
+        let strict = !cx.facts.dialect.has(Habit::FixedColumnsOnly);
+        for row in view.rows {
+            let waits = matches!(row.state, State::Waiting | State::Preempted);
+            let Some(reason) = row.waiting_reason else {
+                if waits && strict {
+                    report(
+                        row,
+                        view,
+                        ("a waiting request has no reason", String::new(), String::new()),
+                        cx,
+                    );
+                }
+                continue;
+            };
+            if !waits {
+                let objection = (
+                    "a request that does not wait has a reason",
+                    "empty".to_owned(),
+                    reason.to_string(),
+                );
+                report(row, view, objection, cx);
+                continue;
+            }
+            cx.exercised(1);
+            let Some(slot) = judged.iter_mut().find(|slot| slot.is_none_or(|r| r == reason)) else {
+                continue;
+            };
+            if slot.replace(reason).is_some() {
+                continue;
+            }
+            if let Some(objection) = judge(reason, row, view, cx) {
+                report(row, view, objection, cx);
+            }
+        }
+    }
+}
+
+fn judge(reason: WaitingReason, row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
+    let step = &view.iteration?.row;
+    match reason {
+        WaitingReason::MaxNumSeqs => {
+            let limit = cx.facts.settings.running_limit()?;
+            (step.running_count.0 < limit).then(|| {
+                let actual = format!("running_count {}", step.running_count);
+                ("the running queue is not full", format!("running_count {limit}"), actual)
+            })
+        }
+        WaitingReason::MaxNumBatchedTokens => budget(row, view, cx),
+        WaitingReason::MemoryInsufficient => memory(row, view, cx),
+        WaitingReason::Preempted => (step.preempted_count == Requests::ZERO).then(|| {
+            let expected = "preempted_count above 0".to_owned();
+            ("the step preempts nothing", expected, "preempted_count 0".to_owned())
+        }),
+        _ => None,
+    }
+}
+
+/// Tokens that a request has to compute, at most.
+fn known_tokens(row: &RowView, view: &IterationView<'_>) -> Option<u32> {
+    let input = view.history(row.request_id)?.input_tokens()?;
+    Some(input.0.saturating_add(row.tokens_generated.0))
+}
+
+fn budget(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
+    let step = &view.iteration?.row;
+    let settings = &cx.facts.settings;
+    if settings.num_speculative_tokens != Some(0) {
+        return None;
+    }
+    let (budget, chunked) = (settings.token_budget()?, settings.enable_chunked_prefill?);
+    let left = budget.saturating_sub(step.total_tokens.0);
+    let fits = if chunked { left > 0 } else { known_tokens(row, view)? <= left };
+    fits.then(|| {
+        let expected = format!("{budget} tokens scheduled, or too few left");
+        ("the step's token budget is not spent", expected, step.total_tokens.to_string())
+    })
+}
+
+fn memory(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
+    let step = &view.iteration?.row;
+    let settings = &cx.facts.settings;
+    let block_size = settings.block_size.filter(|size| *size > 0)?;
+    // The most that an admission can ask for: all known tokens, drafts, look-ahead, watermark.
+    let drafts = settings.num_speculative_tokens?;
+    let ahead = settings.num_lookahead_tokens.unwrap_or(drafts);
+    let tokens = known_tokens(row, view)?.saturating_add(ahead).saturating_add(drafts);
+    let blocks = f64::from(settings.num_gpu_blocks.unwrap_or(step.kv_cache_total.0 + 1));
+    let margin = (settings.watermark? * blocks) as u32;
+    let need = tokens.div_ceil(block_size).saturating_add(margin);
+    let free = step.kv_cache_total.0.saturating_sub(step.kv_cache_used.0);
+    (need <= free).then(|| {
+        let expected = format!("less than {need} free blocks");
+        ("there is memory enough for the head of the queue", expected, format!("{free} free"))
+    })
+}
+
+#[cold]
+fn report(
+    row: &RowView,
+    view: &IterationView<'_>,
+    (message, expected, actual): (&'static str, String, String),
+    cx: &mut Cx<'_>,
+) {
+    let mut finding = Finding::new(message)
+        .at(row.row.at(), "waiting_reason")
+        .with_row(view.iteration.map(Located::at), "the step")
+        .of(row.request_id, cx.ids)
+        .in_iteration(view.id);
+    finding.expected = Some(expected).filter(|text| !text.is_empty());
+    finding.actual = Some(actual).filter(|text| !text.is_empty());
+    cx.found(finding);
+}

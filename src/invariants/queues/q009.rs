@@ -1,0 +1,65 @@
+//! Q009: the action of a step.
+
+use crate::invariants::prelude::*;
+use crate::log::values::ActionSet;
+
+declare_invariant! {
+    /// scheduler_action is the step's weightiest decision, by its counts: `preempt`, else
+    /// `admit_new`, else `resume`, else `continue`, else `idle`.
+    ///
+    /// A log that joins several actions names every one that its counts show.
+    ///
+    /// Blind spot: admissions in logs that neither count nor note them.
+    ///
+    /// Example: `continue` in a step with admitted_count 2.
+    pub static Q009 = {
+        name: "action-agrees",
+        reads: [PerIteration(scheduler_action, preempted_count, batch_size)],
+        also: [PerIteration(admitted_count, resumed_count), Events(event_type)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let Some(step) = view.iteration else { return };
+        let row = &step.row;
+        let noted = |kind| cx.facts.complete(Table::Events).then(|| view.count(kind) as u32);
+        let admitted = row.admitted_count.map(|count| count.0);
+        let resumed = row.resumed_count.map(|count| count.0);
+        let (Some(admitted), Some(resumed)) = (
+            admitted.or_else(|| noted(EventType::RequestScheduled)),
+            resumed.or_else(|| noted(EventType::RequestResumed)),
+        ) else {
+            return;
+        };
+        // Where a resumption is noted at the first scheduling too, it is none.
+        let both = cx.facts.dialect.has(Habit::ResumedAtFirst);
+        let resumed = if both { resumed.saturating_sub(admitted) } else { resumed };
+        use SchedulerAction as A;
+        let happened = [
+            (A::Preempt, row.preempted_count.0 > 0),
+            (A::AdmitNew, admitted > 0),
+            (A::Resume, resumed > 0),
+            (A::Continue, row.batch_size.0 > 0),
+            (A::Idle, true),
+        ];
+        let mut decisions = happened.into_iter().filter(|(_, yes)| *yes).map(|(action, _)| action);
+        let actual = row.scheduler_action;
+        let holds = if cx.facts.dialect.has(Habit::JoinedActions) {
+            happened[..3].iter().all(|(action, yes)| actual.contains(*action) == *yes)
+        } else {
+            decisions.clone().next().map(ActionSet::of) == Some(actual)
+        };
+        cx.expect(holds, |_| {
+            let expected = decisions.next().unwrap_or(A::Idle);
+            Finding::new("scheduler_action is not what the counts of the step show")
+                .at(step.at(), "scheduler_action")
+                .in_iteration(view.id)
+                .values(expected, actual)
+        });
+    }
+}

@@ -1,0 +1,38 @@
+//! M007: the time to the first token.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// ttft is the time from the arrival to the `first_token_generated` event.
+    ///
+    /// The event carries the `E` of the step that produced the token. A ttft counted from the first
+    /// scheduling, or ended at `D`, differs.
+    ///
+    /// Blind spot: an event that is wrong in the same way; M014 ties it to its step.
+    ///
+    /// Example: arrival 100, event at 400, ttft 250.
+    pub static M007 = {
+        name: "ttft-is-first-token",
+        reads: [PerRequest(arrival_time, ttft), Events(timestamp, event_type)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let Some(record) = &request.record else { return };
+        let Some(event) = request.event(EventType::FirstTokenGenerated) else { return };
+        let expected = event.row.timestamp.checked_sub(record.row.arrival_time);
+        cx.expect(record.row.ttft == expected, |ids| {
+            let text = |value: Option<Nanos>| value.map_or("empty".to_owned(), |v| v.to_string());
+            Finding::new("ttft is not the time from the arrival to the first token")
+                .at(record.at(), "ttft")
+                .with(event.at(), "timestamp", "the first token")
+                .of(request.key, ids)
+                .values(text(expected), text(record.row.ttft))
+        });
+    }
+}

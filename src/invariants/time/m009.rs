@@ -1,0 +1,67 @@
+//! M009: throughput.
+
+use crate::invariants::prelude::*;
+use crate::log::field::Decimal;
+
+declare_invariant! {
+    /// throughput = output_tokens per second of e2e_latency, rounded to six decimals.
+    ///
+    /// A log that writes fewer decimals rounds to its own last digit and to nothing looser.
+    ///
+    /// Blind spot: a request that ended at its arrival has no throughput.
+    ///
+    /// Example: 10 tokens in 2 s are 5.000000; 10.000000 was divided by the execution time.
+    pub static M009 = {
+        name: "throughput-formula",
+        reads: [PerRequest(e2e_latency, output_tokens, throughput)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let Some(record) = &request.record else { return };
+        let row = &record.row;
+        let latency = row.e2e_latency.filter(|latency| *latency > Nanos::ZERO);
+        let Some(latency) = latency else { return };
+        let tokens = row.output_tokens;
+        let holds = match row.throughput {
+            Some(rate) => is_rate(rate, tokens, latency, cx),
+            // Nothing per second may be left out.
+            None => tokens == Tokens::ZERO,
+        };
+        cx.expect(holds, |ids| {
+            let expected = f64::from(tokens.0) / latency.as_secs_f64();
+            let actual = row.throughput.map_or("empty".to_owned(), |rate| rate.to_string());
+            Finding::new(format!("throughput is not {tokens} tokens in {latency} ns"))
+                .at(record.at(), "throughput")
+                .of(request.key, ids)
+                .values(format!("{expected:.6}"), actual)
+        });
+    }
+}
+
+fn is_rate(rate: Decimal, tokens: Tokens, latency: Nanos, cx: &Cx<'_>) -> bool {
+    // Digits that are not written are zeros: 0.5 stands for 0.500000.
+    let digits = if cx.facts.dialect.has(Habit::TwoDecimalThroughput) { 2 } else { 6 };
+    let scale = rate.scale.max(digits);
+    let Some(unit) = 10u128.checked_pow(u32::from(scale)) else { return false };
+    let Some(mantissa) = 10u128
+        .checked_pow(u32::from(scale - rate.scale))
+        .and_then(|shift| shift.checked_mul(u128::from(rate.mantissa)))
+    else {
+        return false;
+    };
+    // |mantissa / unit - tokens * 1e9 / latency| <= half a unit, times unit * latency.
+    let (Some(left), Some(right)) = (
+        mantissa.checked_mul(u128::from(latency.0)),
+        (u128::from(tokens.0) * 1_000_000_000).checked_mul(unit),
+    ) else {
+        return false;
+    };
+    // The quotient may have been computed in doubles: 53 bits of it are good.
+    left.abs_diff(right) * 2 <= u128::from(latency.0) + (right >> 50)
+}

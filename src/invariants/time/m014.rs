@@ -1,0 +1,66 @@
+//! M014: decisions fall inside steps.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// Every decision's moment falls inside a step: scheduling, preemption, resumption and the
+    /// first token between its start_time and its end_time.
+    ///
+    /// Decisions are taken at `D` and outputs are noted at `E`; nothing is decided between steps.
+    /// Where details name the step, it is that very step.
+    ///
+    /// Blind spot: which moment of the step it is; M006 and M007 compare with the request's row.
+    ///
+    /// Example: `request_preempted` at 450 between a step that ended at 440 and one that began at 460.
+    pub static M014 = {
+        name: "decisions-inside-steps",
+        reads: [
+            PerIteration(iteration_id, start_time, end_time),
+            Events(timestamp, event_type),
+        ],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let Some(moments) = view.moments else { return };
+        for event in view.events.iter().filter(|event| is_decision(event.row.event_type)) {
+            let at = event.row.timestamp;
+            let named = event.row.details.iteration_id.is_none_or(|id| id == view.id);
+            let inside = moments.start <= at && at <= moments.end;
+            cx.expect(inside && named, |ids| {
+                let (message, expected) = if inside {
+                    ("the event names another step than that of its moment", String::new())
+                } else {
+                    let bounds = format!("{} to {}", moments.start, moments.end);
+                    ("the decision falls in no step", bounds)
+                };
+                let mut finding = Finding::new(message)
+                    .at(event.at(), "timestamp")
+                    .with_row(view.iteration.map(Located::at), "the step")
+                    .in_iteration(view.id)
+                    .values(expected, at);
+                if let Some(key) = event.row.request_id {
+                    finding = finding.of(key, ids);
+                }
+                finding
+            });
+        }
+    }
+}
+
+fn is_decision(kind: EventType) -> bool {
+    use EventType as T;
+    matches!(
+        kind,
+        T::RequestScheduled
+            | T::RequestPreempted
+            | T::RequestResumed
+            | T::RequestEvicted
+            | T::FirstTokenGenerated
+    )
+}

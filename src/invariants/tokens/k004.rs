@@ -1,0 +1,113 @@
+//! K004: tokens come one step at a time.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// tokens_generated never falls, and rises by one (and the accepted drafts) after a step that
+    /// scheduled the request and brought it up to date, and not at all otherwise.
+    ///
+    /// A step samples for a request when all its known tokens are computed then. Where steps overlap
+    /// the output comes later; there only the bound per step is checked.
+    ///
+    /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bound is checked.
+    ///
+    /// Example: a counter that is set back at a preemption; tokens survive it.
+    pub static K004 = {
+        name: "tokens-rise-by-step",
+        reads: [PerIterationRequests(request_id, tokens_generated)],
+        also: [PerIterationRequests(scheduled_tokens, computed_tokens), Events(details),
+            PerRequest(input_tokens)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let drafts = cx.facts.settings.drafts();
+        let drafts_known = cx.facts.settings.num_speculative_tokens.is_some();
+        cx.exercised(view.rows.len());
+        for row in view.rows {
+            let (low, high) = match &row.before {
+                None => (0, u32::from(row.state == State::Completed) * (1 + drafts)),
+                Some(before) if before.row.state == State::Completed => continue,
+                Some(before) => {
+                    let same_step = before.row.iteration_id == view.id;
+                    if same_step && row.queued() {
+                        // A repetition within a step is S006's business.
+                        continue;
+                    }
+                    let base = before.row.tokens_generated.0;
+                    let (low, high) = rise(row, view, 1 + drafts, cx);
+                    (base + low, base.saturating_add(high))
+                }
+            };
+            if view.history(row.request_id).is_some_and(|history| history.damaged) {
+                continue;
+            }
+            let tokens = row.tokens_generated.0;
+            let too_many = tokens > high && (drafts_known || !is_speculative(row, tokens, high));
+            if tokens < low || too_many {
+                report(row, view, low, high, cx);
+            }
+        }
+    }
+}
+
+/// Without a word on drafts, a rise in a step with several decode tokens may be drafts.
+fn is_speculative(row: &RowView, tokens: u32, high: u32) -> bool {
+    let Some(before) = &row.before else { return false };
+    let scheduled = before.row.scheduled_tokens.map_or(u32::MAX, |tokens| tokens.0);
+    tokens - high < scheduled
+}
+
+/// The least and the most tokens that the request may have got since its row before.
+fn rise(row: &RowView, view: &IterationView<'_>, most: u32, cx: &Cx<'_>) -> (u32, u32) {
+    let Some(before) = &row.before else { return (0, most) };
+    if cx.facts.overlapping {
+        // Outputs of the few steps in flight may fall between two decisions.
+        let steps = row.iteration_id.0.saturating_sub(before.row.iteration_id.0).clamp(1, 8);
+        return (0, most.saturating_mul(steps as u32 + 1));
+    }
+    // The end may come with the output of a step that the row before is not of.
+    if row.iteration_id.0 > before.row.iteration_id.0 + 1 {
+        return (0, most);
+    }
+    let (Some(scheduled), Some(computed)) =
+        (before.row.scheduled_tokens, before.row.computed_tokens)
+    else {
+        return (0, most);
+    };
+    if scheduled == Tokens::ZERO || before.row.state != State::Running {
+        return (0, 0);
+    }
+    let input = view.history(row.request_id).and_then(|history| history.input_tokens());
+    let Some(input) = input else { return (0, most) };
+    let known = input.0.saturating_add(before.row.tokens_generated.0);
+    if computed.0.saturating_add(scheduled.0) >= known { (1, most) } else { (0, 0) }
+}
+
+fn report(row: &RowView, view: &IterationView<'_>, low: u32, high: u32, cx: &mut Cx<'_>) {
+    let before = row.before.as_ref();
+    let base = before.map_or(0, |before| before.row.tokens_generated.0);
+    let message = if row.tokens_generated.0 < base {
+        "tokens_generated falls"
+    } else if row.tokens_generated.0 < low {
+        "the step before brought the request up to date, but no token came"
+    } else if high == base {
+        "tokens_generated rises although no step sampled for the request"
+    } else {
+        "tokens_generated rises by more than a step gives"
+    };
+    let expected = if low == high { low.to_string() } else { format!("{low} to {high}") };
+    cx.found(
+        Finding::new(message)
+            .at(row.row.at(), "tokens_generated")
+            .with_row(before.map(Located::at), "the row before")
+            .of(row.request_id, cx.ids)
+            .in_iteration(view.id)
+            .values(expected, row.tokens_generated),
+    );
+}

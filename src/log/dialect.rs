@@ -1,0 +1,297 @@
+//! Which dialect a log is written in, found from a bounded sample of its files.
+//!
+//! A dialect changes how a value is read, never what must be true of it. Habits that would excuse
+//! a missing row are believed only of logs without the columns of the reference logger: a log that
+//! has those is held to all of the format.
+
+use std::collections::BTreeSet;
+
+use crate::log::ids::IdTable;
+use crate::log::reader::{Item, LogDir, LogDirError};
+use crate::log::schema::{
+    EventRow, Group, IterationRequestRow, IterationRow, Layout, RequestRow, Row, Table,
+};
+use crate::log::values::{EventType, State};
+use crate::units::Nanos;
+
+/// Rows of each file that are looked at.
+const SAMPLE_ROWS: usize = 2_000;
+
+macro_rules! habits {
+    ($( $(#[doc = $doc:literal])* $variant:ident = $name:literal, )*) => {
+        /// One way in which a log differs from the reference format.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Habit { $( $(#[doc = $doc])* $variant, )* }
+
+        impl Habit {
+            /// Every habit.
+            pub const ALL: &'static [Self] = &[$( Self::$variant, )*];
+
+            /// Its name in reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$variant => $name, )* }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn doc(self) -> &'static str {
+                match self { $( Self::$variant => concat!($($doc),*), )* }
+            }
+        }
+    };
+}
+
+habits! {
+    /// state_transitions.csv is not written.
+    NoTransitions = "no-transitions",
+    /// per_request.csv has only its first 15 columns.
+    FifteenColumns = "fifteen-columns",
+    /// None of the columns behind the fixed ones is there.
+    FixedColumnsOnly = "fixed-columns-only",
+    /// `forward_duration` instead of `forward_pass_duration`.
+    ForwardDuration = "forward-duration",
+    /// `end_time` and `duration` end at the decision, not at the end of the step.
+    EndsAtDecision = "ends-at-decision",
+    /// `scheduler_action` has several values joined by `;`.
+    JoinedActions = "joined-actions",
+    /// `batch_size` is the length of the running queue.
+    BatchIsRunning = "batch-is-running",
+    /// per_iteration_requests.csv has no rows of waiting requests.
+    NoWaitingRows = "no-waiting-rows",
+    /// per_iteration_requests.csv has no rows of preempted requests.
+    NoPreemptedRows = "no-preempted-rows",
+    /// per_iteration_requests.csv has no `completed` rows.
+    NoCompletedRows = "no-completed-rows",
+    /// `queue_position` is -1 for running requests.
+    NoRunningPosition = "no-running-position",
+    /// `request_resumed` is written at the first scheduling too.
+    ResumedAtFirst = "resumed-at-first",
+    /// `details` is always empty.
+    NoDetails = "no-details",
+    /// 0 is written where a value is undefined.
+    ZeroForUndefined = "zero-for-undefined",
+    /// `tpot` has a fraction.
+    FractionalTpot = "fractional-tpot",
+    /// `throughput` has two decimals.
+    TwoDecimalThroughput = "two-decimal-throughput",
+}
+
+/// The habits of one log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dialect {
+    habits: BTreeSet<Habit>,
+    /// Whether most sampled steps begin before the one before has ended.
+    pub steps_overlap: bool,
+}
+
+impl Dialect {
+    /// Whether the log has this habit.
+    #[must_use]
+    pub fn has(&self, habit: Habit) -> bool {
+        self.habits.contains(&habit)
+    }
+
+    /// The habits, in the order of their declaration.
+    pub fn habits(&self) -> impl Iterator<Item = Habit> {
+        self.habits.iter().copied()
+    }
+
+    /// Whether the log is in the reference format.
+    #[must_use]
+    pub fn is_reference(&self) -> bool {
+        self.habits.is_empty()
+    }
+
+    /// Looks at the first rows of each file.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    pub fn detect(dir: &LogDir) -> Result<Self, LogDirError> {
+        let mut dialect = Self::default();
+        let iterations = sample::<IterationRow>(dir)?;
+        let rows = sample::<IterationRequestRow>(dir)?;
+        let requests = sample::<RequestRow>(dir)?;
+        let events = sample::<EventRow>(dir)?;
+        if dir.file(Table::StateTransitions).is_none() {
+            dialect.habits.insert(Habit::NoTransitions);
+        }
+        dialect.look_at_headers(&iterations, &rows, &requests);
+        dialect.look_at_iterations(&iterations);
+        dialect.look_at_queues(&rows, &iterations, &events);
+        dialect.look_at_requests(&requests);
+        dialect.look_at_events(&events, &requests);
+        Ok(dialect)
+    }
+
+    fn set(&mut self, habit: Habit, present: bool) {
+        if present {
+            self.habits.insert(habit);
+        }
+    }
+
+    fn look_at_headers(
+        &mut self,
+        iterations: &Sample<IterationRow>,
+        rows: &Sample<IterationRequestRow>,
+        requests: &Sample<RequestRow>,
+    ) {
+        self.set(Habit::ForwardDuration, iterations.aliased);
+        self.set(
+            Habit::FifteenColumns,
+            requests.present
+                && !requests.has("kv_cache_memory_bytes")
+                && !requests.has("priority_score"),
+        );
+        let bare = [
+            (iterations.present, iterations.has_ours),
+            (rows.present, rows.has_ours),
+            (requests.present, requests.has_ours),
+        ];
+        self.set(
+            Habit::FixedColumnsOnly,
+            bare.iter().any(|(present, _)| *present) && bare.iter().all(|(_, ours)| !ours),
+        );
+    }
+
+    fn look_at_iterations(&mut self, sample: &Sample<IterationRow>) {
+        let rows = &sample.rows;
+        self.set(Habit::JoinedActions, rows.iter().any(|row| row.scheduler_action.len() > 1));
+        self.set(
+            Habit::EndsAtDecision,
+            sample.aliased
+                && !sample.has("output_processing_duration")
+                && all(rows, |row| row.duration == row.scheduling_overhead),
+        );
+        let overlaps = rows.windows(2).filter(|pair| pair[1].start_time < pair[0].end_time).count();
+        self.steps_overlap = overlaps * 2 > rows.len();
+    }
+
+    fn look_at_queues(
+        &mut self,
+        sample: &Sample<IterationRequestRow>,
+        iterations: &Sample<IterationRow>,
+        events: &Sample<EventRow>,
+    ) {
+        let rows = &sample.rows;
+        let running: Vec<_> = rows.iter().filter(|row| row.state == State::Running).collect();
+        self.set(
+            Habit::NoRunningPosition,
+            all(&running, |row| row.queue_position.is_some_and(|position| position.0 == -1)),
+        );
+        if sample.has_ours || iterations.has_ours || !sample.present {
+            return;
+        }
+        self.set(
+            Habit::BatchIsRunning,
+            all(&iterations.rows, |row| row.batch_size == row.running_count),
+        );
+        // Only what happened in iterations that the sampled rows cover can be missed in them.
+        let Some(last) = rows.last().map(|row| row.iteration_id) else { return };
+        let covered: Vec<_> =
+            iterations.rows.iter().filter(|iteration| iteration.iteration_id < last).collect();
+        let horizon = covered.iter().map(|iteration| iteration.start_time).max();
+        let none = |state| !rows.iter().any(|row| row.state == state);
+        let happened = |kind| {
+            let before = |event: &&EventRow| Some(event.timestamp) < horizon;
+            events.rows.iter().filter(before).any(|event| event.event_type == kind)
+        };
+        let waited = covered.iter().any(|row| row.waiting_count.0 > 0);
+        self.set(Habit::NoWaitingRows, none(State::Waiting) && waited);
+        self.set(
+            Habit::NoPreemptedRows,
+            none(State::Preempted) && happened(EventType::RequestPreempted),
+        );
+        self.set(
+            Habit::NoCompletedRows,
+            none(State::Completed) && happened(EventType::RequestCompleted),
+        );
+    }
+
+    fn look_at_requests(&mut self, sample: &Sample<RequestRow>) {
+        let rows = &sample.rows;
+        self.set(
+            Habit::FractionalTpot,
+            rows.iter().any(|row| row.tpot.is_some_and(|tpot| tpot.scale > 0)),
+        );
+        let throughputs: Vec<_> = rows.iter().filter_map(|row| row.throughput).collect();
+        self.set(
+            Habit::TwoDecimalThroughput,
+            all(&throughputs, |throughput| throughput.scale <= 2)
+                && throughputs.iter().any(|throughput| throughput.scale > 0),
+        );
+        let undefined: Vec<bool> = rows.iter().flat_map(zero_where_undefined).collect();
+        self.set(Habit::ZeroForUndefined, all(&undefined, |zero| *zero));
+    }
+
+    fn look_at_events(&mut self, sample: &Sample<EventRow>, requests: &Sample<RequestRow>) {
+        let events = &sample.rows;
+        self.set(Habit::NoDetails, all(events, |event| event.details.is_empty()));
+        let resumed_at_first = events.iter().any(|event| {
+            event.event_type == EventType::RequestScheduled
+                && events.iter().any(|other| {
+                    other.event_type == EventType::RequestResumed
+                        && other.request_id == event.request_id
+                        && other.timestamp == event.timestamp
+                })
+        });
+        self.set(Habit::ResumedAtFirst, !requests.has_ours && resumed_at_first);
+    }
+}
+
+/// For every undefined value of a request: whether a 0 stands for it.
+fn zero_where_undefined(row: &RequestRow) -> impl Iterator<Item = bool> + use<> {
+    let zero = Some(Nanos::ZERO);
+    let ttft = (row.output_tokens.0 == 0).then_some(row.ttft == zero);
+    let tpot = (row.output_tokens.0 < 2).then_some(row.tpot.is_some_and(|tpot| tpot.mantissa == 0));
+    ttft.into_iter().chain(tpot)
+}
+
+fn all<T>(items: &[T], holds: impl Fn(&T) -> bool) -> bool {
+    !items.is_empty() && items.iter().all(holds)
+}
+
+/// The first rows of one file.
+struct Sample<R> {
+    rows: Vec<R>,
+    present: bool,
+    layout: Layout,
+    has_ours: bool,
+    aliased: bool,
+}
+
+impl<R: Row> Sample<R> {
+    fn has(&self, column: &str) -> bool {
+        R::SCHEMA.column(column).is_some_and(|column| self.layout.has(column))
+    }
+}
+
+fn sample<R: Row>(dir: &LogDir) -> Result<Sample<R>, LogDirError> {
+    let mut sample = Sample {
+        rows: Vec::new(),
+        present: false,
+        layout: Layout { positions: Vec::new() },
+        has_ours: false,
+        aliased: false,
+    };
+    let Some(mut reader) = dir.reader::<R>()? else { return Ok(sample) };
+    sample.present = true;
+    sample.layout = reader.header().layout.clone();
+    sample.aliased = !reader.header().aliases.is_empty();
+    sample.has_ours = R::SCHEMA
+        .columns
+        .iter()
+        .enumerate()
+        .any(|(index, column)| column.group == Group::Ours && sample.layout.has(index));
+    let mut ids = IdTable::default();
+    let mut tries = 0;
+    while tries < 2 * SAMPLE_ROWS && sample.rows.len() < SAMPLE_ROWS {
+        tries += 1;
+        match reader.next(&mut ids) {
+            Some(Item::Row(row)) => sample.rows.push(row.row),
+            Some(Item::Problem(_)) => {}
+            None => break,
+        }
+    }
+    Ok(sample)
+}

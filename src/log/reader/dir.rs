@@ -1,0 +1,160 @@
+//! The directory of a log: which files are there, plain or compressed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::log::reader::table::TableReader;
+use crate::log::run_info::{RUN_INFO_FILE, RunInfo};
+use crate::log::schema::{Row, Table};
+
+/// Why a directory is not a log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogDirError {
+    /// Nothing there, or not a directory.
+    #[error("{path} is not a directory; give the directory that holds {example} and its sisters")]
+    NotADirectory {
+        /// What was given.
+        path: PathBuf,
+        /// A file that a log has.
+        example: &'static str,
+    },
+    /// None of the five files is there.
+    #[error("{path} holds none of the files of a scheduler log (per_request.csv, …)")]
+    NoFiles {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// A file is there but cannot be opened.
+    #[error("{path} cannot be opened: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// One file of the log.
+#[derive(Clone, Debug)]
+pub struct TableFile {
+    /// Which table it holds.
+    pub table: Table,
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it is gzip.
+    pub compressed: bool,
+}
+
+/// The bytes of a file, decompressed where needed.
+#[derive(Debug)]
+pub enum Input {
+    /// As they are.
+    Plain(File),
+    /// From gzip members.
+    Gzip(Box<MultiGzDecoder<File>>),
+}
+
+impl Read for Input {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(out),
+            Self::Gzip(decoder) => decoder.read(out),
+        }
+    }
+}
+
+impl TableFile {
+    /// The name without the directory.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let suffix = if self.compressed { ".gz" } else { "" };
+        format!("{}{suffix}", self.table.file_name())
+    }
+
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(&self) -> Result<Input, LogDirError> {
+        let unreadable = |source| LogDirError::Unreadable { path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(unreadable)?;
+        Ok(if self.compressed {
+            Input::Gzip(Box::new(MultiGzDecoder::new(file)))
+        } else {
+            Input::Plain(file)
+        })
+    }
+
+    /// The size in bytes as stored.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+}
+
+/// A log directory.
+#[derive(Clone, Debug)]
+pub struct LogDir {
+    /// The directory.
+    pub path: PathBuf,
+    files: [Option<TableFile>; 5],
+    /// The content of `run.json`, if it is there and readable.
+    pub run_info: Option<RunInfo>,
+    /// Why `run.json`, although there, was not read.
+    pub run_info_error: Option<String>,
+}
+
+impl LogDir {
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// If it is not the directory of a log at all.
+    pub fn open(path: &Path) -> Result<Self, LogDirError> {
+        if !path.is_dir() {
+            let example = Table::PerRequest.file_name();
+            return Err(LogDirError::NotADirectory { path: path.to_owned(), example });
+        }
+        let files = Table::ALL.map(|table| find(path, table));
+        if files.iter().all(Option::is_none) {
+            return Err(LogDirError::NoFiles { path: path.to_owned() });
+        }
+        let (run_info, run_info_error) = match std::fs::read(path.join(RUN_INFO_FILE)) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(info) => (Some(info), None),
+                Err(error) => (None, Some(error.to_string())),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok(Self { path: path.to_owned(), files, run_info, run_info_error })
+    }
+
+    /// The file of a table, if it is there.
+    #[must_use]
+    pub const fn file(&self, table: Table) -> Option<&TableFile> {
+        self.files[table as usize].as_ref()
+    }
+
+    /// Opens the file of a table for reading, if it is there.
+    ///
+    /// # Errors
+    /// If it is there but cannot be opened.
+    pub fn reader<R: Row>(&self) -> Result<Option<TableReader<R, Input>>, LogDirError> {
+        match self.file(R::SCHEMA.table) {
+            Some(file) => Ok(Some(TableReader::new(file.open()?))),
+            None => Ok(None),
+        }
+    }
+}
+
+fn find(directory: &Path, table: Table) -> Option<TableFile> {
+    let plain = directory.join(table.file_name());
+    if plain.is_file() {
+        return Some(TableFile { table, path: plain, compressed: false });
+    }
+    let gzip = directory.join(format!("{}.gz", table.file_name()));
+    gzip.is_file().then_some(TableFile { table, path: gzip, compressed: true })
+}

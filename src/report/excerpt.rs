@@ -1,0 +1,121 @@
+//! The text of rows that findings point at, fetched from the files after the check.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::Range;
+
+use crate::log::reader::{Location, LogDir};
+use crate::log::schema::{Layout, Table};
+
+/// The most of a row that is shown.
+const SHOWN_BYTES: usize = 4 << 10;
+
+/// Rows by location.
+#[derive(Debug, Default)]
+pub(super) struct Excerpts {
+    rows: BTreeMap<Location, String>,
+    layouts: BTreeMap<Table, Layout>,
+}
+
+impl Excerpts {
+    /// Fetches the rows at these locations; what cannot be read stays out.
+    pub(super) fn load(dir: &LogDir, locations: impl Iterator<Item = Location>) -> Self {
+        let mut wanted: BTreeMap<Table, Vec<Location>> = BTreeMap::new();
+        for location in locations {
+            wanted.entry(location.table).or_default().push(location);
+        }
+        let mut excerpts = Self::default();
+        for (table, mut locations) in wanted {
+            locations.sort_unstable_by_key(|location| location.offset);
+            locations.dedup();
+            // A file that was there for the check and is not now shows no excerpt.
+            let _ = excerpts.read(dir, table, &locations);
+        }
+        excerpts
+    }
+
+    fn read(&mut self, dir: &LogDir, table: Table, locations: &[Location]) -> io::Result<()> {
+        let Some(file) = dir.file(table) else { return Ok(()) };
+        let mut input = file.open().map_err(io::Error::other)?;
+        let header = read_line_at(&mut input, 0)?;
+        let (mut at, header) = header;
+        self.layouts.insert(table, layout(table, header.trim_start_matches('\u{feff}')));
+        let mut kept: Vec<u8> = Vec::new();
+        for location in locations {
+            if location.offset < at {
+                // The row begins inside what was read for the one before.
+                let behind = (at - location.offset) as usize;
+                if let Some(start) = kept.len().checked_sub(behind) {
+                    self.rows.insert(*location, first_line(&kept[start..]));
+                }
+                continue;
+            }
+            io::copy(&mut input.by_ref().take(location.offset - at), &mut io::sink())?;
+            kept.clear();
+            input.by_ref().take(SHOWN_BYTES as u64).read_to_end(&mut kept)?;
+            at = location.offset + kept.len() as u64;
+            self.rows.insert(*location, first_line(&kept));
+        }
+        Ok(())
+    }
+
+    /// The text of a row.
+    pub(super) fn row(&self, location: Location) -> Option<&str> {
+        self.rows.get(&location).map(String::as_str)
+    }
+
+    /// Where a column stands in a row.
+    pub(super) fn span(&self, location: Location, column: &str) -> Option<Range<usize>> {
+        let column = location.table.schema().column(column)?;
+        let index = (*self.layouts.get(&location.table)?.positions.get(column)?)?;
+        fields(self.row(location)?).nth(index)
+    }
+}
+
+/// Reads what begins at the front of the input; returns how far it read and the first line.
+fn read_line_at(input: &mut impl Read, _: u64) -> io::Result<(u64, String)> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    // Headers are short; the rest of the file must not be consumed here.
+    while bytes.len() < SHOWN_BYTES && input.read(&mut byte)? == 1 {
+        bytes.push(byte[0]);
+        if byte[0] == b'\n' {
+            break;
+        }
+    }
+    Ok((bytes.len() as u64, first_line(&bytes)))
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).trim_end_matches('\r').to_owned()
+}
+
+fn layout(table: Table, header: &str) -> Layout {
+    let schema = table.schema();
+    let names: Vec<_> = fields(header).map(|span| header[span].trim_matches('"')).collect();
+    let positions = schema
+        .columns
+        .iter()
+        .map(|column| {
+            names.iter().position(|name| *name == column.name || column.alias == Some(*name))
+        })
+        .collect();
+    Layout { positions }
+}
+
+/// The extents of the fields of a row, quotes included.
+fn fields(row: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut rest = Some(0);
+    std::iter::from_fn(move || {
+        let start = rest?;
+        let mut quoted = false;
+        let end = row[start..].bytes().position(|byte| {
+            quoted ^= byte == b'"';
+            byte == b',' && !quoted
+        });
+        let end = end.map_or(row.len(), |len| start + len);
+        rest = (end < row.len()).then_some(end + 1);
+        Some(start..end)
+    })
+}
