@@ -42,6 +42,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 12,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_requests: u32,
+    /// Go on after a failure: the first case of each kind is shrunk and saved.
+    #[arg(long)]
+    keep_going: bool,
     /// Run one saved case instead.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cases", "time", "mode", "jobs"])]
     replay: Option<PathBuf>,
@@ -81,6 +84,7 @@ fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
         time: args.time.map(Duration::from_secs),
         mode: args.mode.unwrap_or_default(),
         limits: crate::fuzz::generate::Limits { max_requests: args.max_requests, ..limits },
+        keep_going: args.keep_going,
     };
     output::print(&headline(args, &options))?;
     let bar = progress_bar();
@@ -90,16 +94,14 @@ fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
     });
     bar.finish_and_clear();
     output::print(&summary(&state))?;
-    match found {
-        None => {
-            output::print("no failure\n")?;
-            Ok(EXIT_CLEAN)
-        }
-        Some(found) => {
-            report_found(args, &found, &mut *subjects[0], work)?;
-            Ok(EXIT_VIOLATED)
-        }
+    if found.is_empty() {
+        output::print("no failure\n")?;
+        return Ok(EXIT_CLEAN);
     }
+    for found in &found {
+        report_found(args, found, &mut *subjects[0], work)?;
+    }
+    Ok(EXIT_VIOLATED)
 }
 
 fn headline(args: &Args, options: &RunOptions) -> String {
@@ -165,17 +167,24 @@ fn report_found(
 ) -> anyhow::Result<()> {
     let case = &found.case;
     let before = (case.sequence.requests(), case.sequence.steps());
-    output::print(&format!("case {} fails: {}\n", case.number, found.failure))?;
+    let others =
+        if found.count > 1 { format!(" ({} like it)", found.count - 1) } else { String::new() };
+    output::print(&format!("case {}{others} fails: {}\n", case.number, found.failure))?;
     let directory = work.join("shrink");
     let shrunk = shrink(case, found.failure.clone(), args.shrink_tries, &mut |sequence| {
         judge(subject, sequence, &directory).failure
     });
-    report_shrunk(args, before, &shrunk)
+    let file = if args.keep_going {
+        args.save.with_extension(format!("{}.json", found.failure.group()))
+    } else {
+        args.save.clone()
+    };
+    report_shrunk(&file, before, &shrunk)
 }
 
-fn report_shrunk(args: &Args, before: (usize, usize), shrunk: &Shrunk) -> anyhow::Result<()> {
+fn report_shrunk(file: &Path, before: (usize, usize), shrunk: &Shrunk) -> anyhow::Result<()> {
     let sequence = &shrunk.sequence;
-    sequence.write(&args.save)?;
+    sequence.write(file)?;
     output::print(&format!(
         "shrunk from {} requests and {} steps to {} and {} ({} tries): {}\nsaved as {file}; run it \
          again with: schedlog fuzz --replay {file}\n",
@@ -185,7 +194,7 @@ fn report_shrunk(args: &Args, before: (usize, usize), shrunk: &Shrunk) -> anyhow
         sequence.steps(),
         shrunk.tried,
         shrunk.failure,
-        file = args.save.display(),
+        file = file.display(),
     ))
 }
 
@@ -213,7 +222,7 @@ fn replay(args: &Args, file: &Path, work: &Path) -> anyhow::Result<u8> {
         let shrunk = shrink_sequence(&sequence, failure, args.shrink_tries, &mut |sequence| {
             judge(&mut *subject, sequence, &directory).failure
         });
-        report_shrunk(args, (requests, steps), &shrunk)?;
+        report_shrunk(&args.save, (requests, steps), &shrunk)?;
     }
     Ok(EXIT_VIOLATED)
 }

@@ -73,6 +73,26 @@ impl Failure {
         }
     }
 
+    /// A short name of failures like this one, usable in a file name.
+    #[must_use]
+    pub fn group(&self) -> String {
+        match self {
+            Self::Crash { .. } => "crash".to_owned(),
+            Self::Hang { .. } => "hang".to_owned(),
+            Self::Noise { .. } => "noise".to_owned(),
+            Self::Refused { .. } => "refused".to_owned(),
+            Self::Rejected(_) => "rejected".to_owned(),
+            Self::Violated { broken, .. } => {
+                broken.first().map_or_else(String::new, |broken| broken.rule.clone())
+            }
+            Self::Unnoticed { differences } => {
+                let table = differences.first().map(|difference| difference.table.file_name());
+                format!("unnoticed-{}", table.unwrap_or_default().trim_end_matches(".csv"))
+            }
+            Self::Unreadable { .. } => "unreadable".to_owned(),
+        }
+    }
+
     /// In a few words.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -3,7 +3,7 @@
 //! What a case is depends on the seed, its number and what the rounds before its own covered; never
 //! on which thread was faster. The first failure is the one with the smallest number.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,6 @@ use crate::fuzz::coverage::{Coverage, Point, points};
 use crate::fuzz::failure::Failure;
 use crate::fuzz::generate::Limits;
 use crate::fuzz::judge::{Subject, judge};
-use crate::fuzz::workload::Workload;
 
 /// Cases per round: coverage steers from one round to the next.
 const ROUND: u64 = 256;
@@ -32,6 +31,8 @@ pub struct RunOptions {
     pub mode: Mode,
     /// What cases may ask of the subject.
     pub limits: Limits,
+    /// Go on after a failure; the first case of each kind is kept.
+    pub keep_going: bool,
 }
 
 /// What a run has done so far.
@@ -58,6 +59,8 @@ pub struct Found {
     pub case: Case,
     /// Why.
     pub failure: Failure,
+    /// How many cases failed like this, as far as the run went.
+    pub count: u64,
 }
 
 struct Outcome {
@@ -68,29 +71,34 @@ struct Outcome {
     flagged: bool,
 }
 
-/// Runs cases until one fails, the number of cases is reached, or the time is over. Every subject
+/// Runs cases until one fails (unless it is to keep going), the number of cases is reached, or the
+/// time is over. Every subject
 /// gets a thread and a directory of its own below `work`. `progress` is called after each round.
 pub fn run(
     options: &RunOptions,
     subjects: &mut [Box<dyn Subject>],
     work: &Path,
     mut progress: impl FnMut(&RunState),
-) -> (RunState, Option<Found>) {
+) -> (RunState, Vec<Found>) {
     let started = Instant::now();
     let mut state = RunState::default();
+    let mut found = BTreeMap::new();
     let mut next = 0;
     loop {
         let end = options.cases.map_or(next + ROUND, |cases| cases.min(next + ROUND));
         let is_over = options.time.is_some_and(|time| started.elapsed() >= time);
         if next >= end || is_over {
-            return (state, None);
+            return (state, found.into_values().collect());
         }
-        let found = round(options, subjects, work, next..end, &mut state);
+        round(options, subjects, work, next..end, &mut state, &mut found);
         next = end;
         state.elapsed = started.elapsed();
         progress(&state);
-        if found.is_some() {
-            return (state, found);
+        if !found.is_empty() && !options.keep_going {
+            return (
+                state,
+                found.into_values().min_by_key(|found| found.case.number).into_iter().collect(),
+            );
         }
     }
 }
@@ -101,7 +109,8 @@ fn round(
     work: &Path,
     numbers: std::ops::Range<u64>,
     state: &mut RunState,
-) -> Option<Found> {
+    found: &mut BTreeMap<String, Found>,
+) {
     let next = AtomicU64::new(numbers.start);
     let outcomes = Mutex::new(Vec::new());
     let coverage = &state.coverage;
@@ -125,7 +134,7 @@ fn round(
     });
     let mut outcomes = outcomes.into_inner().unwrap_or_else(|poison| poison.into_inner());
     outcomes.sort_by_key(|outcome| outcome.case.number);
-    merge(outcomes, state)
+    merge(outcomes, state, found);
 }
 
 fn try_case(case: Case, subject: &mut dyn Subject, directory: &Path) -> Outcome {
@@ -141,18 +150,16 @@ fn try_case(case: Case, subject: &mut dyn Subject, directory: &Path) -> Outcome 
     }
 }
 
-fn merge(outcomes: Vec<Outcome>, state: &mut RunState) -> Option<Found> {
-    let mut found = None;
+fn merge(outcomes: Vec<Outcome>, state: &mut RunState, found: &mut BTreeMap<String, Found>) {
     for outcome in outcomes {
         state.cases += 1;
         state.calls += outcome.case.sequence.calls.len() as u64;
         state.rejected += outcome.rejected as u64;
         state.flagged += u64::from(outcome.flagged);
-        let workload: &Workload = &outcome.case.workload;
-        state.coverage.add(&outcome.points, workload);
-        if let (None, Some(failure)) = (&found, outcome.failure) {
-            found = Some(Found { case: outcome.case, failure });
+        state.coverage.add(&outcome.points, &outcome.case.workload);
+        if let Some(failure) = outcome.failure {
+            let first = || Found { case: outcome.case, failure: failure.clone(), count: 0 };
+            found.entry(failure.group()).or_insert_with(first).count += 1;
         }
     }
-    found
 }
