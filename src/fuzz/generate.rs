@@ -150,7 +150,7 @@ fn vary(dice: &mut Dice, limits: &Limits, child: &mut Workload) {
         }
         1 if child.requests.len() > 1 => drop(child.requests.remove(at)),
         2 => child.shutdown_after = dice.chance(60).then(|| dice.between(0, 40)),
-        3 => child.clock_step_ns = dice.one_of(&[1, 1_000_000]),
+        3 => child.clock_step_ns = dice.one_of(&[1, 1_000]),
         4 => {
             let blocks = child.settings.num_gpu_blocks.unwrap_or(16);
             let block_size = child.settings.block_size.unwrap_or(16);

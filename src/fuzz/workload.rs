@@ -160,8 +160,10 @@ fn stopping_places(calls: &[Call]) -> impl Iterator<Item = usize> + '_ {
         );
         let before =
             matches!(next, Call::Begin { .. } | Call::Output { .. } | Call::Arrival { .. });
-        // A time of its own begins a new moment; without one the call belongs to the one before.
-        (next.now().is_some() && (after || before)).then_some(index + 1)
+        // A time of its own begins a new moment; without one the call belongs to the one before. A
+        // request that is rejected at its arrival is so at once.
+        let new_moment = next.now().is_some() && !matches!(next, Call::Dropped { .. });
+        (new_moment && (after || before)).then_some(index + 1)
     })
 }
 

@@ -28,15 +28,18 @@ struct Step {
     queues: Vec<QueueFact>,
     running: i64,
     waiting: i64,
-    first_tokens: Vec<RequestIndex>,
-    got_tokens: BTreeSet<RequestIndex>,
-    done: Vec<(RequestIndex, FinishReason, Blocks, Tokens)>,
+    first_tokens: Vec<u64>,
+    got_tokens: BTreeSet<u64>,
+    done: Vec<(u64, FinishReason, Blocks, Tokens)>,
 }
 
 /// Reads calls one by one.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    live: BTreeMap<RequestIndex, Life>,
+    /// By order of arrival.
+    live: BTreeMap<u64, Life>,
+    /// What the calls mean by an index: its latest arrival.
+    names: BTreeMap<RequestIndex, u64>,
     steps: VecDeque<Step>,
     next_step: u64,
     clock: Nanos,
@@ -74,7 +77,8 @@ impl Ledger {
                 let order = self.facts.arrivals;
                 self.facts.arrivals += 1;
                 let life = Life::new(order, request_id, *now, *input_tokens, *priority);
-                self.live.insert(*request, life);
+                self.live.insert(order, life);
+                self.names.insert(*request, order);
                 Some(())
             }
             Call::Begin { now } => self.begin(*now),
@@ -96,17 +100,21 @@ impl Ledger {
                 self.end(*now)
             }
             Call::Shutdown { now } => self.shutdown(*now),
-            Call::Generated { request, tokens, rejected_drafts } => {
-                self.generated(*request, *tokens, *rejected_drafts)
+            Call::Generated { request, tokens, .. } => {
+                self.generated(self.named(*request)?, *tokens)
             }
             Call::Completed { request, finish_reason, blocks, computed_tokens } => {
-                self.completed(*request, *finish_reason, *blocks, *computed_tokens)
+                self.completed(self.named(*request)?, *finish_reason, *blocks, *computed_tokens)
             }
             Call::Dropped { now, request, finish_reason, blocks } => {
-                self.dropped(*now, *request, *finish_reason, *blocks)
+                self.dropped(*now, self.named(*request)?, *finish_reason, *blocks)
             }
             _ => self.decision(call),
         }
+    }
+
+    fn named(&self, request: RequestIndex) -> Option<u64> {
+        self.names.get(&request).copied()
     }
 
     fn advance(&mut self, now: Nanos) -> Option<()> {
@@ -143,7 +151,7 @@ impl Ledger {
     }
 
     fn decision(&mut self, call: &Call) -> Option<()> {
-        let request = call.request()?;
+        let request = self.named(call.request()?)?;
         let now = self.deciding()?.fact.decided;
         let life = self.live.get_mut(&request)?;
         let state = life.state;
@@ -167,15 +175,15 @@ impl Ledger {
                 self.deciding()?.fact.resumed.0 += 1;
             }
             Call::Allocated { .. } => {}
-            Call::Running { .. } if state == State::Running => return self.running(call),
-            Call::Waiting { .. } if state != State::Running => return self.waiting(call),
+            Call::Running { .. } if state == State::Running => return self.running(call, request),
+            Call::Waiting { .. } if state != State::Running => return self.waiting(call, request),
             _ => return None,
         }
         Some(())
     }
 
-    fn running(&mut self, call: &Call) -> Option<()> {
-        let Call::Running { request, kv_cache_blocks, scheduled_tokens, computed_tokens, prefill } =
+    fn running(&mut self, call: &Call, request: u64) -> Option<()> {
+        let Call::Running { kv_cache_blocks, scheduled_tokens, computed_tokens, prefill, .. } =
             *call
         else {
             return None;
@@ -206,8 +214,8 @@ impl Ledger {
         Some(())
     }
 
-    fn waiting(&mut self, call: &Call) -> Option<()> {
-        let Call::Waiting { request, reason } = *call else { return None };
+    fn waiting(&mut self, call: &Call, request: u64) -> Option<()> {
+        let Call::Waiting { reason, .. } = *call else { return None };
         let life = self.live.get_mut(&request)?;
         let (id, state, generated, since) =
             (life.id.clone(), life.state, life.output_tokens, life.since);
@@ -239,7 +247,7 @@ impl Ledger {
         Some(())
     }
 
-    fn generated(&mut self, request: RequestIndex, tokens: Tokens, _: Tokens) -> Option<()> {
+    fn generated(&mut self, request: u64, tokens: Tokens) -> Option<()> {
         self.processing()?;
         let life = self.live.get_mut(&request)?;
         if life.state == State::Waiting {
@@ -259,7 +267,7 @@ impl Ledger {
 
     fn completed(
         &mut self,
-        request: RequestIndex,
+        request: u64,
         reason: FinishReason,
         blocks: Blocks,
         computed: Tokens,
@@ -285,7 +293,7 @@ impl Ledger {
     fn dropped(
         &mut self,
         now: Nanos,
-        request: RequestIndex,
+        request: u64,
         reason: FinishReason,
         blocks: Blocks,
     ) -> Option<()> {
@@ -337,7 +345,7 @@ impl Ledger {
     fn finish(
         &mut self,
         now: Nanos,
-        request: RequestIndex,
+        request: u64,
         reason: FinishReason,
         blocks: Blocks,
     ) -> Option<()> {
