@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::{EXIT_CLEAN, EXIT_VIOLATED, output};
 use crate::fuzz::case::Mode;
 use crate::fuzz::coverage::EDGES;
+use crate::fuzz::external::{ExternalLogger, Program, split};
 use crate::fuzz::judge::{ReferenceLogger, Subject, judge};
 use crate::fuzz::run::{Found, RunOptions, RunState, run as run_cases};
 use crate::fuzz::sequence::EventSequence;
@@ -38,6 +39,13 @@ pub(super) struct Args {
     /// Legal sequences (what a scheduler does), hostile ones (what none does), or both in turn.
     #[arg(long, value_enum, value_name = "MODE")]
     mode: Option<Mode>,
+    /// Fuzz the logger that this command starts (no shell; quotes group words) instead: see
+    /// docs/protocol.md. Legal sequences unless --mode says otherwise.
+    #[arg(long, value_name = "CMD")]
+    logger: Option<String>,
+    /// How long a command may take to answer, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    timeout: u64,
     /// The most requests of a case.
     #[arg(long, value_name = "N", default_value_t = 12,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -71,18 +79,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     outcome
 }
 
-fn subject(_args: &Args) -> Box<dyn Subject> {
-    Box::new(ReferenceLogger)
+fn subject(args: &Args) -> anyhow::Result<Box<dyn Subject>> {
+    let Some(command) = &args.logger else { return Ok(Box::new(ReferenceLogger)) };
+    let words = split(command).map_err(|problem| anyhow::anyhow!("--logger: {problem}"))?;
+    let program = Program { words, timeout: Duration::from_secs(args.timeout) };
+    let logger = ExternalLogger::start(program)
+        .map_err(|failure| anyhow::anyhow!("--logger {command}: {failure}"))?;
+    Ok(Box::new(logger))
 }
 
 fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
-    let mut subjects: Vec<_> = (0..args.jobs).map(|_| subject(args)).collect();
+    let mut subjects: Vec<Box<dyn Subject>> =
+        (0..args.jobs).map(|_| subject(args)).collect::<Result<_, _>>()?;
     let limits = subjects.first().map(|subject| subject.limits()).unwrap_or_default();
     let options = RunOptions {
         seed: args.seed,
         cases: args.cases.or(if args.time.is_some() { None } else { Some(1000) }),
         time: args.time.map(Duration::from_secs),
-        mode: args.mode.unwrap_or_default(),
+        mode: args.mode.unwrap_or(if args.logger.is_some() { Mode::Legal } else { Mode::Both }),
         limits: crate::fuzz::generate::Limits { max_requests: args.max_requests, ..limits },
         keep_going: args.keep_going,
     };
@@ -110,7 +124,11 @@ fn headline(args: &Args, options: &RunOptions) -> String {
         Mode::Hostile => "hostile",
         Mode::Both => "both",
     };
-    let mut text = format!("seed {} | mode {mode} | logger built in", options.seed);
+    let mut text = format!(
+        "seed {} | mode {mode} | logger {}",
+        options.seed,
+        args.logger.as_deref().unwrap_or("built in")
+    );
     if let Some(cases) = options.cases {
         let _ = write!(text, " | cases {cases}");
     }
@@ -200,7 +218,7 @@ fn report_shrunk(file: &Path, before: (usize, usize), shrunk: &Shrunk) -> anyhow
 
 fn replay(args: &Args, file: &Path, work: &Path) -> anyhow::Result<u8> {
     let sequence = EventSequence::read(file)?;
-    let mut subject = subject(args);
+    let mut subject = subject(args)?;
     let directory = work.join("replay");
     let judgement = judge(&mut *subject, &sequence, &directory);
     let (requests, steps) = (sequence.requests(), sequence.steps());

@@ -61,6 +61,28 @@ pub fn workload(dice: &mut Dice, limits: &Limits) -> Workload {
     workload
 }
 
+/// A fresh workload of a few short requests in a tiny engine.
+#[must_use]
+pub fn small_workload(dice: &mut Dice, limits: &Limits) -> Workload {
+    let len = dice.between(4, 12);
+    let mut settings = settings(dice, limits, len);
+    settings.block_size = Some(dice.one_of(&[1, 2]));
+    settings.num_gpu_blocks =
+        settings.block_size.map(|size| len.div_ceil(size) + 1 + dice.between(0, 2));
+    settings.max_num_batched_tokens = Some(dice.between(len, 3 * len));
+    let requests = dice.between(1, limits.max_requests);
+    let span_ns = dice.one_of(&[1, 20_000_000]);
+    Workload {
+        settings,
+        log_level: LogLevel::Standard,
+        flush_interval_iterations: dice.one_of(&[1, 2, 100]),
+        flush_interval_ns: dice.one_of(&[1, 60_000_000_000]),
+        clock_step_ns: 1,
+        shutdown_after: dice.chance(50).then(|| dice.between(0, 20)),
+        requests: (0..requests).map(|at| request(dice, limits, at, len, span_ns)).collect(),
+    }
+}
+
 fn settings(dice: &mut Dice, limits: &Limits, len: u32) -> Settings {
     let seqs = dice.between(1, 6);
     let tokens = dice.between(seqs, 80);

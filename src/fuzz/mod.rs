@@ -10,6 +10,7 @@ pub mod case;
 pub mod coverage;
 pub mod dice;
 pub mod drive;
+pub mod external;
 pub mod failure;
 pub mod generate;
 pub mod hostile;

@@ -112,27 +112,33 @@ fn round(
     found: &mut BTreeMap<String, Found>,
 ) {
     let next = AtomicU64::new(numbers.start);
+    // Behind the first failure nothing needs to run; before it, everything does.
+    let last = AtomicU64::new(numbers.end - 1);
     let outcomes = Mutex::new(Vec::new());
     let coverage = &state.coverage;
     std::thread::scope(|scope| {
         for (job, subject) in subjects.iter_mut().enumerate() {
-            let (next, outcomes, end) = (&next, &outcomes, numbers.end);
+            let (next, last, outcomes) = (&next, &last, &outcomes);
             let directory = work.join(format!("job{job}"));
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= end {
+                    if number > last.load(Ordering::Relaxed) {
                         return;
                     }
                     let made = make(options.seed, number, options.mode, &options.limits, coverage);
                     let Some(case) = made else { continue };
                     let outcome = try_case(case, &mut **subject, &directory);
+                    if outcome.failure.is_some() && !options.keep_going {
+                        last.fetch_min(number, Ordering::Relaxed);
+                    }
                     outcomes.lock().unwrap_or_else(|poison| poison.into_inner()).push(outcome);
                 }
             });
         }
     });
     let mut outcomes = outcomes.into_inner().unwrap_or_else(|poison| poison.into_inner());
+    outcomes.retain(|outcome: &Outcome| outcome.case.number <= last.load(Ordering::Relaxed));
     outcomes.sort_by_key(|outcome| outcome.case.number);
     merge(outcomes, state, found);
 }

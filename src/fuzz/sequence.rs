@@ -246,6 +246,13 @@ impl EventSequence {
         self.calls.iter().filter(|call| matches!(call, Call::Begin { .. })).count()
     }
 
+    /// How many moments it has at which a scheduler can stop.
+    #[must_use]
+    pub fn stopping_places(&self) -> u32 {
+        let places = crate::fuzz::workload::stopping_places(&self.calls).count();
+        u32::try_from(places).unwrap_or(u32::MAX)
+    }
+
     /// Whether the last call is the shutdown.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {

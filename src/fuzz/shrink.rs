@@ -1,7 +1,10 @@
 //! A smaller case that fails in the same way: whole requests and steps first, then values.
 
+use crate::config::Policy;
 use crate::fuzz::case::Case;
+use crate::fuzz::dice::Dice;
 use crate::fuzz::failure::Failure;
+use crate::fuzz::generate::{Limits, small_workload};
 use crate::fuzz::sequence::{Call, EventSequence, RequestIndex, SequenceKind};
 use crate::fuzz::shrink_values::{smaller_calls, smaller_workloads};
 use crate::fuzz::workload::Workload;
@@ -18,6 +21,10 @@ pub struct Shrunk {
     /// How many cases were tried.
     pub tried: usize,
 }
+
+/// Small workloads drawn afresh before the case itself is reduced: a failure that is not rare shows
+/// in one of them, and they are smaller than what reducing a large case ends with.
+const FRESH: u64 = 300;
 
 /// Runs a sequence; how it fails, if it does.
 pub type Trial<'a> = &'a mut dyn FnMut(&EventSequence) -> Option<Failure>;
@@ -74,9 +81,17 @@ pub fn shrink_sequence(
 /// A legal sequence stays legal: its workload is made smaller and recorded again.
 fn shrink_legal(shrinker: &mut Shrinker<'_>, case: &Case) -> (EventSequence, Workload) {
     let (mut best, mut workload) = (case.sequence.clone(), case.workload.clone());
+    let limits = Limits { max_requests: 4, ..limits_of(&workload) };
+    for fresh in 0..FRESH {
+        let mut candidate = small_workload(&mut Dice::new(case.number, fresh), &limits);
+        candidate.log_level = workload.log_level;
+        let replace = move |workload: &mut Workload| workload.clone_from(&candidate);
+        try_workload(shrinker, Box::new(replace), &mut best, &mut workload);
+    }
     loop {
         let before = shrinker.tried;
         let mut progress = shrink_requests(shrinker, &mut best, &mut workload);
+        progress |= shrink_life(shrinker, &mut best, &mut workload);
         for candidate in smaller_workloads(&workload) {
             progress |= try_workload(shrinker, candidate, &mut best, &mut workload);
         }
@@ -84,6 +99,39 @@ fn shrink_legal(shrinker: &mut Shrinker<'_>, case: &Case) -> (EventSequence, Wor
             return (best, workload);
         }
     }
+}
+
+/// What the case at hand asks of a subject: a fresh one may not ask for more.
+fn limits_of(workload: &Workload) -> Limits {
+    let settings = &workload.settings;
+    Limits {
+        overlapping_steps: settings.async_scheduling == Some(true),
+        speculative: settings.speculative_method.is_some(),
+        prefix_caching: settings.enable_prefix_caching == Some(true),
+        priority: settings.policy == Some(Policy::Priority),
+        ..Limits::default()
+    }
+}
+
+/// The earliest shutdown that still shows the failure, by bisection.
+fn shrink_life(
+    shrinker: &mut Shrinker<'_>,
+    best: &mut EventSequence,
+    workload: &mut Workload,
+) -> bool {
+    let (mut low, mut high) = (0, best.stopping_places());
+    let mut progress = false;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let stop = move |workload: &mut Workload| workload.shutdown_after = Some(middle);
+        if try_workload(shrinker, Box::new(stop), best, workload) {
+            progress = true;
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    progress
 }
 
 fn try_workload(
@@ -94,11 +142,12 @@ fn try_workload(
 ) -> bool {
     let mut candidate = workload.clone();
     change(&mut candidate);
-    if candidate == *workload {
-        return false;
-    }
     let Ok(sequence) = candidate.record(&best.origin) else { return false };
-    let smaller = (sequence.requests(), sequence.steps()) <= (best.requests(), best.steps());
+    let size = |sequence: &EventSequence, workload: &Workload| {
+        (sequence.requests(), sequence.steps(), workload.weight())
+    };
+    // Strictly smaller, so that shrinking ends.
+    let smaller = size(&sequence, &candidate) < size(best, workload);
     if !smaller || !shrinker.fails(&sequence) {
         return false;
     }

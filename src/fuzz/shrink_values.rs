@@ -11,9 +11,6 @@ pub(super) type WorkloadChange = Box<dyn Fn(&mut Workload)>;
 /// A change that makes a sequence simpler, or leaves it alone.
 pub(super) type SequenceChange = Box<dyn Fn(&mut EventSequence)>;
 
-/// The most moments of a shutdown that are tried.
-const MOMENTS: u32 = 24;
-
 /// Numbers between `least` and `value`, smallest first.
 fn smaller(value: u64, least: u64) -> Vec<u64> {
     if value <= least {
@@ -27,9 +24,7 @@ fn smaller(value: u64, least: u64) -> Vec<u64> {
 /// Every change worth a trial, the coarsest first.
 pub(super) fn smaller_workloads(workload: &Workload) -> Vec<WorkloadChange> {
     let mut changes: Vec<WorkloadChange> = Vec::new();
-    for moment in 0..MOMENTS.min(workload.shutdown_after.unwrap_or(MOMENTS)) {
-        changes.push(Box::new(move |w| w.shutdown_after = Some(moment)));
-    }
+    push_global_changes(&mut changes);
     changes.push(Box::new(|w| w.shutdown_after = None));
     for (index, request) in workload.requests.iter().enumerate() {
         push_request_changes(&mut changes, index, request);
@@ -45,6 +40,33 @@ pub(super) fn smaller_workloads(workload: &Workload) -> Vec<WorkloadChange> {
         }
     }));
     changes
+}
+
+/// Changes to all requests at once, where one alone would change what happens.
+fn push_global_changes(changes: &mut Vec<WorkloadChange>) {
+    changes.push(Box::new(|w| w.requests.iter_mut().for_each(|r| r.arrival_ns = 0)));
+    changes.push(Box::new(|w| {
+        for request in &mut w.requests {
+            request.output_tokens = request.output_tokens.div_ceil(2);
+            request.max_tokens = request.max_tokens.min(request.output_tokens);
+        }
+    }));
+    changes.push(Box::new(|w| {
+        for request in &mut w.requests {
+            request.input_tokens = request.input_tokens.div_ceil(2);
+            request.prefix_tokens = request.prefix_tokens.min(request.input_tokens);
+        }
+    }));
+    changes.push(Box::new(|w| {
+        // The smallest engine that takes the requests: blocks of one token, none to spare.
+        let longest = w.requests.iter().map(|r| r.input_tokens.saturating_add(r.max_tokens)).max();
+        let len = longest.unwrap_or(1).saturating_add(1);
+        w.settings.block_size = Some(1);
+        w.settings.max_model_len = Some(len);
+        w.settings.num_gpu_blocks = Some(len.saturating_add(1));
+        w.settings.max_num_batched_tokens = Some(len.saturating_mul(2));
+        w.settings.long_prefill_token_threshold = None;
+    }));
 }
 
 fn push_request_changes(changes: &mut Vec<WorkloadChange>, index: usize, request: &WorkRequest) {

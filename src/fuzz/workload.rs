@@ -77,6 +77,25 @@ impl Workload {
         self.settings.resolve()
     }
 
+    /// How much there is to read in it, between workloads of as many requests and steps.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let requests = self.requests.iter().map(|request| {
+            let tokens = [
+                request.input_tokens,
+                request.output_tokens,
+                request.max_tokens,
+                request.prefix_tokens,
+            ];
+            tokens.into_iter().map(u64::from).sum::<u64>()
+        });
+        let engine = [self.settings.max_model_len, self.settings.num_gpu_blocks];
+        let engine = engine.into_iter().flatten().map(u64::from);
+        // The text's length counts the digits of the times and the settings that are given.
+        let text = serde_json::to_string(self).map_or(0, |text| text.len() as u64);
+        requests.chain(engine).sum::<u64>() + text
+    }
+
     /// The requests as a trace, in order of arrival.
     #[must_use]
     pub fn trace(&self) -> Vec<TraceRequest> {
@@ -151,7 +170,7 @@ fn trace_request((request, ordinal): (&WorkRequest, u32)) -> TraceRequest {
 
 /// The places behind which a scheduler can stop: not inside `schedule()`'s report, nor inside
 /// `update_from_output()`.
-fn stopping_places(calls: &[Call]) -> impl Iterator<Item = usize> + '_ {
+pub(super) fn stopping_places(calls: &[Call]) -> impl Iterator<Item = usize> + '_ {
     calls.iter().enumerate().filter_map(|(index, call)| {
         let next = calls.get(index + 1)?;
         let after = matches!(
