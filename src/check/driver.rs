@@ -8,12 +8,12 @@ use crate::check::invariant::Invariant;
 use crate::check::report::{CheckReport, RuleOutcome, TableSummary};
 use crate::check::view::{IterationView, Moments, RowView};
 use crate::check::{CheckError, CheckOptions, LogSettings};
-use crate::log::dialect::Dialect;
+use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::RequestKey;
 use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
 use crate::log::schema::{EventRow, IterationRow, Table};
 use crate::log::values::LogLevel;
-use crate::units::IterationId;
+use crate::units::{IterationId, Requests};
 
 /// One rule of this run.
 struct Active {
@@ -100,6 +100,10 @@ fn select(rules: &[&'static Declaration], facts: &LogFacts) -> Rules {
 /// Why a rule cannot be checked on this log.
 fn obstacle(rule: &Declaration, facts: &LogFacts) -> Option<String> {
     for reads in rule.reads {
+        let summary = facts.log_level == Some(LogLevel::Summary);
+        if summary && reads.table == Table::PerIterationRequests && !facts.has(reads.table) {
+            return Some(format!("log level summary has no {}", reads.table));
+        }
         if !facts.has(reads.table) {
             return Some(format!("{} is not there or cannot be read", reads.table));
         }
@@ -164,7 +168,7 @@ impl Run {
         }
         self.note_ends();
         self.show_problems();
-        let damaged = self.gather.step_is_damaged(id);
+        let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(iteration.as_ref());
         self.show_events();
         let gather = &self.gather;
         let view = IterationView {
@@ -197,15 +201,36 @@ impl Run {
         let ends = [
             (Table::PerRequest, gather.requests.exhausted(), end.last_completion),
             (Table::PerIteration, gather.iterations.exhausted(), end.last_end_time),
-            (Table::PerIterationRequests, gather.rows.exhausted(), None),
+            (Table::PerIterationRequests, gather.rows.exhausted(), end.last_group_end),
             (Table::Events, gather.events.exhausted(), end.last_event),
-            (Table::StateTransitions, gather.transitions.exhausted(), end.last_transition),
+            (Table::StateTransitions, gather.transitions.exhausted(), end.last_end_change),
         ];
         for (table, exhausted, last) in ends {
             let facts = &mut self.facts.tables[table as usize];
             facts.exhausted = exhausted;
             facts.last_moment = last;
         }
+    }
+
+    /// Whether the rows of the steps end before they have told of this step.
+    fn rows_end_early(&mut self, iteration: Option<&Located<IterationRow>>) -> bool {
+        let Some(step) = iteration.filter(|_| self.gather.rows.exhausted()) else { return false };
+        let waiting = !self.facts.dialect.has(Habit::NoWaitingRows)
+            && !self.facts.dialect.has(Habit::NoPreemptedRows);
+        let waiting = if waiting { step.row.waiting_count } else { Requests::ZERO };
+        let queued = step.row.running_count.saturating_add(waiting).0;
+        let found = self.group.iter().filter(|row| row.queued()).count();
+        let completed = self.group.len() - found;
+        let ended = step.row.completed_count.is_some_and(|count| completed < count.0 as usize);
+        let early = self.facts.has(Table::PerIterationRequests)
+            && (found < queued as usize || ended && !self.group.is_empty());
+        self.facts.rows_end_early |= early;
+        if early {
+            // Only what was before this step is told in full.
+            let end = &mut self.gather.end.last_group_end;
+            *end = (*end).min(Some(step.row.start_time));
+        }
+        early
     }
 
     fn show_problems(&mut self) {
@@ -275,7 +300,9 @@ impl Run {
                 .is_some_and(|history| history.record.is_none() && history.completion().is_none())
         };
         let cut_off: Vec<_> = keys.iter().copied().filter(alive).collect();
-        self.facts.killed = gather.end.unfinished == 0 && !cut_off.is_empty();
+        self.facts.killed = self.facts.complete(Table::PerRequest)
+            && gather.end.unfinished == 0
+            && !cut_off.is_empty();
         gather.end.cut_off = cut_off.len() as u64;
     }
 

@@ -40,6 +40,8 @@ pub struct LogFacts {
     /// Whether the log ends without a shutdown: requests are alive, and no row says so. Known only
     /// when requests that are still alive at the end are judged.
     pub killed: bool,
+    /// Whether per_iteration_requests.csv ends before per_iteration.csv, or inside a step.
+    pub rows_end_early: bool,
     /// Per table.
     pub tables: [TableFacts; 5],
 }
@@ -74,12 +76,19 @@ impl LogFacts {
         facts.usable && !facts.blind && !facts.truncated
     }
 
-    /// Whether a row of this moment must be in the file: it is [complete](Self::complete) and does
-    /// not simply end before.
+    /// Whether a row of this moment must be in the file: it is [complete](Self::complete) and goes
+    /// on behind the moment. At its very last moment a file may have been cut between two rows.
     #[must_use]
     pub fn covers(&self, table: Table, moment: Nanos) -> bool {
         let facts = self.table(table);
-        self.complete(table) && (!facts.exhausted || facts.last_moment >= Some(moment))
+        self.complete(table) && (!facts.exhausted || facts.last_moment > Some(moment))
+    }
+
+    /// Whether the file tells of this moment, be it its last.
+    #[must_use]
+    pub fn reaches(&self, table: Table, moment: Nanos) -> bool {
+        self.complete(table) && self.table(table).last_moment >= Some(moment)
+            || self.covers(table, moment)
     }
 }
 
@@ -96,14 +105,17 @@ pub struct LogEnd {
     pub last_group: Option<IterationId>,
     /// Where its last row stands.
     pub last_group_at: Option<Location>,
+    /// When that step ended.
+    pub last_group_end: Option<Nanos>,
     /// The latest completion in per_request.csv.
     pub last_completion: Option<Nanos>,
     /// The latest event.
     pub last_event: Option<Nanos>,
     /// Rows `unfinished` in per_request.csv.
     pub unfinished: u64,
-    /// The latest change of state.
-    pub last_transition: Option<Nanos>,
+    /// The latest completion in state_transitions.csv. Its rows are grouped by request in order of
+    /// completion, so the file tells of every request that was over before.
+    pub last_end_change: Option<Nanos>,
     /// Requests that were alive at the end and have no row in per_request.csv.
     pub cut_off: u64,
 }

@@ -111,7 +111,8 @@ impl Gather {
         while self.rows.peek(0).is_some_and(|row| row.row.iteration_id == id) {
             let Some(row) = self.rows.pop(&mut self.shared) else { break };
             let history = self.histories.open(row.row.request_id);
-            let before = if history.damaged { None } else { history.last };
+            let past_lost = history.rows_lost;
+            let before = if past_lost { None } else { history.last };
             let moment = moments.map(|moments| match row.row.state {
                 State::Completed => moments.end,
                 _ => moments.decided,
@@ -120,11 +121,12 @@ impl Gather {
             if row.row.state != State::Completed {
                 history.absent_from = None;
             }
-            group.push(RowView { row, before });
+            group.push(RowView { row, before, past_lost });
         }
         if let Some(last) = group.last() {
             self.end.last_group = Some(id);
             self.end.last_group_at = Some(last.row.at());
+            self.end.last_group_end = moments.map(|moments| moments.end);
         }
         self.note_absent(id, moments, group);
     }
@@ -234,10 +236,13 @@ impl Gather {
     pub(super) fn read_transition(&mut self) -> bool {
         let Some(change) = self.transitions.pop(&mut self.shared) else { return false };
         let key = change.row.request_id;
-        self.histories.open(key).transitions.push(change);
-        self.end.last_transition = self.end.last_transition.max(Some(change.row.timestamp));
+        let history = self.histories.open(key);
+        history.transitions.push(change);
         if change.row.state == State::Completed {
+            self.end.last_end_change = self.end.last_end_change.max(Some(change.row.timestamp));
             self.consider_retiring(key);
+        } else {
+            history.changes_cut = self.transitions.exhausted();
         }
         true
     }
@@ -302,7 +307,11 @@ impl Gather {
             let table = &mut facts.tables[problem.table as usize];
             table.truncated |= problem.kind.cuts_file();
             match problem.request {
-                Some(key) => self.histories.open(key).damaged = true,
+                Some(key) => {
+                    let history = self.histories.open(key);
+                    history.damaged = true;
+                    history.rows_lost |= problem.table == Table::PerIterationRequests;
+                }
                 None => table.blind = true,
             }
             let current = || self.rows.peek(0).map(|row| row.row.iteration_id);

@@ -60,6 +60,11 @@ pub struct RequestHistory {
     pub absent_from: Option<(IterationId, Option<Moments>)>,
     /// Whether a row of it could not be read, so that a missing row means nothing.
     pub damaged: bool,
+    /// Whether that row was one of per_iteration_requests.csv.
+    pub rows_lost: bool,
+    /// Whether its rows in state_transitions.csv are the last of the file, so that more of them may
+    /// have been cut off.
+    pub changes_cut: bool,
     pub(super) retiring: bool,
 }
 
@@ -75,6 +80,8 @@ impl RequestHistory {
             totals: Totals { rows: 0, scheduled: 0, scheduled_steps: 0 },
             absent_from: None,
             damaged: false,
+            rows_lost: false,
+            changes_cut: false,
             retiring: false,
         }
     }
@@ -153,7 +160,8 @@ impl RequestHistory {
         self.last = Some(*row);
         let id = row.row.iteration_id;
         match self.spans.last_mut() {
-            Some(span) if span.state == row.row.state => {
+            // Behind a gap the state may have been left and entered again.
+            Some(span) if span.state == row.row.state && id.0 <= span.last.0.saturating_add(1) => {
                 span.last = id;
                 span.last_moment = moment;
                 span.last_at = row.at();

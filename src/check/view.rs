@@ -42,6 +42,8 @@ pub struct RowView {
     /// The request's row before it: of an earlier step, or, for a `completed` row, of this one.
     /// None if this is its first, or if rows of it were lost.
     pub before: Option<Located<IterationRequestRow>>,
+    /// Whether rows of the request were lost, so that its past is not known.
+    pub past_lost: bool,
 }
 
 impl RowView {
@@ -61,6 +63,7 @@ impl RowView {
     #[must_use]
     pub fn admitted(&self) -> bool {
         self.row.row.state == State::Running
+            && !self.past_lost
             && self
                 .before
                 .is_none_or(|before| matches!(before.row.state, State::Waiting | State::Preempted))

@@ -1,20 +1,20 @@
 //! `schedlog check`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::cli::to_stdout;
-use schedlog::check::{CheckOptions, LogSettings, check_dir};
-use schedlog::config::Policy;
-use schedlog::report::{TextOptions, write_json, write_text};
+use crate::check::{CheckOptions, CheckReport, LogSettings, check_dir};
+use crate::cli::output;
+use crate::config::Policy;
+use crate::report::{TextOptions, write_json, write_text};
 
 /// Check a log against every rule.
 ///
 /// Exit code: 0 clean, 1 violated, 2 damaged or no log at all, 3 internal error.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// The directory of the log.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
@@ -52,7 +52,7 @@ enum PolicyFlag {
 /// Settings of the scheduler that the log does not tell.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Scheduler settings (default: those in run.json)")]
-pub(crate) struct SettingFlags {
+pub(super) struct SettingFlags {
     /// Queue order.
     #[arg(long, value_enum)]
     policy: Option<PolicyFlag>,
@@ -114,19 +114,34 @@ impl SettingFlags {
 ///
 /// # Errors
 /// If the directory is not a log or the report cannot be written.
-pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let options = CheckOptions { settings: args.settings.settings() };
     let report = check_dir(&args.dir, &options)?;
-    let terminal = std::io::stdout().is_terminal();
-    let text = TextOptions {
-        color: terminal && std::env::var_os("NO_COLOR").is_none(),
-        all: args.all,
-        rules: args.rules,
-        ..TextOptions::default()
-    };
-    to_stdout(|out| match args.format {
-        Format::Text => write_text(&report, &text, out),
-        Format::Json => write_json(&report, out),
-    })?;
+    match args.format {
+        Format::Text => print_text(&report, args.all, args.rules)?,
+        Format::Json => {
+            let mut out = Vec::new();
+            write_json(&report, &mut out)?;
+            output::print_bytes(&out)?;
+        }
+    }
     Ok(report.verdict().exit_code())
+}
+
+/// Checks a log that was just written, and says what was found.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn check_and_print(dir: &Path) -> anyhow::Result<u8> {
+    let report = check_dir(dir, &CheckOptions::default())?;
+    print_text(&report, false, false)?;
+    Ok(report.verdict().exit_code())
+}
+
+fn print_text(report: &CheckReport, all: bool, rules: bool) -> anyhow::Result<()> {
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let options = TextOptions { color, all, rules, ..TextOptions::default() };
+    let mut out = Vec::new();
+    write_text(report, &options, &mut out)?;
+    output::print_bytes(&out)
 }

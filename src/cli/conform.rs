@@ -1,11 +1,11 @@
 //! `schedlog conform`: the model against decision records of the real scheduler.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 
 use crate::cli::output;
+use crate::cli::stopwatch::Stopwatch;
 use crate::conform::{conform_paths, markdown};
 
 /// Compares the scheduler model with decision records of the real vLLM 0.32 scheduler.
@@ -32,9 +32,9 @@ pub(super) struct ConformArgs {
 /// Where the report cannot be written; what is wrong with a record is part of the report.
 pub(super) fn run(args: &ConformArgs) -> anyhow::Result<u8> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     let report = conform_paths(&args.records, args.jobs.unwrap_or_else(cores));
-    let elapsed = start.elapsed().as_secs_f64();
+    let elapsed = watch.seconds();
     if args.markdown {
         output::print(&markdown::table(&report))?;
         if report.exit_code() != 0 {

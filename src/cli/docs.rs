@@ -6,7 +6,7 @@ use anyhow::Context;
 
 /// Write the pages that are generated from the declarations.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// The directory to write to.
     #[arg(default_value = "docs")]
     dir: PathBuf,
@@ -16,8 +16,8 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// If a page cannot be written.
-pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
-    for (name, text) in schedlog::docs::pages() {
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
+    for (name, text) in crate::docs::pages() {
         let path = args.dir.join(name);
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }

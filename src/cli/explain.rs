@@ -2,13 +2,13 @@
 
 use anyhow::bail;
 
-use crate::cli::to_stdout;
-use schedlog::docs::rule_page;
-use schedlog::invariants::{ALL, find};
+use crate::cli::output;
+use crate::docs::rule_page;
+use crate::invariants::{ALL, find};
 
 /// Explain a rule.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// The id of the rule, such as M002.
     rule: String,
 }
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// If there is no such rule or stdout cannot be written.
-pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let Some(rule) = find(&args.rule) else {
         let family = args.rule.get(..1).unwrap_or_default().to_ascii_uppercase();
         let near: Vec<_> =
@@ -26,6 +26,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
             if near.is_empty() { "schedlog rules lists them".into() } else { near.join(", ") };
         bail!("there is no rule {}; known are: {known}", args.rule);
     };
-    to_stdout(|out| out.write_all(rule_page(rule).as_bytes()))?;
+    output::print(&rule_page(rule))?;
     Ok(0)
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::cli::to_stdout;
-use schedlog::report::graph::{GraphForm, Traffic, draw};
+use crate::cli::output;
+use crate::report::graph::{GraphForm, Traffic, draw};
 
 /// Draw the legal changes of a request's state, or those that a log shows.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// A log, whose changes are counted.
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -33,13 +33,13 @@ enum Format {
 ///
 /// # Errors
 /// If the directory is not a log with state_transitions.csv or stdout cannot be written.
-pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let traffic = args.dir.as_deref().map(Traffic::of_log).transpose()?;
     let form = match args.format {
         Format::Text => GraphForm::Text,
         Format::Dot => GraphForm::Dot,
         Format::Mermaid => GraphForm::Mermaid,
     };
-    to_stdout(|out| out.write_all(draw(traffic.as_ref(), form).as_bytes()))?;
+    output::print(&draw(traffic.as_ref(), form))?;
     Ok(0)
 }

@@ -1,12 +1,18 @@
 //! The command line: one file per subcommand.
 
 mod arguments;
+mod check;
 mod config;
 mod conform;
+mod docs;
+mod explain;
 mod fuzz;
 mod generate;
+mod graph;
 mod output;
 mod replay;
+mod rules;
+mod stopwatch;
 mod trace;
 mod trace_args;
 
@@ -42,7 +48,13 @@ enum Command {
     Trace(trace_args::TraceArgs),
     Conform(conform::ConformArgs),
     Config(config::Args),
+    Check(check::Args),
+    Rules(rules::Args),
+    Explain(explain::Args),
     Fuzz(fuzz::Args),
+    Graph(graph::Args),
+    #[command(hide = true)]
+    Docs(docs::Args),
 }
 
 /// Runs the command line and says how the process should end.
@@ -76,6 +88,11 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Trace(args) => trace::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Graph(args) => graph::run(&args),
+        Command::Docs(args) => docs::run(&args),
     }
 }

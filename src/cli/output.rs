@@ -15,8 +15,13 @@ pub(crate) fn stdout_error(error: io::Error) -> anyhow::Error {
 
 /// Writes a whole text to stdout.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes whole bytes to stdout.
+pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(stdout_error)
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(stdout_error)
 }
 
 /// Shows an error and what led to it, on stderr.
@@ -39,7 +44,12 @@ fn describe(error: &anyhow::Error) -> String {
     text
 }
 
-/// Shows a remark on stderr.
+/// Shows a text beside the results, on stderr.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}
+
+/// Shows a note on stderr.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "note: {text}");
 }

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::stopwatch::Stopwatch;
 use crate::cli::trace_args::TraceArgs;
-use crate::cli::{EXIT_CLEAN, output};
+use crate::cli::{EXIT_CLEAN, check, output};
 use crate::engine::run::{LogOptions, replay_trace};
 use crate::engine::totals::ReplayTotals;
 use crate::log::values::LogLevel;
@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// The absolute start of the run, for run.json (nanoseconds since 1970).
     #[arg(long, value_name = "NS", default_value_t = 0)]
     start_time_unix_ns: u64,
+    /// Check the log against every rule afterwards.
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -66,19 +69,20 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
+    let directory = args.out.clone().or_else(SchedulerLogger::directory_from_env);
+    if args.check && directory.is_none() {
+        anyhow::bail!("--check: there is no log to check; name a directory with --out");
+    }
     let settings = args.settings.resolve()?;
     let trace = args.trace.open()?;
-    for line in trace.summary().to_string().lines() {
-        output::note(line);
-    }
-    let directory = args.out.clone().or_else(SchedulerLogger::directory_from_env);
+    output::remark(&trace.summary().to_string());
     if directory.is_none() {
         output::note(&format!(
             "no log is written: name a directory with --out, or set {LOGGING_VARIABLE}=1 (and \
              {LOG_DIR_VARIABLE}, default {DEFAULT_LOG_DIR})"
         ));
     }
-    let started = Instant::now();
+    let watch = Stopwatch::start();
     let bar = progress_bar();
     let options = args.log_options();
     let totals = replay_trace(&trace, &settings, directory.as_deref(), &options, |totals| {
@@ -86,12 +90,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         bar.set_message(format!("{} steps", totals.iterations));
     })?;
     bar.finish_and_clear();
-    let mut text = summary(&totals, started.elapsed().as_secs_f64());
+    let mut text = summary(&totals, watch.seconds());
     if let Some(directory) = &directory {
         let _ = writeln!(text, "log         {}", directory.display());
     }
     output::print(&text)?;
-    Ok(EXIT_CLEAN)
+    match directory {
+        Some(directory) if args.check => check::check_and_print(&directory),
+        _ => Ok(EXIT_CLEAN),
+    }
 }
 
 fn progress_bar() -> ProgressBar {

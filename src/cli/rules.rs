@@ -1,22 +1,21 @@
 //! `schedlog rules`.
 
-use crate::cli::to_stdout;
-use schedlog::invariants::ALL;
+use crate::cli::output;
+use crate::invariants::ALL;
 
 /// List the rules.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(super) struct Args {}
 
 /// Runs the command.
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub(crate) fn run(_: &Args) -> anyhow::Result<u8> {
-    to_stdout(|out| {
-        for rule in ALL {
-            writeln!(out, "{} {:<32} {}", rule.id, rule.name, rule.summary())?;
-        }
-        Ok(())
-    })?;
+pub(super) fn run(_: &Args) -> anyhow::Result<u8> {
+    let lines: Vec<_> = ALL
+        .iter()
+        .map(|rule| format!("{} {:<32} {}\n", rule.id, rule.name, rule.summary()))
+        .collect();
+    output::print(&lines.concat())?;
     Ok(0)
 }

@@ -7,7 +7,8 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::conform::explain::explain;
-use crate::conform::record::{BadRecord, End, Record, RecordedRequest, Step, StepOrEnd};
+use crate::conform::fast::{Cursor, StateText, Writer, is_plain};
+use crate::conform::record::{BadRecord, Id, Record, RecordedRequest, Step, StepOrEnd};
 use crate::conform::report::{Divergence, Moment};
 use crate::conform::state::{RecordedState, ids, model_side, recorded_side};
 use crate::engine::EngineCore;
@@ -68,11 +69,24 @@ pub(crate) type Difference = (&'static str, String, String);
 
 /// A comparison under way; the [`crate::engine::Driver`] of the model's engine core.
 pub(crate) struct Comparison<'r, 'a> {
-    /// The iteration at hand.
+    /// The line of the iteration at hand.
+    text: &'a str,
+    pub(crate) line: usize,
+    /// The line as far as the fast lane has read it; `None` once it was parsed.
+    pub(crate) fast: Option<Cursor<'a>>,
+    /// The line, parsed because something in it is not as the fast lane expects.
     pub(crate) step: Option<Step<'a>>,
-    line: usize,
+    /// Whether the record's ids allow the fast lane.
+    plain_ids: bool,
+    /// What the line turned out to be when it had to be parsed in the middle of an iteration.
+    pub(crate) bad: Option<BadRecord>,
+    pub(crate) writer: Writer,
+    /// The model's state after the pass and after the output.
+    pub(crate) states: [StateText; 2],
+    /// Proposals read by the fast lane, one per entry of the batch.
+    pub(crate) proposed: Vec<Tokens>,
     /// Iterations begun so far, idle ones included.
-    iterations: u64,
+    pub(crate) iterations: u64,
     /// Whether the model ran a pass in this iteration, and whether it processed an output.
     pub(crate) saw_pass: bool,
     pub(crate) saw_update: bool,
@@ -80,9 +94,9 @@ pub(crate) struct Comparison<'r, 'a> {
     pub(crate) counts: Counts,
     /// Iterations since anything was scheduled.
     pub(crate) quiet: u64,
-    requests: &'r [RecordedRequest<'a>],
+    pub(crate) requests: &'r [RecordedRequest<'a>],
     /// How many of them have arrived.
-    arrived: usize,
+    pub(crate) arrived: usize,
     /// The ranks of their arrival times: all that the priority policy compares.
     ranks: Vec<Nanos>,
     index: HashMap<&'r str, usize, FxBuildHasher>,
@@ -115,8 +129,15 @@ impl<'r, 'a> Comparison<'r, 'a> {
             }
         }
         Ok(Self {
-            step: None,
+            text: "",
             line: 0,
+            fast: None,
+            step: None,
+            plain_ids: requests.iter().all(|request| is_plain(request.id.as_str())),
+            bad: None,
+            writer: Writer::default(),
+            states: Default::default(),
+            proposed: Vec::new(),
             iterations: 0,
             saw_pass: false,
             saw_update: false,
@@ -134,10 +155,10 @@ impl<'r, 'a> Comparison<'r, 'a> {
 
     fn run(&mut self, record: &mut Record<'a>, core: &mut EngineCore) -> Result<(), BadRecord> {
         loop {
-            let (line, next) = record.next()?;
+            let (line, next) = record.read_next()?;
             self.line = line;
             match next {
-                StepOrEnd::Step(step) => self.iterate(step, core)?,
+                StepOrEnd::Step(text) => self.iterate(text, core)?,
                 StepOrEnd::End(end) => return self.end(&end, core),
             }
             if self.divergence.is_some() {
@@ -147,8 +168,8 @@ impl<'r, 'a> Comparison<'r, 'a> {
     }
 
     /// One engine iteration, and those in which the engine slept before it.
-    fn iterate(&mut self, step: Step<'a>, core: &mut EngineCore) -> Result<(), BadRecord> {
-        let it = step.it;
+    fn iterate(&mut self, text: &'a str, core: &mut EngineCore) -> Result<(), BadRecord> {
+        let (it, added, aborted) = self.open(text)?;
         if it < self.iterations {
             return Err(BadRecord::malformed(self.line, format!("iteration {it} is out of order")));
         }
@@ -160,31 +181,80 @@ impl<'r, 'a> Comparison<'r, 'a> {
         self.iterations = it + 1;
         let arrived = self.arrived;
         self.hand_in(it, core);
-        let added = self.requests[arrived..self.arrived].iter().map(|request| request.id.as_str());
-        if !added.clone().eq(step.added.iter().map(|id| id.as_str())) {
-            let model = format!("[{}]", added.collect::<Vec<_>>().join(" "));
-            let difference = ("added", ids(&step.added), model);
+        let arrivals = &self.requests[arrived..self.arrived];
+        if !arrivals.iter().map(|request| &request.id).eq(&added) {
+            let arrivals: Vec<_> = arrivals.iter().map(|request| request.id.clone()).collect();
+            let difference = ("added", ids(&added), ids(&arrivals));
             self.diverge(Moment::Arrivals, difference, core.scheduler(), None);
             return Ok(());
         }
-        for id in &step.aborted {
+        for id in &aborted {
             if let Some(slot) = self.live(id.as_str()) {
                 core.abort(slot);
                 self.forget(slot);
             }
         }
-        self.step = Some(step);
         (self.saw_pass, self.saw_update) = (false, false);
         self.quiet += 1;
         match core.step(self) {
             Err(assertion) => {
+                self.parse();
                 let difference = ("status", "a step".to_owned(), assertion.to_string());
                 self.diverge(Moment::Scheduled, difference, core.scheduler(), None);
             }
             Ok(_) => self.check_presence(core.scheduler()),
         }
         self.counts.steps += 1;
-        Ok(())
+        self.bad.take().map_or(Ok(()), Err)
+    }
+
+    /// Opens a line, in the fast lane if possible, and reads its arrivals and aborts.
+    fn open(&mut self, text: &'a str) -> Result<(u64, Vec<Id<'a>>, Vec<Id<'a>>), BadRecord> {
+        self.text = text;
+        (self.fast, self.step) = (None, None);
+        if self.plain_ids {
+            let mut cursor = Cursor::new(text);
+            if let Some(head) = cursor.head() {
+                self.fast = Some(cursor);
+                self.states[0].clear();
+                return Ok(head);
+            }
+        }
+        let step = Step::parse(text, self.line)?;
+        let head = (step.it, step.added.clone(), step.aborted.clone());
+        self.step = Some(step);
+        Ok(head)
+    }
+
+    /// Goes on in the fast lane if the line so far allows it; else parses the line and returns
+    /// false.
+    pub(crate) fn fast(
+        &mut self,
+        read: impl FnOnce(&mut Self, &mut Cursor<'a>) -> Option<()>,
+    ) -> bool {
+        let Some(mut cursor) = self.fast else { return false };
+        if read(self, &mut cursor).is_none() {
+            self.parse();
+            return false;
+        }
+        self.fast = Some(cursor);
+        true
+    }
+
+    /// Leaves the fast lane.
+    fn parse(&mut self) {
+        self.fast = None;
+        if self.step.is_none() {
+            match Step::parse(self.text, self.line) {
+                Ok(step) => self.step = Some(step),
+                Err(bad) => self.bad = Some(bad),
+            }
+        }
+    }
+
+    /// Whether nothing more is to be compared.
+    pub(crate) fn is_over(&self) -> bool {
+        self.divergence.is_some() || self.bad.is_some()
     }
 
     /// Whether the engine had nothing to do, and nobody arrived, before iteration `it`.
@@ -193,7 +263,7 @@ impl<'r, 'a> Comparison<'r, 'a> {
     }
 
     /// Hands in the requests of this iteration.
-    fn hand_in(&mut self, it: u64, core: &mut EngineCore) {
+    pub(crate) fn hand_in(&mut self, it: u64, core: &mut EngineCore) {
         while let Some(request) = self.requests.get(self.arrived).filter(|next| next.step <= it) {
             let slot = core.add_request(new_request(request, self.ranks[self.arrived]));
             if self.owners.len() <= slot.index() {
@@ -207,6 +277,19 @@ impl<'r, 'a> Comparison<'r, 'a> {
 
     /// What the record has and the model has not; the opposite shows in the hooks.
     fn check_presence(&mut self, model: &Scheduler) {
+        let (saw_pass, saw_update) = (self.saw_pass, self.saw_update);
+        let read_rest = |cursor: &mut Cursor<'_>| {
+            if !saw_pass && !saw_update {
+                cursor.literal(b"null")?;
+            }
+            if !saw_update {
+                cursor.literal(br#","update":null}"#)?;
+            }
+            cursor.at_end().then_some(())
+        };
+        if self.fast(|_, cursor| read_rest(cursor)) {
+            return;
+        }
         let Some(step) = &self.step else { return };
         let missing = if step.schedule.is_some() && !self.saw_pass {
             (Moment::Scheduled, "schedule", "a pass", "no pass")
@@ -264,89 +347,7 @@ impl<'r, 'a> Comparison<'r, 'a> {
             reasons: pass.map_or_else(Vec::new, |pass| explain(scheduler, pass)),
         }));
     }
-
-    /// Compares how the record ends.
-    fn end(&mut self, end: &End<'_>, core: &mut EngineCore) -> Result<(), BadRecord> {
-        self.step = None;
-        let all_arrived = self.arrived == self.requests.len();
-        let expected = match &*end.status {
-            "drained" => !core.has_work() && all_arrived && end.iterations == self.iterations,
-            "stalled" => {
-                core.has_work()
-                    && all_arrived
-                    && self.quiet >= STALLED_ITERATIONS
-                    && end.iterations == self.iterations
-            }
-            "max_steps" => (core.has_work() || !all_arrived) && end.iterations >= self.iterations,
-            "vllm_assertion" => self.dies(end.iterations, core),
-            other => {
-                return Err(BadRecord::malformed(self.line, format!("unknown status {other}")));
-            }
-        };
-        let difference = if expected { self.totals(end, core) } else { self.status(end, core) };
-        if let Some(difference) = difference {
-            self.diverge(Moment::End, difference, core.scheduler(), None);
-        }
-        Ok(())
-    }
-
-    /// Whether the model's scheduler dies in the iteration that the record leaves out. Aborts in
-    /// that very iteration are not recorded, so it is tried without.
-    fn dies(&mut self, iterations: u64, core: &mut EngineCore) -> bool {
-        let recorded = self.counts;
-        let mut died = false;
-        for it in self.iterations..=iterations.max(self.iterations) {
-            self.hand_in(it, core);
-            died = core.step(self).is_err();
-            if died {
-                break;
-            }
-        }
-        self.divergence = None;
-        self.counts = recorded;
-        died
-    }
-
-    fn status(&self, end: &End<'_>, core: &EngineCore) -> Option<Difference> {
-        let recorded = format!("{} after {} iterations", end.status, end.iterations);
-        let model = format!(
-            "{} iterations, {} still to arrive, {} waiting or running, {} batches in flight, \
-             nothing scheduled for {} iterations",
-            self.iterations,
-            self.requests.len() - self.arrived,
-            core.scheduler().running().len() + core.scheduler().waiting_len(),
-            core.in_flight().len(),
-            self.quiet,
-        );
-        Some(("status", recorded, model))
-    }
-
-    fn totals(&self, end: &End<'_>, core: &EngineCore) -> Option<Difference> {
-        let counts = &self.counts;
-        // The pass that died was counted or not, depending on where.
-        let passes = if end.status == "vllm_assertion" && end.steps == counts.passes + 1 {
-            end.steps
-        } else {
-            counts.passes
-        };
-        debug_assert!(core.scheduler().passes() >= counts.passes);
-        let totals = [
-            ("steps", end.steps, passes),
-            ("preemptions", end.preemptions, counts.preempted),
-            ("hit_tokens", end.hit_tokens, counts.hit_tokens),
-            ("scheduled", end.scheduled, counts.scheduled),
-            ("tokens", end.tokens, counts.tokens),
-            ("finished", end.finished, counts.finished),
-        ];
-        let (field, recorded, model) =
-            totals.into_iter().find(|(_, recorded, model)| recorded != model)?;
-        Some((field, recorded.to_string(), model.to_string()))
-    }
 }
-
-/// A record counts as stalled when nothing moved for this many iterations, the one in which the
-/// last request lost its blocks not included.
-const STALLED_ITERATIONS: u64 = 8;
 
 /// The ranks of the arrival times, equal for equal times.
 fn ranks(requests: &[RecordedRequest<'_>]) -> Vec<Nanos> {

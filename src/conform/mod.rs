@@ -5,7 +5,9 @@
 //! through the very engine core that replays traces; every recorded decision is compared.
 
 pub mod compare;
+mod end;
 pub mod explain;
+mod fast;
 pub mod header;
 pub mod markdown;
 pub mod record;

@@ -96,19 +96,19 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Reads the next step, or the end.
+    /// Reads the next line: a step, still as text, or the end.
     ///
     /// # Errors
     /// If the line is malformed, or the record stops without an end.
-    pub fn next(&mut self) -> Result<(usize, StepOrEnd<'a>), BadRecord> {
+    pub fn read_next(&mut self) -> Result<(usize, StepOrEnd<'a>), BadRecord> {
         let Some((number, line)) = self.lines.next() else {
             return Err(BadRecord::malformed(self.lines.number, "the record has no end line"));
         };
         if line.starts_with(r#"{"type":"step","#) {
-            return Ok((number, StepOrEnd::Step(parse(line, number)?)));
+            return Ok((number, StepOrEnd::Step(line)));
         }
         match kind(line, number)? {
-            "step" => Ok((number, StepOrEnd::Step(parse(line, number)?))),
+            "step" => Ok((number, StepOrEnd::Step(line))),
             "end" => Ok((number, StepOrEnd::End(parse(line, number)?))),
             other => Err(BadRecord::malformed(number, format!("unexpected {other} line"))),
         }
@@ -226,8 +226,8 @@ pub(crate) const MAX_TOKENS: u32 = 1 << 28;
 /// A line after the head.
 #[derive(Debug)]
 pub enum StepOrEnd<'a> {
-    /// An engine iteration.
-    Step(Step<'a>),
+    /// An engine iteration, to be parsed with [`Step::parse`].
+    Step(&'a str),
     /// The end of the record.
     End(End<'a>),
 }
@@ -252,6 +252,16 @@ pub struct Step<'a> {
     /// The output that was processed, if any.
     #[serde(borrow, default)]
     pub update: Option<RecordedUpdate<'a>>,
+}
+
+impl<'a> Step<'a> {
+    /// Parses a `step` line.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn parse(line: &'a str, number: usize) -> Result<Self, BadRecord> {
+        parse(line, number)
+    }
 }
 
 /// How a request came into a batch.

@@ -1,12 +1,10 @@
 //! The state fields of a record (queues, blocks) and the model's, side by side.
 
+use crate::conform::fast::FREE_HEAD;
 use crate::conform::record::{Id, RecordedPass, RecordedUpdate};
 use crate::conform::report::Side;
 use crate::scheduler::{Pass, Scheduler, Slot};
 use crate::units::Tokens;
-
-/// How many blocks of the free queue are recorded.
-const FREE_HEAD: usize = 8;
 
 /// The recorded state at one moment.
 #[derive(Clone, Copy)]

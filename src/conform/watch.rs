@@ -1,6 +1,7 @@
 //! The model's engine core under watch: feeds it what the record returned, compares what it decides.
 
 use crate::conform::compare::{Comparison, Difference};
+use crate::conform::fast::Cursor;
 use crate::conform::record::{Id, RecordedKind, RecordedPass, RecordedUpdate};
 use crate::conform::report::Moment;
 use crate::conform::state::{RecordedState, ids, same_ids, slots};
@@ -10,7 +11,7 @@ use crate::units::{TokenId, Tokens};
 
 impl Driver for Comparison<'_, '_> {
     fn scheduled(&mut self, scheduler: &Scheduler, pass: &Pass) {
-        if self.divergence.is_some() {
+        if self.is_over() {
             return;
         }
         self.saw_pass = true;
@@ -22,8 +23,11 @@ impl Driver for Comparison<'_, '_> {
         if !pass.is_empty() {
             self.quiet = 0;
         }
-        let recorded = self.step.as_ref().and_then(|step| step.schedule.as_ref());
-        let difference = match recorded {
+        if self.fast(|own, cursor| own.read_pass(cursor, scheduler, pass)) {
+            return;
+        }
+        let Some(step) = &self.step else { return };
+        let difference = match &step.schedule {
             Some(recorded) => pass_difference(recorded, scheduler, pass),
             None => Some(("schedule", "no pass".to_owned(), "a pass".to_owned())),
         };
@@ -33,7 +37,19 @@ impl Driver for Comparison<'_, '_> {
     }
 
     fn aborts_in_flight(&mut self, _: &Scheduler, _: &Pass, aborts: &mut Vec<Slot>) {
-        if let Some(update) = self.step.as_ref().and_then(|step| step.update.as_ref()) {
+        let scheduled = self.saw_pass;
+        let mut named = Vec::new();
+        let fast = self.fast(|_, cursor| {
+            if !scheduled {
+                cursor.literal(b"null")?;
+            }
+            cursor.literal(br#","update":{"aborted":"#)?;
+            named = cursor.ids()?;
+            Some(())
+        });
+        if fast {
+            aborts.extend(named.iter().filter_map(|id| self.live(id.as_str())));
+        } else if let Some(update) = self.step.as_ref().and_then(|step| step.update.as_ref()) {
             aborts.extend(update.aborted.iter().filter_map(|id| self.live(id.as_str())));
         }
     }
@@ -43,8 +59,12 @@ impl Driver for Comparison<'_, '_> {
     }
 
     fn model_output(&mut self, scheduler: &Scheduler, pass: &Pass, output: &mut ModelOutput) {
-        let recorded = self.step.as_ref().and_then(|step| step.update.as_ref());
-        let Some(recorded) = recorded else {
+        if self.is_over() || self.fast(|_, cursor| cursor.sampled(scheduler, pass, output)) {
+            return;
+        }
+        output.clear();
+        let Some(step) = &self.step else { return };
+        let Some(recorded) = &step.update else {
             let difference = ("update", "no output".to_owned(), "an output".to_owned());
             self.diverge(Moment::Updated, difference, scheduler, Some(pass));
             return;
@@ -61,11 +81,14 @@ impl Driver for Comparison<'_, '_> {
         for finished in &update.finished {
             self.forget(finished.slot);
         }
-        if self.divergence.is_some() {
+        if self.is_over() {
             return;
         }
         self.saw_update = true;
         self.counts.finished += update.finished.len() as u64;
+        if self.fast(|own, cursor| own.read_update(cursor, scheduler, pass, update)) {
+            return;
+        }
         let Some(step) = &self.step else { return };
         let Some(recorded) = &step.update else { return };
         let difference = update_difference(recorded, scheduler, update).or_else(|| {
@@ -76,8 +99,7 @@ impl Driver for Comparison<'_, '_> {
         });
         let no_drafts = |recorded: &RecordedUpdate<'_>| {
             let proposed = recorded.drafts.as_deref().is_some_and(|drafts| !drafts.is_empty());
-            let synchronous = !scheduler.config().async_scheduling;
-            (proposed && !(hands_drafts(scheduler) && synchronous && !pass.is_empty()))
+            (proposed && !hands_drafts(scheduler, pass))
                 .then(|| ("drafts", "some".to_owned(), "none".to_owned()))
         };
         if let Some(difference) = difference.or_else(|| no_drafts(recorded)) {
@@ -86,6 +108,10 @@ impl Driver for Comparison<'_, '_> {
     }
 
     fn drafts(&mut self, scheduler: &Scheduler, pass: &Pass, drafts: &mut Vec<Tokens>) {
+        if self.fast.is_some() {
+            drafts.append(&mut self.proposed);
+            return;
+        }
         let update = self.step.as_ref().and_then(|step| step.update.as_ref());
         let recorded = update.and_then(|update| update.drafts.as_deref()).unwrap_or_default();
         let mut next = recorded.iter().peekable();
@@ -108,8 +134,48 @@ impl Driver for Comparison<'_, '_> {
     }
 }
 
-fn hands_drafts(scheduler: &Scheduler) -> bool {
-    scheduler.config().speculative.is_some()
+/// Whether proposals are handed over after this batch.
+fn hands_drafts(scheduler: &Scheduler, pass: &Pass) -> bool {
+    let config = scheduler.config();
+    config.speculative.is_some() && !config.async_scheduling && !pass.is_empty()
+}
+
+impl Comparison<'_, '_> {
+    /// Reads the pass and the state after it in the fast lane.
+    fn read_pass(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        scheduler: &Scheduler,
+        pass: &Pass,
+    ) -> Option<()> {
+        self.writer.clear();
+        self.writer.pass(scheduler, pass);
+        cursor.literal(self.writer.text())?;
+        self.states[0].write(scheduler);
+        cursor.literal(self.states[0].text())?;
+        cursor.literal(b"}")
+    }
+
+    /// Reads what became of the output, the proposals, and the state in the fast lane.
+    fn read_update(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        scheduler: &Scheduler,
+        pass: &Pass,
+        update: &Update,
+    ) -> Option<()> {
+        self.writer.clear();
+        self.writer.update(scheduler, update);
+        cursor.literal(self.writer.text())?;
+        self.proposed.clear();
+        if hands_drafts(scheduler, pass) {
+            cursor.drafts(scheduler, pass, &mut self.proposed)?;
+        }
+        let [before, after] = &mut self.states;
+        after.write(scheduler);
+        after.read_changes(before, cursor)?;
+        cursor.literal(b"}}")
+    }
 }
 
 /// The first field in which a pass differs.

@@ -17,6 +17,9 @@ use crate::units::Nanos;
 /// Rows of each file that are looked at.
 const SAMPLE_ROWS: usize = 2_000;
 
+/// First schedulings that are looked at for a resumption beside them.
+const PAIRED_EVENTS: usize = 100;
+
 macro_rules! habits {
     ($( $(#[doc = $doc:literal])* $variant:ident = $name:literal, )*) => {
         /// One way in which a log differs from the reference format.
@@ -120,7 +123,7 @@ impl Dialect {
         dialect.look_at_iterations(&iterations);
         dialect.look_at_queues(&rows, &iterations, &events);
         dialect.look_at_requests(&requests);
-        dialect.look_at_events(&events, &requests);
+        dialect.look_at_events(&events);
         Ok(dialect)
     }
 
@@ -224,18 +227,22 @@ impl Dialect {
         self.set(Habit::ZeroForUndefined, all(&undefined, |zero| *zero));
     }
 
-    fn look_at_events(&mut self, sample: &Sample<EventRow>, requests: &Sample<RequestRow>) {
+    fn look_at_events(&mut self, sample: &Sample<EventRow>) {
         let events = &sample.rows;
         self.set(Habit::NoDetails, all(events, |event| event.details.is_empty()));
-        let resumed_at_first = events.iter().any(|event| {
-            event.event_type == EventType::RequestScheduled
-                && events.iter().any(|other| {
-                    other.event_type == EventType::RequestResumed
-                        && other.request_id == event.request_id
-                        && other.timestamp == event.timestamp
-                })
-        });
-        self.set(Habit::ResumedAtFirst, !requests.has_ours && resumed_at_first);
+        let scheduled: Vec<_> = events
+            .iter()
+            .filter(|event| event.event_type == EventType::RequestScheduled)
+            .take(PAIRED_EVENTS)
+            .collect();
+        let resumed_too = |event: &&EventRow| {
+            events.iter().any(|other| {
+                other.event_type == EventType::RequestResumed
+                    && other.request_id == event.request_id
+                    && other.timestamp == event.timestamp
+            })
+        };
+        self.set(Habit::ResumedAtFirst, all(&scheduled, resumed_too));
     }
 }
 

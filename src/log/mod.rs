@@ -3,6 +3,7 @@
 pub mod details;
 pub mod dialect;
 pub mod field;
+mod flush;
 pub mod ids;
 pub mod reader;
 pub mod run_info;

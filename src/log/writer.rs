@@ -1,9 +1,11 @@
 //! Writes a log directory: whole rows only, buffered in memory until a flush.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use crate::log::flush::{FlushFailure, Flusher, Piece};
 use crate::log::run_info::{RUN_INFO_FILE, RunInfo};
 use crate::log::schema::Table;
 use crate::log::values::LogLevel;
@@ -59,8 +61,8 @@ struct TableFile {
     file: File,
     /// Whole rows, waiting for the next flush.
     buffer: Vec<u8>,
-    /// Bytes of whole rows in the file.
-    written: u64,
+    /// Bytes of whole rows that were handed to a flush.
+    flushed: u64,
 }
 
 impl TableFile {
@@ -73,22 +75,7 @@ impl TableFile {
             .map_err(io_error(&path, "create the file"))?;
         let mut buffer = table.schema().header().into_bytes();
         buffer.push(b'\n');
-        Ok(Self { path, file, buffer, written: 0 })
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        if let Err(source) = self.file.write_all(&self.buffer) {
-            // A disk that filled up in the middle of a row must not leave half of it behind. If
-            // even the truncation fails, the first error is still the one to report.
-            let _ = self.file.set_len(self.written);
-            return Err(WriteError::Io { path: self.path.clone(), action: "write rows", source });
-        }
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
+        Ok(Self { path, file, buffer, flushed: 0 })
     }
 }
 
@@ -97,6 +84,7 @@ impl TableFile {
 pub struct LogWriter {
     /// In the order of [`Table::ALL`]; `None` where the log level has no such file.
     files: [Option<TableFile>; 5],
+    flusher: Flusher,
 }
 
 impl LogWriter {
@@ -114,8 +102,9 @@ impl LogWriter {
                 *file = Some(TableFile::create(directory, table)?);
             }
         }
-        let mut writer = Self { files };
+        let mut writer = Self { files, flusher: Flusher::default() };
         writer.flush()?;
+        writer.finish()?;
         Ok(writer)
     }
 
@@ -124,12 +113,47 @@ impl LogWriter {
         self.files[table as usize].as_mut().map(|file| &mut file.buffer)
     }
 
-    /// Writes every waiting row.
+    /// How many bytes wait for the next flush.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.files.iter().flatten().map(|file| file.buffer.len()).sum()
+    }
+
+    /// Hands every waiting row to the system. What goes wrong is told by this call, the next one
+    /// or [`LogWriter::finish`].
     ///
     /// # Errors
     /// Where the system refuses; the files then still end with whole rows.
     pub fn flush(&mut self) -> Result<(), WriteError> {
-        self.files.iter_mut().flatten().try_for_each(TableFile::flush)
+        self.finish()?;
+        let pieces: Vec<_> = self
+            .files
+            .iter()
+            .flatten()
+            .filter(|file| !file.buffer.is_empty())
+            .map(|file| Piece { file: &file.file, rows: &file.buffer, start: file.flushed })
+            .collect();
+        let outcome = self.flusher.start(&pieces);
+        let failed = outcome.map_err(|failure| self.failure(failure));
+        for file in self.files.iter_mut().flatten() {
+            file.flushed += file.buffer.len() as u64;
+            file.buffer.clear();
+        }
+        failed
+    }
+
+    /// Waits until everything flushed so far is in the files.
+    ///
+    /// # Errors
+    /// Where the last flush failed; the files then still end with whole rows.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        self.flusher.wait().map_err(|failure| self.failure(failure))
+    }
+
+    fn failure(&self, failure: FlushFailure) -> WriteError {
+        let file = self.files.iter().flatten().find(|file| file.file.as_raw_fd() == failure.fd);
+        let path = file.map(|file| file.path.clone()).unwrap_or_default();
+        WriteError::Io { path, action: "write rows", source: failure.source }
     }
 }
 

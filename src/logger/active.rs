@@ -44,6 +44,10 @@ pub(super) struct Active {
 
 type Hook = &'static str;
 
+/// Rows are flushed before their interval ends where so many bytes of them wait: it bounds memory
+/// and how long a flush takes.
+const FLUSH_BYTES: usize = 1 << 20;
+
 impl Active {
     pub(super) fn create(
         directory: &Path,
@@ -572,6 +576,7 @@ impl Active {
         let waited = now.saturating_sub(self.last_flush);
         if self.unflushed_iterations >= self.options.flush_interval_iterations
             || waited >= self.options.flush_interval
+            || self.writer.waiting_bytes() >= FLUSH_BYTES
         {
             self.writer.flush()?;
             self.unflushed_iterations = 0;
@@ -595,6 +600,7 @@ impl Active {
             self.write_request(key, &metrics, FinishReason::Unfinished, Blocks::ZERO);
         }
         self.writer.flush()?;
+        self.writer.finish()?;
         Ok(())
     }
 

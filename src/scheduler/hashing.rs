@@ -75,7 +75,7 @@ impl HashChain {
                 scratch.extend_from_slice(&first.to_le_bytes());
                 scratch.extend_from_slice(&taken.0.to_le_bytes());
             }
-            missing = missing - taken;
+            missing -= taken;
             self.offset += taken;
             // The last run may still grow, so it is left only when a later block needs more.
             if self.offset == run.len && missing > Tokens::ZERO {

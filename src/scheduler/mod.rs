@@ -144,7 +144,7 @@ impl Scheduler {
     /// Whether a pass is worth running: somebody waits or runs, or ends are still to be handed out.
     #[must_use]
     pub fn has_requests(&self) -> bool {
-        !self.running.is_empty() || self.waiting.len() > 0 || !self.finished.is_empty()
+        !self.running.is_empty() || !self.waiting.is_empty() || !self.finished.is_empty()
     }
 
     /// The settings.

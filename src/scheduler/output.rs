@@ -43,6 +43,13 @@ impl ModelOutput {
         self.ends.push(self.tokens.len());
     }
 
+    /// Adds the next list as `fill` appends it, and passes on what `fill` returns.
+    pub(crate) fn push_with<T>(&mut self, fill: impl FnOnce(&mut Vec<TokenId>) -> T) -> T {
+        let result = fill(&mut self.tokens);
+        self.ends.push(self.tokens.len());
+        result
+    }
+
     /// The number of lists.
     #[must_use]
     pub fn len(&self) -> usize {

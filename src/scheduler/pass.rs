@@ -87,8 +87,8 @@ impl Budget {
     }
 
     pub(crate) fn spend(&mut self, tokens: Tokens) {
-        self.tokens = self.tokens - tokens;
-        self.input = self.input - tokens - self.slots;
+        self.tokens -= tokens;
+        self.input -= tokens + self.slots;
     }
 
     pub(crate) fn restore(&mut self, tokens: Tokens) {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schedlog::check::{CheckOptions, check_dir};
 use schedlog::engine::run::{LogOptions, replay_trace};
+use schedlog::report::{TextOptions, write_text};
 use schedlog::settings::Settings;
 use schedlog::trace::{ReadOptions, Trace};
 
@@ -54,6 +56,12 @@ fn the_log_of_every_bundled_trace_is_as_it_was() {
             let text = text.replace(trace.to_str().unwrap(), &format!("traces/{name}.jsonl"));
             in_snapshots(&format!("golden/{name}"), || insta::assert_snapshot!(file, text));
         }
+        let report = check_dir(directory.path(), &CheckOptions::default()).unwrap();
+        let options = TextOptions { rules: true, ..TextOptions::default() };
+        let mut text = Vec::new();
+        write_text(&report, &options, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        in_snapshots(&format!("golden/{name}"), || insta::assert_snapshot!("check", text));
     }
 }
 

@@ -30,34 +30,38 @@ impl Invariant for Check {
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
         let row = &record.row;
-        // A request without events is X001's business, events behind the end of the file X005's.
-        let end = row.completion_time.unwrap_or(row.arrival_time);
-        if request.events.is_empty() || !cx.facts.covers(Table::Events, end) {
+        // A request without events is X001's business.
+        if request.events.is_empty() {
             return;
         }
         use EventType as T;
         let count = |kind| request.events_of(kind).count();
-        // Without an arrival there is X001's finding; two are wrong here.
-        let arrivals = count(T::RequestArrived).max(1);
+        let first_token = row.ttft.map(|ttft| row.arrival_time.saturating_add(ttft));
+        let (first, end) = (row.first_scheduled_time, row.completion_time);
+        let output = row.output_tokens > Tokens::ZERO;
         let mut expected = vec![
-            (T::RequestArrived, "request_id", 1, arrivals),
+            // Without an arrival there is X001's finding; two are wrong here.
+            (T::RequestArrived, "request_id", 1, count(T::RequestArrived).max(1), end),
             (
                 T::RequestScheduled,
                 "first_scheduled_time",
-                usize::from(row.first_scheduled_time.is_some()),
+                usize::from(first.is_some()),
                 count(T::RequestScheduled),
+                first,
             ),
             (
                 T::FirstTokenGenerated,
                 "output_tokens",
-                usize::from(row.output_tokens > Tokens::ZERO),
+                usize::from(output),
                 count(T::FirstTokenGenerated),
+                first_token.or(end),
             ),
             (
                 T::RequestCompleted,
                 "completion_time",
-                usize::from(row.completion_time.is_some()),
+                usize::from(end.is_some()),
                 count(T::RequestCompleted),
+                end,
             ),
         ];
         if !cx.facts.dialect.has(Habit::ResumedAtFirst) {
@@ -66,16 +70,17 @@ impl Invariant for Check {
                 matches!(event.row.event_type, T::RequestPreempted | T::RequestResumed)
             });
             let away = noted.is_some_and(|event| event.row.event_type == T::RequestPreempted);
-            let preempted = count(T::RequestPreempted);
-            let resumed = preempted.saturating_sub(usize::from(away));
-            expected.push((
-                T::RequestResumed,
-                "preemption_count",
-                resumed,
-                count(T::RequestResumed),
-            ));
+            let wanted = count(T::RequestPreempted).saturating_sub(usize::from(away));
+            let found = count(T::RequestResumed);
+            expected.push((T::RequestResumed, "preemption_count", wanted, found, end));
         }
-        for (kind, column, wanted, found) in expected {
+        for (kind, column, wanted, found, moment) in expected {
+            // Events behind the end of the file are X005's business.
+            let told = cx.facts.complete(Table::Events)
+                && moment.is_none_or(|moment| cx.facts.covers(Table::Events, moment));
+            if found < wanted && !told {
+                continue;
+            }
             cx.expect(wanted == found, |ids| {
                 let event = request.events_of(kind).last().map(Located::at);
                 Finding::new(format!("the request has {found} {kind} events instead of {wanted}"))

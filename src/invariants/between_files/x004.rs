@@ -30,8 +30,11 @@ impl Invariant for Check {
         match (view.iteration, view.rows.first()) {
             (Some(step), None) => {
                 let waiting = !cx.facts.dialect.has(Habit::NoWaitingRows);
-                let queued =
-                    step.row.running_count.0 + if waiting { step.row.waiting_count.0 } else { 0 };
+                let queued = step
+                    .row
+                    .running_count
+                    .saturating_add(if waiting { step.row.waiting_count } else { Requests::ZERO })
+                    .0;
                 let facts = cx.facts.table(Table::PerIterationRequests);
                 // Behind the last row of the other file X005 speaks.
                 if queued > 0 && !facts.exhausted && !facts.blind {

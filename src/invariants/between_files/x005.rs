@@ -45,15 +45,13 @@ impl Check {
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         match (view.iteration, view.rows.first()) {
-            (Some(step), None) => {
-                let waiting = !cx.facts.dialect.has(Habit::NoWaitingRows);
-                let queued =
-                    step.row.running_count.0 > 0 || waiting && step.row.waiting_count.0 > 0;
-                let facts = cx.facts.table(Table::PerIterationRequests);
-                if queued && facts.usable && facts.exhausted && !facts.truncated {
-                    let at = Some(step.at());
-                    self.note(Table::PerIterationRequests, step.row.end_time, at);
-                }
+            (Some(step), _)
+                if cx.facts.rows_end_early
+                    && view.damaged
+                    && !cx.facts.table(Table::PerIterationRequests).truncated =>
+            {
+                let at = Some(step.at());
+                self.note(Table::PerIterationRequests, step.row.end_time, at);
             }
             (None, Some(row)) => {
                 let facts = cx.facts.table(Table::PerIteration);
@@ -67,7 +65,13 @@ impl Invariant for Check {
     }
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
-        let Some(end) = request.completion().filter(|_| !request.damaged) else { return };
+        if request.damaged {
+            return;
+        }
+        first_token(request, cx).into_iter().for_each(|moment| {
+            self.note(Table::Events, moment, request.any_location());
+        });
+        let Some(end) = request.completion() else { return };
         let noted = request.event(EventType::RequestCompleted).is_some();
         let changed = request.changes_to(State::Completed).next().is_some();
         let told = [
@@ -92,14 +96,14 @@ impl Invariant for Check {
             }
             let what = match table {
                 Table::PerIteration | Table::PerIterationRequests => "steps",
-                _ => "completions",
+                _ => "requests",
             };
             cx.found(
                 Finding::new(format!(
-                    "{table} ends before the other files: {} {what} up to {} are not in it",
+                    "{table} ends before the other files: {} {what} up to {} are missing",
                     late.count, late.latest
                 ))
-                .with_row(late.example, "the first that is not in it"),
+                .with_row(late.example, "the first of them"),
             );
         }
         if cx.facts.killed {
@@ -110,4 +114,13 @@ impl Invariant for Check {
             )));
         }
     }
+}
+
+/// The first token of a request, if only the end of the events keeps it from having an event.
+fn first_token(request: &RequestHistory, cx: &Cx<'_>) -> Option<Nanos> {
+    let record = request.record.as_ref()?;
+    let moment = record.row.arrival_time.saturating_add(record.row.ttft?);
+    let noted = request.event(EventType::FirstTokenGenerated).is_some();
+    let behind = cx.facts.complete(Table::Events) && !cx.facts.covers(Table::Events, moment);
+    (!noted && behind).then_some(moment)
 }

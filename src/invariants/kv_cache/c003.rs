@@ -26,8 +26,8 @@ impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
         // A step whose rows are all missing is X004's business.
-        let queued = step.row.running_count.0 + step.row.waiting_count.0;
-        if view.rows.is_empty() && queued > 0 {
+        let queued = step.row.running_count.max(step.row.waiting_count);
+        if view.rows.is_empty() && queued > Requests::ZERO {
             return;
         }
         let rows = view.rows.iter().filter(|row| row.queued());

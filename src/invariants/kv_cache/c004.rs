@@ -28,6 +28,8 @@ impl Invariant for Check {
             let held = row.kv_cache_blocks;
             let holds = match row.state {
                 State::Waiting | State::Preempted => held == Blocks::ZERO,
+                // A step decided before the output came may have preempted the request.
+                State::Completed if cx.facts.overlapping && held == Blocks::ZERO => true,
                 State::Running | State::Completed => row.before.is_none_or(|before| {
                     before.row.state != State::Running || held >= before.row.kv_cache_blocks
                 }),

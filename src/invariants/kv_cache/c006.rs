@@ -28,7 +28,7 @@ impl Invariant for Check {
         let counted = record.row.eviction_count.0;
         if cx.facts.complete(Table::Events) && !request.events.is_empty() {
             let end = record.row.completion_time.unwrap_or_default();
-            if !cx.facts.covers(Table::Events, end) {
+            if !cx.facts.reaches(Table::Events, end) {
                 return;
             }
             let events = request.events_of(EventType::RequestEvicted).count();

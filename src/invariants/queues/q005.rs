@@ -54,7 +54,8 @@ impl Invariant for Check {
             let expected = expected.map_or("empty".to_owned(), |place| place.to_string());
             report(row, view, "the request's place in its queue is wrong", Some(expected), cx);
             // One lost row shifts all behind it; count on from here.
-            next[place] = position.map_or(next[place], |position| position.max(0)) + 1;
+            next[place] = position.map_or(next[place], |position| position.max(0));
+            next[place] = next[place].saturating_add(1);
         }
     }
 }

@@ -33,7 +33,7 @@ impl Invariant for Check {
             return;
         }
         let told = |count: Option<Requests>| count.map_or(0, |count| count.0 as usize);
-        let counted = told(step.row.admitted_count) + told(step.row.resumed_count);
+        let counted = told(step.row.admitted_count).saturating_add(told(step.row.resumed_count));
         let events =
             view.count(EventType::RequestScheduled) + view.count(EventType::RequestResumed);
         let row = view.rows.iter().find(|row| row.admitted() && row.before.is_some());

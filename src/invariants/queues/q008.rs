@@ -121,7 +121,8 @@ fn memory(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
     let drafts = settings.num_speculative_tokens?;
     let ahead = settings.num_lookahead_tokens.unwrap_or(drafts);
     let tokens = known_tokens(row, view)?.saturating_add(ahead).saturating_add(drafts);
-    let blocks = f64::from(settings.num_gpu_blocks.unwrap_or(step.kv_cache_total.0 + 1));
+    let blocks =
+        f64::from(settings.num_gpu_blocks.unwrap_or(step.kv_cache_total.0.saturating_add(1)));
     let margin = (settings.watermark? * blocks) as u32;
     let need = tokens.div_ceil(block_size).saturating_add(margin);
     let free = step.kv_cache_total.0.saturating_sub(step.kv_cache_used.0);

@@ -29,7 +29,8 @@ struct Check;
 
 impl Invariant for Check {
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
-        let lost = request.damaged || !cx.facts.complete(Table::StateTransitions);
+        let lost =
+            request.damaged || request.changes_cut || !cx.facts.complete(Table::StateTransitions);
         if lost || request.transitions.is_empty() {
             return;
         }

@@ -27,18 +27,19 @@ impl Invariant for Check {
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
         let counted = record.row.preemption_count.0 as usize;
-        let over = record.row.completion_time;
-        let covers = |table| match over {
-            Some(moment) => cx.facts.covers(table, moment),
-            None => cx.facts.complete(table),
-        };
-        // A request that a file does not know at all is X001's business.
-        if covers(Table::StateTransitions) && (over.is_none() || !request.transitions.is_empty()) {
+        let alive = record.row.completion_time.is_none();
+        // The end of a request in a file says that all before is there too. What a file does not
+        // know at all is X001's business, what it may have lost at its end X005's.
+        let ended = request.changes_to(State::Completed).next().is_some();
+        let known = alive && !request.transitions.is_empty() && !request.changes_cut;
+        if ended || known && cx.facts.complete(Table::StateTransitions) {
             let changes = request.changes_to(State::Preempted);
             let at = changes.map(Located::at).collect::<Vec<_>>();
             compare(request, record.at(), counted, &at, "state", cx);
         }
-        if covers(Table::Events) && !request.events.is_empty() {
+        let ended = request.event(EventType::RequestCompleted).is_some();
+        let known = alive && !request.events.is_empty();
+        if ended || known && cx.facts.complete(Table::Events) {
             let events = request.events_of(EventType::RequestPreempted);
             let at = events.map(Located::at).collect::<Vec<_>>();
             compare(request, record.at(), counted, &at, "event_type", cx);

@@ -56,9 +56,7 @@ fn follows(before: State, now: State) -> bool {
 }
 
 fn first(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
-    let lost = view.damaged
-        || !cx.facts.complete(Table::PerIterationRequests)
-        || view.history(row.request_id).is_some_and(|history| history.damaged);
+    let lost = view.damaged || !cx.facts.complete(Table::PerIterationRequests) || row.past_lost;
     match row.state {
         State::Waiting | State::Running => true,
         State::Preempted => lost || cx.facts.dialect.has(Habit::FixedColumnsOnly),

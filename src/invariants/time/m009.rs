@@ -63,5 +63,5 @@ fn is_rate(rate: Decimal, tokens: Tokens, latency: Nanos, cx: &Cx<'_>) -> bool {
         return false;
     };
     // The quotient may have been computed in doubles: 53 bits of it are good.
-    left.abs_diff(right) * 2 <= u128::from(latency.0) + (right >> 50)
+    left.abs_diff(right).saturating_mul(2) <= u128::from(latency.0) + (right >> 50)
 }

@@ -24,7 +24,8 @@ struct Check;
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration else { return };
-        let expected = view.previous.map_or(0, |previous| previous.row.iteration_id.0 + 1);
+        let expected =
+            view.previous.map_or(0, |previous| previous.row.iteration_id.0.saturating_add(1));
         let actual = step.row.iteration_id.0;
         // A row that could not be read leaves a gap of its own.
         let excused = actual > expected && !cx.facts.complete(Table::PerIteration);

@@ -2,6 +2,7 @@
 
 use crate::check::Span;
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRequestRow;
 
 declare_invariant! {
     /// time_in_state is the moment of the row minus the entry into the state.
@@ -38,9 +39,12 @@ impl Invariant for Check {
                 }
                 continue;
             }
-            let Some(before) = row.earlier().filter(|before| before.row.state == row.state) else {
-                continue;
+            // Behind a gap the state may have been left and entered again.
+            let goes_on = |before: &&Located<IterationRequestRow>| {
+                before.row.state == row.state
+                    && Some(before.row.iteration_id) >= view.previous_group
             };
+            let Some(before) = row.earlier().filter(goes_on) else { continue };
             let Some(earlier) = view.moments_of(before.row.iteration_id) else { continue };
             exercised += 1;
             let passed = moments.decided.saturating_sub(earlier.decided);
@@ -76,6 +80,9 @@ impl Invariant for Check {
 fn entry(request: &RequestHistory, span: &Span) -> Option<Nanos> {
     if span.state == State::Waiting {
         return request.arrival();
+    }
+    if request.changes_cut {
+        return None;
     }
     let moment = span.first_moment?;
     let last = request.transitions.iter().rfind(|change| change.row.timestamp <= moment)?;

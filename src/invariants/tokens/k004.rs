@@ -31,7 +31,7 @@ impl Invariant for Check {
         cx.exercised(view.rows.len());
         for row in view.rows {
             let (low, high) = match &row.before {
-                None => (0, u32::from(row.state == State::Completed) * (1 + drafts)),
+                None => (0, u32::from(row.state == State::Completed) * drafts.saturating_add(1)),
                 Some(before) if before.row.state == State::Completed => continue,
                 Some(before) => {
                     let same_step = before.row.iteration_id == view.id;
@@ -40,11 +40,11 @@ impl Invariant for Check {
                         continue;
                     }
                     let base = before.row.tokens_generated.0;
-                    let (low, high) = rise(row, view, 1 + drafts, cx);
-                    (base + low, base.saturating_add(high))
+                    let (low, high) = rise(row, view, drafts.saturating_add(1), cx);
+                    (base.saturating_add(low), base.saturating_add(high))
                 }
             };
-            if view.history(row.request_id).is_some_and(|history| history.damaged) {
+            if row.past_lost {
                 continue;
             }
             let tokens = row.tokens_generated.0;
@@ -72,7 +72,7 @@ fn rise(row: &RowView, view: &IterationView<'_>, most: u32, cx: &Cx<'_>) -> (u32
         return (0, most.saturating_mul(steps as u32 + 1));
     }
     // The end may come with the output of a step that the row before is not of.
-    if row.iteration_id.0 > before.row.iteration_id.0 + 1 {
+    if row.iteration_id.0 > before.row.iteration_id.0.saturating_add(1) {
         return (0, most);
     }
     let (Some(scheduled), Some(computed)) =

@@ -29,7 +29,9 @@ impl Invariant for Check {
             return;
         };
         let row = &record.row;
-        if row.finish_reason == Some(FinishReason::Error) {
+        // Where the log does not say why a request ended, one that never ran may be rejected.
+        let unsaid = row.finish_reason.is_none() && row.first_scheduled_time.is_none();
+        if row.finish_reason == Some(FinishReason::Error) || unsaid {
             return;
         }
         let length = u64::from(row.input_tokens.0) + u64::from(row.output_tokens.0);

@@ -25,11 +25,12 @@ impl Invariant for Check {
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
         let Some(total) = record.row.scheduled_tokens else { return };
-        // A request without any row is X001's business.
-        let Some(last) = request.last.filter(|_| cx.facts.complete(Table::PerIterationRequests))
-        else {
-            return;
+        // A request without any row is X001's business, rows behind an early end X005's.
+        let covered = match request.completion() {
+            Some(end) => cx.facts.reaches(Table::PerIterationRequests, end),
+            None => cx.facts.complete(Table::PerIterationRequests) && !cx.facts.rows_end_early,
         };
+        let Some(last) = request.last.filter(|_| covered) else { return };
         let sum = request.totals.scheduled;
         cx.expect(sum == u64::from(total.0), |ids| {
             Finding::new("scheduled_tokens is not the sum over the request's rows")

@@ -1,0 +1,207 @@
+//! Any bytes in, rows and problems out; and what damage does to a verdict.
+
+use std::io::Write;
+
+use proptest::prelude::*;
+use schedlog::check::Verdict;
+use schedlog::log::reader::{Ending, Splitter};
+use schedlog::log::schema::RawRecord;
+use schedlog::report::{TextOptions, write_text};
+
+use crate::fixtures::{Log, tripped};
+
+const FILES: [&str; 5] = [
+    "per_request.csv",
+    "per_iteration.csv",
+    "per_iteration_requests.csv",
+    "events.csv",
+    "state_transitions.csv",
+];
+
+fn clean(log: &Log) {
+    let (_dir, report) = log.check();
+    assert_eq!(tripped(&report), [""; 0], "{:#?}", report.rules);
+}
+
+#[test]
+fn crlf_and_bom_change_nothing() {
+    let log = FILES.into_iter().fold(Log::base(), |log, file| {
+        log.map(file, |bytes| {
+            let text = String::from_utf8(bytes).unwrap().replace('\n', "\r\n");
+            format!("\u{feff}{text}").into_bytes()
+        })
+    });
+    clean(&log);
+}
+
+#[test]
+fn quoted_ids_with_commas_quotes_and_line_breaks_change_nothing() {
+    let log = FILES.into_iter().fold(Log::base(), |log, file| {
+        log.map(file, |bytes| {
+            let text = String::from_utf8(bytes).unwrap();
+            let rename = |row: &str| {
+                let fields = row.split(',').map(|field| match field {
+                    "b" => "\"b,\"\"1\"\"\n2\"",
+                    other => other,
+                });
+                fields.collect::<Vec<_>>().join(",")
+            };
+            text.lines().map(|row| rename(row) + "\n").collect::<String>().into_bytes()
+        })
+    });
+    clean(&log);
+}
+
+#[test]
+fn gzip_changes_nothing() {
+    let mut log = Log::base();
+    for file in FILES {
+        let bytes = log.files.remove(file).unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&bytes).unwrap();
+        log.files.insert(format!("{file}.gz"), encoder.finish().unwrap());
+    }
+    clean(&log);
+}
+
+#[test]
+fn rows_in_order_of_time_change_nothing() {
+    let log = Log::base().map("state_transitions.csv", |bytes| {
+        let text = String::from_utf8(bytes).unwrap();
+        let (header, rows) = text.split_once('\n').unwrap();
+        let mut rows: Vec<&str> = rows.lines().collect();
+        rows.sort_by_key(|row| row.split(',').nth(1).unwrap().parse::<u64>().unwrap());
+        format!("{header}\n{}\n", rows.join("\n")).into_bytes()
+    });
+    clean(&log);
+}
+
+#[test]
+fn each_missing_file_is_damage_and_the_rest_is_checked() {
+    for file in FILES {
+        let (_dir, report) = Log::base().without(file).check();
+        assert_eq!(tripped(&report), ["F001"], "without {file}");
+        assert_eq!(report.verdict(), Verdict::Damaged, "without {file}");
+    }
+}
+
+#[test]
+fn a_cut_at_any_byte_is_damage_never_a_violation() {
+    for file in FILES {
+        let len = Log::base().files[file].len();
+        let header = Log::base().files[file].iter().position(|byte| *byte == b'\n').unwrap();
+        for at in header + 1..len {
+            let (_dir, report) = Log::base().map(file, |bytes| bytes[..at].to_vec()).check();
+            let verdict = report.verdict();
+            assert_ne!(verdict, Verdict::Violated, "{file} cut at {at}: {:?}", tripped(&report));
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_is_damage() {
+    let log = Log::base()
+        .replace("per_request.csv", "e,190,202,,12,11,,5,1,23,,,0,0,2,200,0,unfinished,0,0,5\n", "")
+        .replace("state_transitions.csv", "e,202,running,12,waiting\n", "");
+    let (_dir, report) = log.check();
+    assert_eq!(tripped(&report), ["X005"]);
+    assert_eq!(report.verdict(), Verdict::Damaged);
+}
+
+#[test]
+fn a_log_without_run_json_is_checked_as_far_as_it_goes() {
+    clean(&Log::base().without("run.json"));
+}
+
+/// Bytes that make records: separators, quotes and line breaks are frequent.
+fn csv_like() -> impl Strategy<Value = Vec<u8>> {
+    let byte =
+        prop_oneof![Just(b','), Just(b'"'), Just(b'\n'), Just(b'\r'), b'a'..=b'c', any::<u8>()];
+    proptest::collection::vec(byte, 0..200)
+}
+
+/// Fields as any writer would quote them.
+fn fields() -> impl Strategy<Value = Vec<Vec<String>>> {
+    let field = "[a-c,\"\n\r]{0,6}";
+    proptest::collection::vec(proptest::collection::vec(field, 2..5), 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_csv_writer_wrote_is_read_back(rows in fields(), crlf: bool) {
+        let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let mut writer = csv::WriterBuilder::new()
+            .terminator(terminator)
+            .flexible(true)
+            .from_writer(Vec::new());
+        for row in &rows {
+            writer.write_record(row).unwrap();
+        }
+        let bytes = writer.into_inner().unwrap();
+        let mut splitter = Splitter::new(&bytes[..]);
+        let mut read = Vec::new();
+        while let Some(record) = splitter.next_record().unwrap() {
+            prop_assert_eq!(record.ending, Ending::LineBreak);
+            let row: Vec<String> = (0..record.len())
+                .map(|i| String::from_utf8(record.field(i).unwrap().to_vec()).unwrap())
+                .collect();
+            read.push(row);
+        }
+        prop_assert_eq!(read, rows);
+    }
+
+    #[test]
+    fn no_bytes_stop_the_splitter(bytes in csv_like()) {
+        let mut splitter = Splitter::new(&bytes[..]);
+        let mut last = 0;
+        while let Some(record) = splitter.next_record().unwrap() {
+            prop_assert!(record.line >= last);
+            last = record.line;
+        }
+    }
+
+    #[test]
+    fn no_damage_stops_a_check(file in 0..5usize, edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+        let log = Log::base().map(FILES[file], |mut bytes| {
+            for (at, byte) in &edits {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            bytes
+        });
+        let (_dir, report) = log.check();
+        let mut text = Vec::new();
+        write_text(&report, &TextOptions { all: true, ..TextOptions::default() }, &mut text).unwrap();
+        prop_assert!(!text.is_empty());
+    }
+
+    #[test]
+    fn no_number_stops_a_check(
+        edits in proptest::collection::vec(
+            (0..5usize, any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::sample::select(vec![
+                "0", "1", "2147483647", "2147483648", "4294967294", "4294967295", "9223372036854775807",
+                "18446744073709551614", "18446744073709551615", "-1", "0.5", "1e300", "",
+            ])),
+            1..6,
+        ),
+    ) {
+        let log = edits.into_iter().fold(Log::base(), |log, (file, row, column, value)| {
+            log.map(FILES[file], |bytes| {
+                let text = String::from_utf8(bytes).unwrap();
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                let row = 1 + row.index(lines.len() - 1);
+                let mut fields: Vec<&str> = lines[row].split(',').collect();
+                let column = column.index(fields.len());
+                fields[column] = value;
+                lines[row] = fields.join(",");
+                (lines.join("\n") + "\n").into_bytes()
+            })
+        });
+        let (_dir, report) = log.check();
+        let mut text = Vec::new();
+        write_text(&report, &TextOptions { all: true, ..TextOptions::default() }, &mut text).unwrap();
+        prop_assert!(!text.is_empty());
+    }
+}
