@@ -9,6 +9,7 @@ mod explain;
 mod fuzz;
 mod generate;
 mod graph;
+mod log_settings;
 mod output;
 mod replay;
 mod rules;
