@@ -231,6 +231,8 @@ impl EventSequence {
             kv_bytes_per_block: self.kv_bytes_per_block,
             weight_bytes: self.weight_bytes,
             force: true,
+            // Nobody kills a fuzzed logger, and a fork per flush costs more than the case.
+            kill_safe: false,
         }
     }
 

@@ -47,23 +47,30 @@ fn write_rows(fd: RawFd, mut rows: &[u8]) -> Result<(), i32> {
 }
 
 /// The flush under way, if any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flusher {
     child: Option<sys::Child>,
+    kill_safe: bool,
 }
 
 impl Flusher {
+    /// Without `kill_safe` no child is forked: a flush is a plain write.
+    pub(super) fn new(kill_safe: bool) -> Self {
+        Self { child: None, kill_safe }
+    }
+
     /// Begins to write; the flush before must have been waited for.
     pub(super) fn start(&mut self, pieces: &[Piece<'_>]) -> Result<(), FlushFailure> {
         if pieces.is_empty() {
             return Ok(());
         }
-        match sys::fork(pieces) {
+        let child = if self.kill_safe { sys::fork(pieces) } else { None };
+        match child {
             Some(child) => {
                 self.child = Some(child);
                 Ok(())
             }
-            // No process to be had: better written with the risk of a torn row than not at all.
+            // No process wanted, or none to be had: better written with the risk of a torn row than not at all.
             None => write_pieces(pieces).map_err(failure),
         }
     }

@@ -55,7 +55,7 @@ impl Active {
         options: LoggerOptions,
     ) -> Result<Self, WriteError> {
         Ok(Self {
-            writer: LogWriter::create(directory, run, options.force)?,
+            writer: LogWriter::create(directory, run, options.force, options.kill_safe)?,
             options,
             ids: IdTable::default(),
             seats: Vec::new(),

@@ -81,6 +81,8 @@ pub struct LoggerOptions {
     pub weight_bytes: Option<Bytes>,
     /// Whether an older log in the directory is replaced.
     pub force: bool,
+    /// Whether a kill in the middle of a flush still leaves whole rows: a child process writes it.
+    pub kill_safe: bool,
 }
 
 impl Default for LoggerOptions {
@@ -92,6 +94,7 @@ impl Default for LoggerOptions {
             kv_bytes_per_block: Bytes::ZERO,
             weight_bytes: None,
             force: false,
+            kill_safe: true,
         }
     }
 }
