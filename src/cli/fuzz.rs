@@ -62,7 +62,8 @@ pub(super) struct Args {
     /// The most cases tried to make a failing one smaller.
     #[arg(long, value_name = "N", default_value_t = 3000)]
     shrink_tries: usize,
-    /// Where logs are written while they are tried; they are removed afterwards.
+    /// Where logs are written while they are tried; they are removed afterwards. By default in
+    /// memory (/dev/shm), or else where temporary files go.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
 }
@@ -245,12 +246,20 @@ fn replay(args: &Args, file: &Path, work: &Path) -> anyhow::Result<u8> {
     Ok(EXIT_VIOLATED)
 }
 
+/// Files that live for milliseconds belong in memory: making and removing them on a disk takes
+/// more time than all the rest of a case.
+fn default_parent() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let is_usable = memory.metadata().is_ok_and(|metadata| !metadata.permissions().readonly());
+    if cfg!(target_os = "linux") && is_usable { memory.to_owned() } else { std::env::temp_dir() }
+}
+
 /// A directory of this process, removed at the end.
 struct WorkDir(PathBuf);
 
 impl WorkDir {
     fn new(given: Option<&Path>) -> anyhow::Result<Self> {
-        let parent = given.map_or_else(std::env::temp_dir, Path::to_owned);
+        let parent = given.map_or_else(default_parent, Path::to_owned);
         let path = parent.join(format!("schedlog-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(|error| {
             anyhow::anyhow!("{}: {error}; name another directory with --work-dir", path.display())

@@ -44,7 +44,9 @@ impl Default for Limits {
 pub fn workload(dice: &mut Dice, limits: &Limits) -> Workload {
     let len = dice.between(8, 100);
     let settings = settings(dice, limits, len);
-    let requests = dice.between(1, limits.max_requests);
+    // Few requests more often than many: small cases are fast, and most of what matters shows there.
+    let most = dice.between(1, limits.max_requests);
+    let requests = dice.between(1, most);
     let span_ns = dice.one_of(&[1, 1_000_000, 100_000_000, 2_000_000_000]);
     let mut workload = Workload {
         settings,
