@@ -10,6 +10,7 @@ pub mod config;
 pub mod conform;
 pub mod coverage;
 pub mod diagnose;
+pub mod diff;
 pub mod docs;
 pub mod engine;
 pub mod fuzz;

@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod config;
 mod conform;
+mod diff;
 mod docs;
 mod explain;
 mod fuzz;
@@ -51,6 +52,7 @@ enum Command {
     Config(config::Args),
     Check(check::Args),
     Rules(rules::Args),
+    Diff(diff::Args),
     Explain(explain::Args),
     Fuzz(fuzz::Args),
     Graph(graph::Args),
@@ -91,6 +93,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Graph(args) => graph::run(&args),
