@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::{EXIT_CLEAN, EXIT_VIOLATED, output};
 use crate::fuzz::case::Mode;
 use crate::fuzz::coverage::EDGES;
-use crate::fuzz::external::{ExternalLogger, Program, split};
-use crate::fuzz::judge::{ReferenceLogger, Subject, judge};
+use crate::fuzz::external::{ExternalLogger, ExternalScheduler, Program, split};
+use crate::fuzz::judge::{ReferenceLogger, Subject};
 use crate::fuzz::run::{Found, RunOptions, RunState, run as run_cases};
 use crate::fuzz::sequence::EventSequence;
-use crate::fuzz::shrink::{Shrunk, shrink, shrink_sequence};
+use crate::fuzz::shrink::{Shrunk, shrink};
 use crate::log::values::WaitingReason;
 
 /// Fuzz a logger: drive it with event sequences, check the logs, shrink what fails.
@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// docs/protocol.md. Legal sequences unless --mode says otherwise.
     #[arg(long, value_name = "CMD")]
     logger: Option<String>,
+    /// Fuzz the scheduler that this command starts: its decisions are compared with the reference.
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["logger", "mode"])]
+    scheduler: Option<String>,
     /// How long a command may take to answer, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     timeout: u64,
@@ -81,23 +84,29 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
 }
 
 fn subject(args: &Args) -> anyhow::Result<Box<dyn Subject>> {
-    let Some(command) = &args.logger else { return Ok(Box::new(ReferenceLogger)) };
-    let words = split(command).map_err(|problem| anyhow::anyhow!("--logger: {problem}"))?;
+    let Some(command) = args.logger.as_ref().or(args.scheduler.as_ref()) else {
+        return Ok(Box::new(ReferenceLogger));
+    };
+    let words = split(command).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     let program = Program { words, timeout: Duration::from_secs(args.timeout) };
-    let logger = ExternalLogger::start(program)
-        .map_err(|failure| anyhow::anyhow!("--logger {command}: {failure}"))?;
-    Ok(Box::new(logger))
+    let failed = |failure| anyhow::anyhow!("{command}: {failure}");
+    Ok(if args.scheduler.is_some() {
+        Box::new(ExternalScheduler::start(program).map_err(failed)?)
+    } else {
+        Box::new(ExternalLogger::start(program).map_err(failed)?)
+    })
 }
 
 fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
     let mut subjects: Vec<Box<dyn Subject>> =
         (0..args.jobs).map(|_| subject(args)).collect::<Result<_, _>>()?;
     let limits = subjects.first().map(|subject| subject.limits()).unwrap_or_default();
+    let is_external = args.logger.is_some() || args.scheduler.is_some();
     let options = RunOptions {
         seed: args.seed,
         cases: args.cases.or(if args.time.is_some() { None } else { Some(1000) }),
         time: args.time.map(Duration::from_secs),
-        mode: args.mode.unwrap_or(if args.logger.is_some() { Mode::Legal } else { Mode::Both }),
+        mode: args.mode.unwrap_or(if is_external { Mode::Legal } else { Mode::Both }),
         limits: crate::fuzz::generate::Limits { max_requests: args.max_requests, ..limits },
         keep_going: args.keep_going,
     };
@@ -125,11 +134,12 @@ fn headline(args: &Args, options: &RunOptions) -> String {
         Mode::Hostile => "hostile",
         Mode::Both => "both",
     };
-    let mut text = format!(
-        "seed {} | mode {mode} | logger {}",
-        options.seed,
-        args.logger.as_deref().unwrap_or("built in")
-    );
+    let subject = match (&args.logger, &args.scheduler) {
+        (Some(command), _) => format!("logger {command}"),
+        (_, Some(command)) => format!("scheduler {command}"),
+        _ => "logger built in".to_owned(),
+    };
+    let mut text = format!("seed {} | mode {mode} | {subject}", options.seed);
     if let Some(cases) = options.cases {
         let _ = write!(text, " | cases {cases}");
     }
@@ -190,9 +200,10 @@ fn report_found(
         if found.count > 1 { format!(" ({} like it)", found.count - 1) } else { String::new() };
     output::print(&format!("case {}{others} fails: {}\n", case.number, found.failure))?;
     let directory = work.join("shrink");
-    let shrunk = shrink(case, found.failure.clone(), args.shrink_tries, &mut |sequence| {
-        judge(subject, sequence, &directory).failure
-    });
+    let shrunk =
+        shrink(&case.sequence, found.failure.clone(), args.shrink_tries, &mut |sequence| {
+            subject.judge(sequence, &directory).failure
+        });
     let file = if args.keep_going {
         args.save.with_extension(format!("{}.json", found.failure.group()))
     } else {
@@ -221,7 +232,7 @@ fn replay(args: &Args, file: &Path, work: &Path) -> anyhow::Result<u8> {
     let sequence = EventSequence::read(file)?;
     let mut subject = subject(args)?;
     let directory = work.join("replay");
-    let judgement = judge(&mut *subject, &sequence, &directory);
+    let judgement = subject.judge(&sequence, &directory);
     let (requests, steps) = (sequence.requests(), sequence.steps());
     output::print(&format!(
         "{}: {requests} requests, {steps} steps, {} calls, {} of them refused\n",
@@ -238,8 +249,8 @@ fn replay(args: &Args, file: &Path, work: &Path) -> anyhow::Result<u8> {
         && args.save.as_path() != file
         && args.save != Path::new("fuzz-failure.json")
     {
-        let shrunk = shrink_sequence(&sequence, failure, args.shrink_tries, &mut |sequence| {
-            judge(&mut *subject, sequence, &directory).failure
+        let shrunk = shrink(&sequence, failure, args.shrink_tries, &mut |sequence| {
+            subject.judge(sequence, &directory).failure
         });
         report_shrunk(&args.save, (requests, steps), &shrunk)?;
     }

@@ -28,12 +28,14 @@ pub(super) fn compare(
     options: DiffOptions,
 ) -> Result<Walked, DiffError> {
     let mut walked = Walked::default();
-    let mut found = Vec::new();
-    found.push(table::<IterationRow>(golden, new, class, options, &mut walked.rows)?);
-    found.push(table::<IterationRequestRow>(golden, new, class, options, &mut walked.rows)?);
-    found.push(table::<EventRow>(golden, new, class, options, &mut walked.rows)?);
-    found.push(table::<TransitionRow>(golden, new, class, options, &mut walked.rows)?);
-    found.push(table::<RequestRow>(golden, new, class, options, &mut walked.rows)?);
+    let rows = &mut walked.rows;
+    let found = [
+        table::<IterationRow>(golden, new, class, options, rows)?,
+        table::<IterationRequestRow>(golden, new, class, options, rows)?,
+        table::<EventRow>(golden, new, class, options, rows)?,
+        table::<TransitionRow>(golden, new, class, options, rows)?,
+        table::<RequestRow>(golden, new, class, options, rows)?,
+    ];
     // The earliest step first; files without steps tell the consequences.
     let mut found: Vec<_> = found.into_iter().flatten().collect();
     found.sort_by_key(|(iteration, _)| iteration.unwrap_or(u64::MAX));

@@ -195,10 +195,10 @@ impl Walk {
     }
 
     fn decided(&mut self) {
-        if let Some(action) = self.action.take() {
-            if let Some(before) = self.before.replace(action) {
-                self.points.insert(Point::Actions(before, action));
-            }
+        if let Some(action) = self.action.take()
+            && let Some(before) = self.before.replace(action)
+        {
+            self.points.insert(Point::Actions(before, action));
         }
     }
 }

@@ -51,6 +51,17 @@ pub enum Failure {
         /// Where.
         differences: Vec<Difference>,
     },
+    /// A scheduler decides otherwise than the reference.
+    Differs {
+        /// The step, counted from 0.
+        step: u64,
+        /// The part of the decision.
+        what: String,
+        /// What the reference decides.
+        reference: String,
+        /// What the scheduler decides.
+        scheduler: String,
+    },
     /// The log cannot be checked at all.
     Unreadable {
         /// Why.
@@ -69,6 +80,7 @@ impl Failure {
             (Self::Unnoticed { differences }, Self::Unnoticed { differences: others }) => {
                 differences.iter().any(|one| others.iter().any(|other| other.table == one.table))
             }
+            (Self::Differs { what, .. }, Self::Differs { what: other, .. }) => what == other,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
@@ -89,6 +101,7 @@ impl Failure {
                 let table = differences.first().map(|difference| difference.table.file_name());
                 format!("unnoticed-{}", table.unwrap_or_default().trim_end_matches(".csv"))
             }
+            Self::Differs { what, .. } => format!("differs-{what}"),
             Self::Unreadable { .. } => "unreadable".to_owned(),
         }
     }
@@ -105,6 +118,7 @@ impl Failure {
             Self::Violated { as_called: false, .. } => "wrong log",
             Self::Violated { as_called: true, .. } => "false verdict",
             Self::Unnoticed { .. } => "wrong log that the checks accept",
+            Self::Differs { .. } => "other decision",
             Self::Unreadable { .. } => "no log",
         }
     }
@@ -131,6 +145,10 @@ impl fmt::Display for Failure {
                 }
                 Ok(())
             }
+            Self::Differs { step, what, reference, scheduler } => write!(
+                f,
+                " in step {step}: {what}\n  reference: {reference}\n  scheduler: {scheduler}"
+            ),
             Self::Unnoticed { differences } => {
                 differences.iter().try_for_each(|difference| write!(f, "\n  {difference}"))
             }

@@ -13,6 +13,7 @@ const ODD_IDS: [&str; 10] =
 #[must_use]
 pub fn hostile(dice: &mut Dice, mut sequence: EventSequence) -> EventSequence {
     sequence.kind = SequenceKind::Hostile;
+    sequence.workload = None;
     for _ in 0..=dice.below(4) {
         damage(dice, &mut sequence.calls);
     }

@@ -25,6 +25,21 @@ pub trait Subject: Send {
         sequence: &EventSequence,
         directory: &Path,
     ) -> Result<Vec<Rejection>, Failure>;
+
+    /// Runs a case in `directory`, which is emptied first.
+    fn judge(&mut self, sequence: &EventSequence, directory: &Path) -> Judgement {
+        if let Err(message) = empty(directory) {
+            return Judgement::failed(Failure::Unreadable { message });
+        }
+        let rejected = match self.write(sequence, directory) {
+            Ok(rejected) => rejected,
+            Err(failure) => return Judgement::failed(failure),
+        };
+        match opinion::of(directory, sequence) {
+            Err(message) => Judgement::failed(Failure::Unreadable { message }),
+            Ok(opinion) => weigh(sequence, directory, opinion, rejected),
+        }
+    }
 }
 
 /// The logger of this crate, in this process.
@@ -77,23 +92,8 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    fn failed(failure: Failure) -> Self {
+    pub(super) fn failed(failure: Failure) -> Self {
         Self { failure: Some(failure), ..Self::default() }
-    }
-}
-
-/// Runs a case in `directory`, which is emptied first.
-pub fn judge(subject: &mut dyn Subject, sequence: &EventSequence, directory: &Path) -> Judgement {
-    if let Err(message) = empty(directory) {
-        return Judgement::failed(Failure::Unreadable { message });
-    }
-    let rejected = match subject.write(sequence, directory) {
-        Ok(rejected) => rejected,
-        Err(failure) => return Judgement::failed(failure),
-    };
-    match opinion::of(directory, sequence) {
-        Err(message) => Judgement::failed(Failure::Unreadable { message }),
-        Ok(opinion) => weigh(sequence, directory, opinion, rejected),
     }
 }
 

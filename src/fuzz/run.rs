@@ -13,7 +13,7 @@ use crate::fuzz::case::{Case, Mode, make};
 use crate::fuzz::coverage::{Coverage, Point, points};
 use crate::fuzz::failure::Failure;
 use crate::fuzz::generate::Limits;
-use crate::fuzz::judge::{Subject, judge};
+use crate::fuzz::judge::Subject;
 
 /// Cases per round: coverage steers from one round to the next.
 const ROUND: u64 = 256;
@@ -144,7 +144,7 @@ fn round(
 }
 
 fn try_case(case: Case, subject: &mut dyn Subject, directory: &Path) -> Outcome {
-    let judgement = judge(subject, &case.sequence, directory);
+    let judgement = subject.judge(&case.sequence, directory);
     let mut points = points(&case.sequence);
     points.extend(judgement.exercised.iter().map(|id| Point::Rule(id)));
     Outcome {

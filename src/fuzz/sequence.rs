@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fuzz::workload::Workload;
 use crate::log::run_info::RunInfo;
 use crate::log::values::{FinishReason, WaitingReason};
 use crate::logger::LoggerOptions;
@@ -185,6 +186,9 @@ pub struct EventSequence {
     pub kv_bytes_per_block: Bytes,
     /// Device bytes of the weights.
     pub weight_bytes: Option<Bytes>,
+    /// What the reference scheduler ran, if the sequence is legal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Box<Workload>>,
     /// The calls, in order. Without a shutdown at the end the process was killed.
     pub calls: Vec<Call>,
 }

@@ -1,11 +1,10 @@
 //! A smaller case that fails in the same way: whole requests and steps first, then values.
 
 use crate::config::Policy;
-use crate::fuzz::case::Case;
 use crate::fuzz::dice::Dice;
 use crate::fuzz::failure::Failure;
 use crate::fuzz::generate::{Limits, small_workload};
-use crate::fuzz::sequence::{Call, EventSequence, RequestIndex, SequenceKind};
+use crate::fuzz::sequence::{Call, EventSequence, RequestIndex};
 use crate::fuzz::shrink_values::{smaller_calls, smaller_workloads};
 use crate::fuzz::workload::Workload;
 
@@ -14,8 +13,6 @@ use crate::fuzz::workload::Workload;
 pub struct Shrunk {
     /// The smallest sequence found.
     pub sequence: EventSequence,
-    /// What it was recorded from, if it is legal.
-    pub workload: Option<Workload>,
     /// How it fails.
     pub failure: Failure,
     /// How many cases were tried.
@@ -53,37 +50,25 @@ impl Shrinker<'_> {
     }
 }
 
-/// Shrinks a failing case with at most `most` trials.
-pub fn shrink(case: &Case, failure: Failure, most: usize, trial: Trial<'_>) -> Shrunk {
+/// Shrinks a failing sequence with at most `most` trials.
+pub fn shrink(sequence: &EventSequence, failure: Failure, most: usize, trial: Trial<'_>) -> Shrunk {
     let mut shrinker = Shrinker { trial, failure, tried: 0, most };
-    let (sequence, workload) = match case.sequence.kind {
-        SequenceKind::Legal => {
-            let (sequence, workload) = shrink_legal(&mut shrinker, case);
-            (sequence, Some(workload))
-        }
-        SequenceKind::Hostile => (shrink_calls(&mut shrinker, case.sequence.clone()), None),
+    let sequence = match &sequence.workload {
+        Some(workload) => shrink_legal(&mut shrinker, sequence.clone(), (**workload).clone()),
+        None => shrink_calls(&mut shrinker, sequence.clone()),
     };
-    Shrunk { sequence, workload, failure: shrinker.failure, tried: shrinker.tried }
-}
-
-/// Shrinks a sequence of which nothing but the calls is known.
-pub fn shrink_sequence(
-    sequence: &EventSequence,
-    failure: Failure,
-    most: usize,
-    trial: Trial<'_>,
-) -> Shrunk {
-    let mut shrinker = Shrinker { trial, failure, tried: 0, most };
-    let sequence = shrink_calls(&mut shrinker, sequence.clone());
-    Shrunk { sequence, workload: None, failure: shrinker.failure, tried: shrinker.tried }
+    Shrunk { sequence, failure: shrinker.failure, tried: shrinker.tried }
 }
 
 /// A legal sequence stays legal: its workload is made smaller and recorded again.
-fn shrink_legal(shrinker: &mut Shrinker<'_>, case: &Case) -> (EventSequence, Workload) {
-    let (mut best, mut workload) = (case.sequence.clone(), case.workload.clone());
+fn shrink_legal(
+    shrinker: &mut Shrinker<'_>,
+    mut best: EventSequence,
+    mut workload: Workload,
+) -> EventSequence {
     let limits = Limits { max_requests: 4, ..limits_of(&workload) };
     for fresh in 0..FRESH {
-        let mut candidate = small_workload(&mut Dice::new(case.number, fresh), &limits);
+        let mut candidate = small_workload(&mut Dice::new(0, fresh), &limits);
         candidate.log_level = workload.log_level;
         let replace = move |workload: &mut Workload| workload.clone_from(&candidate);
         try_workload(shrinker, Box::new(replace), &mut best, &mut workload);
@@ -96,7 +81,7 @@ fn shrink_legal(shrinker: &mut Shrinker<'_>, case: &Case) -> (EventSequence, Wor
             progress |= try_workload(shrinker, candidate, &mut best, &mut workload);
         }
         if !progress || shrinker.tried == before {
-            return (best, workload);
+            return best;
         }
     }
 }

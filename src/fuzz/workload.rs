@@ -138,6 +138,7 @@ impl Workload {
             flush_interval_ns: Nanos(self.flush_interval_ns),
             kv_bytes_per_block: resolved.kv_bytes_per_block,
             weight_bytes: Some(resolved.weight_bytes),
+            workload: Some(Box::new(self.clone())),
             calls,
         })
     }
