@@ -4,8 +4,10 @@ mod arguments;
 mod check;
 mod config;
 mod conform;
+mod diff;
 mod docs;
 mod explain;
+mod fuzz;
 mod generate;
 mod graph;
 mod log_settings;
@@ -50,7 +52,9 @@ enum Command {
     Config(config::Args),
     Check(check::Args),
     Rules(rules::Args),
+    Diff(diff::Args),
     Explain(explain::Args),
+    Fuzz(fuzz::Args),
     Graph(graph::Args),
     #[command(hide = true)]
     Docs(docs::Args),
@@ -89,7 +93,9 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Config(args) => config::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Docs(args) => docs::run(&args),
     }

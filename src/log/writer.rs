@@ -89,11 +89,17 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// Prepares `directory` and creates the files of this log level in it, `run.json` first.
+    /// `kill_safe` has a flush outlive a kill of this process, at the price of a fork.
     ///
     /// # Errors
     /// Where the directory is not empty (unless `force`, which removes an older log from it) or
     /// cannot be written.
-    pub fn create(directory: &Path, run: &RunInfo, force: bool) -> Result<Self, WriteError> {
+    pub fn create(
+        directory: &Path,
+        run: &RunInfo,
+        force: bool,
+        kill_safe: bool,
+    ) -> Result<Self, WriteError> {
         prepare_directory(directory, force)?;
         write_run_info(directory, run)?;
         let mut files = [None, None, None, None, None];
@@ -102,7 +108,7 @@ impl LogWriter {
                 *file = Some(TableFile::create(directory, table)?);
             }
         }
-        let mut writer = Self { files, flusher: Flusher::default() };
+        let mut writer = Self { files, flusher: Flusher::new(kill_safe) };
         writer.flush()?;
         writer.finish()?;
         Ok(writer)
@@ -140,6 +146,14 @@ impl LogWriter {
             file.buffer.clear();
         }
         failed
+    }
+
+    /// Whether the last flush is still being written.
+    ///
+    /// # Errors
+    /// Where it failed; the files then still end with whole rows.
+    pub fn is_busy(&mut self) -> Result<bool, WriteError> {
+        self.flusher.is_busy().map_err(|failure| self.failure(failure))
     }
 
     /// Waits until everything flushed so far is in the files.
