@@ -24,5 +24,6 @@ pub mod scheduler;
 pub mod settings;
 pub mod state_graph;
 pub mod stats;
+pub mod testing;
 pub mod trace;
 pub mod units;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,6 +13,7 @@ use crate::fuzz::judge::{ReferenceLogger, Subject};
 use crate::fuzz::run::{Found, RunOptions, RunState, run as run_cases};
 use crate::fuzz::sequence::EventSequence;
 use crate::fuzz::shrink::{Shrunk, shrink};
+use crate::fuzz::watch::Duration;
 use crate::log::values::WaitingReason;
 
 /// Fuzz a logger: drive it with event sequences, check the logs, shrink what fails.
@@ -209,15 +209,29 @@ fn report_found(
     } else {
         args.save.clone()
     };
-    report_shrunk(&file, before, &shrunk)
+    report_shrunk(args, &file, before, &shrunk)
 }
 
-fn report_shrunk(file: &Path, before: (usize, usize), shrunk: &Shrunk) -> anyhow::Result<()> {
+/// The flag that names the subject again.
+fn subject_flag(args: &Args) -> String {
+    match (&args.logger, &args.scheduler) {
+        (Some(command), _) => format!(" --logger '{command}'"),
+        (_, Some(command)) => format!(" --scheduler '{command}'"),
+        _ => String::new(),
+    }
+}
+
+fn report_shrunk(
+    args: &Args,
+    file: &Path,
+    before: (usize, usize),
+    shrunk: &Shrunk,
+) -> anyhow::Result<()> {
     let sequence = &shrunk.sequence;
     sequence.write(file)?;
     output::print(&format!(
         "shrunk from {} requests and {} steps to {} and {} ({} tries): {}\nsaved as {file}; run it \
-         again with: schedlog fuzz --replay {file}\n",
+         again with: schedlog fuzz{subject} --replay {file}\n",
         before.0,
         before.1,
         sequence.requests(),
@@ -225,6 +239,7 @@ fn report_shrunk(file: &Path, before: (usize, usize), shrunk: &Shrunk) -> anyhow
         shrunk.tried,
         shrunk.failure,
         file = file.display(),
+        subject = subject_flag(args),
     ))
 }
 
@@ -252,7 +267,7 @@ fn replay(args: &Args, file: &Path, work: &Path) -> anyhow::Result<u8> {
         let shrunk = shrink(&sequence, failure, args.shrink_tries, &mut |sequence| {
             subject.judge(sequence, &directory).failure
         });
-        report_shrunk(&args.save, (requests, steps), &shrunk)?;
+        report_shrunk(args, &args.save, (requests, steps), &shrunk)?;
     }
     Ok(EXIT_VIOLATED)
 }

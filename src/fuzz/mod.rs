@@ -22,4 +22,5 @@ pub mod run;
 pub mod sequence;
 pub mod shrink;
 mod shrink_values;
+pub mod watch;
 pub mod workload;

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::fuzz::case::{Case, Mode, make};
 use crate::fuzz::coverage::{Coverage, Point, points};
 use crate::fuzz::failure::Failure;
 use crate::fuzz::generate::Limits;
 use crate::fuzz::judge::Subject;
+use crate::fuzz::watch::{Duration, Stopwatch};
 
 /// Cases per round: coverage steers from one round to the next.
 const ROUND: u64 = 256;
@@ -80,7 +80,7 @@ pub fn run(
     work: &Path,
     mut progress: impl FnMut(&RunState),
 ) -> (RunState, Vec<Found>) {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut state = RunState::default();
     let mut found = BTreeMap::new();
     let mut next = 0;

@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::fuzz::failure::Failure;
+use crate::fuzz::watch::Duration;
 
 /// The longest line that is taken for an answer.
 const LINE_BYTES_MAX: u64 = 16 << 20;
