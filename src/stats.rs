@@ -19,6 +19,7 @@ pub struct Quantiles {
     samples: Vec<f64>,
     sketch: Option<Histogram<u64>>,
     sorted: OnceCell<Vec<f64>>,
+    in_order: bool,
     count: u64,
     /// Steps of the sketch per unit of the quantity.
     resolution: f64,
@@ -34,7 +35,14 @@ impl Quantiles {
     /// Quantiles whose sketch tells apart `resolution` values per unit; 1 suits whole numbers.
     #[must_use]
     pub fn with_resolution(resolution: f64) -> Self {
-        Self { samples: Vec::new(), sketch: None, sorted: OnceCell::new(), count: 0, resolution }
+        Self {
+            samples: Vec::new(),
+            sketch: None,
+            sorted: OnceCell::new(),
+            in_order: false,
+            count: 0,
+            resolution,
+        }
     }
 
     /// Adds a whole number.
@@ -46,6 +54,7 @@ impl Quantiles {
     pub fn record_value(&mut self, sample: f64) {
         self.count += 1;
         self.sorted.take();
+        self.in_order = false;
         let resolution = self.resolution;
         if let Some(sketch) = &mut self.sketch {
             record_in(sketch, sample * resolution);
@@ -89,7 +98,17 @@ impl Quantiles {
         self.is_exact().then(|| self.sorted())
     }
 
+    /// Puts the samples in order in place, so that asking for quantiles needs no second copy.
+    pub fn settle(&mut self) {
+        self.sorted.take();
+        self.samples.sort_unstable_by(f64::total_cmp);
+        self.in_order = true;
+    }
+
     fn sorted(&self) -> &[f64] {
+        if self.in_order {
+            return &self.samples;
+        }
         self.sorted.get_or_init(|| {
             let mut sorted = self.samples.clone();
             sorted.sort_unstable_by(f64::total_cmp);
@@ -138,6 +157,9 @@ mod tests {
         assert_eq!(quantiles.quantile(0.0), Some(10.0));
         assert_eq!(quantiles.quantile(1.0), Some(40.0));
         assert!(quantiles.is_exact());
+        quantiles.settle();
+        assert_eq!(quantiles.quantile(0.5), Some(25.0));
+        assert_eq!(quantiles.exact_samples(), Some(&[10.0, 20.0, 30.0, 40.0][..]));
     }
 
     #[test]

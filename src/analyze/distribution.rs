@@ -103,6 +103,13 @@ impl Distribution {
     }
 }
 
+impl From<Distribution> for Summary {
+    fn from(mut distribution: Distribution) -> Self {
+        distribution.quantiles.settle();
+        distribution.summary()
+    }
+}
+
 /// The usual figures of a distribution, in the unit that the member's name ends with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
@@ -137,6 +144,12 @@ pub struct GaugeSamples {
     time: Nanos,
 }
 
+impl Default for GaugeSamples {
+    fn default() -> Self {
+        Self::with_resolution(1.0)
+    }
+}
+
 impl GaugeSamples {
     /// A gauge that, past a million steps, tells apart `resolution` values per unit.
     #[must_use]
@@ -154,14 +167,13 @@ impl GaugeSamples {
         self.weighted.add(value * hold.0 as f64);
         self.time = self.time.saturating_add(hold).saturating_add(empty);
     }
+}
 
-    /// Both means and the distribution over rows.
-    #[must_use]
-    pub fn gauge(&self) -> Gauge {
-        let summary = self.rows.summary();
-        Gauge {
-            time_weighted_mean: ratio(self.weighted.total(), self.time.0 as f64),
-            row_weighted: summary,
+impl From<GaugeSamples> for Gauge {
+    fn from(samples: GaugeSamples) -> Self {
+        Self {
+            time_weighted_mean: ratio(samples.weighted.total(), samples.time.0 as f64),
+            row_weighted: samples.rows.into(),
         }
     }
 }
@@ -217,7 +229,7 @@ mod tests {
         let mut gauge = GaugeSamples::with_resolution(1.0);
         gauge.record(1.0, Nanos(10), Nanos::ZERO);
         gauge.record(3.0, Nanos(20), Nanos(10));
-        let gauge = gauge.gauge();
+        let gauge = Gauge::from(gauge);
         assert_eq!(gauge.row_weighted.mean, Some(2.0));
         assert_eq!(gauge.time_weighted_mean, Some(1.75));
     }
