@@ -10,6 +10,7 @@ mod live;
 mod measure;
 pub mod model;
 mod pass;
+pub mod render;
 pub mod series;
 pub mod slo;
 pub mod source;

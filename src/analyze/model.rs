@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::analyze::distribution::{Gauge, Summary};
 use crate::analyze::figures::QueuePoint;
+use crate::analyze::render::{wide, wide_option};
 use crate::analyze::series::Series;
 use crate::analyze::slo::SloReport;
 use crate::analyze::source::LogDescription;
@@ -131,6 +132,7 @@ pub struct Breakdown {
     /// Finished requests whose life could be cut.
     pub requests: u64,
     /// Their time from arrival to completion.
+    #[serde(serialize_with = "wide")]
     pub e2e_ns: u128,
     /// What it went into.
     pub parts: Vec<Part>,
@@ -144,6 +146,7 @@ pub struct Part {
     /// The activity.
     pub activity: &'static str,
     /// Summed over requests.
+    #[serde(serialize_with = "wide")]
     pub time_ns: u128,
     /// Of the whole.
     pub share: Option<f64>,
@@ -175,8 +178,10 @@ pub struct Preemption {
     /// Their share of all scheduled tokens.
     pub recomputed_share: Option<f64>,
     /// Time that requests were preempted.
+    #[serde(serialize_with = "wide")]
     pub preempted_ns: u128,
     /// Time that requests spent computing again.
+    #[serde(serialize_with = "wide_option")]
     pub recomputation_ns: Option<u128>,
 }
 
@@ -231,10 +236,12 @@ pub struct Iterations {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Waiting {
     /// Time that all requests waited or were preempted.
+    #[serde(serialize_with = "wide")]
     pub time_ns: u128,
     /// Per reason, the longest first.
     pub reasons: Vec<Reason>,
     /// Time before any step looked at the request, or of which the rows say no reason.
+    #[serde(serialize_with = "wide")]
     pub unexplained_ns: u128,
 }
 
@@ -246,6 +253,7 @@ pub struct Reason {
     /// Rows that carry it: one per request and step.
     pub rows: u64,
     /// Time that it kept requests waiting.
+    #[serde(serialize_with = "wide")]
     pub time_ns: u128,
     /// Of all waiting.
     pub time_share: Option<f64>,

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod analyze;
 mod arguments;
 mod check;
 mod config;
@@ -47,6 +48,7 @@ enum Command {
     Trace(trace_args::TraceArgs),
     Conform(conform::ConformArgs),
     Config(config::Args),
+    Analyze(analyze::Args),
     Check(check::Args),
     Rules(rules::Args),
     Explain(explain::Args),
@@ -86,6 +88,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Trace(args) => trace::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -17,6 +17,7 @@ use crate::analyze::pass::Sink;
 use crate::analyze::series::SeriesBuilder;
 use crate::analyze::slo::{Slo, SloCounter};
 use crate::analyze::source::{LogDescription, Source};
+use crate::log::dialect::Habit;
 use crate::log::ids::IdTable;
 use crate::log::moments::Moments;
 use crate::log::schema::{EventRow, IterationRequestRow, Table};
@@ -124,7 +125,9 @@ impl Measure {
             let stays = self.stays.into_iter().map(Summary::from);
             states.into_iter().zip(stays).filter(|(_, stay)| stay.count > 0).collect()
         });
-        let waiting = has(Table::PerIterationRequests).then(|| self.waiting.waiting());
+        let tells_reasons =
+            has(Table::PerIterationRequests) && !self.source.dialect.has(Habit::NoWaitingRows);
+        let waiting = tells_reasons.then(|| self.waiting.waiting());
         let iterations = has(Table::PerIteration).then(|| self.iterations.iterations());
         let (requests, latency, latency_of_all_rows) = self.requests.finish();
         Analysis {
