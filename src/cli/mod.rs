@@ -3,12 +3,15 @@
 mod analyze;
 mod arguments;
 mod check;
+mod compare;
 mod config;
 mod conform;
 mod docs;
 mod explain;
+mod export;
 mod generate;
 mod graph;
+mod log_settings;
 mod output;
 mod replay;
 mod rules;
@@ -49,6 +52,8 @@ enum Command {
     Conform(conform::ConformArgs),
     Config(config::Args),
     Analyze(analyze::Args),
+    Compare(compare::Args),
+    Export(export::Args),
     Check(check::Args),
     Rules(rules::Args),
     Explain(explain::Args),
@@ -89,6 +94,8 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Analyze(args) => analyze::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -75,9 +75,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     }
     let settings = args.settings.resolve()?;
     let trace = args.trace.open()?;
-    for line in trace.summary().to_string().lines() {
-        output::note(line);
-    }
+    output::remark(&trace.summary().to_string());
     if directory.is_none() {
         output::note(&format!(
             "no log is written: name a directory with --out, or set {LOGGING_VARIABLE}=1 (and \
