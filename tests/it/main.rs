@@ -1,15 +1,18 @@
 //! All integration tests, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod analyze;
 mod causes;
 mod check_laws;
 mod cli;
+mod compare;
 mod conform;
 mod conform_canaries;
 mod conform_log;
 mod coverage;
 mod dialects;
 mod edits;
+mod export;
 mod fixtures;
 mod generate;
 mod golden;
