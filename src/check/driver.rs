@@ -158,6 +158,8 @@ impl Run {
         let iteration = if has_row { gather.iterations.pop(&mut gather.shared) } else { None };
         let moments = iteration.map(|row| Moments::of(&row.row, &self.facts));
         gather.begin(id, moments);
+        let decided = moments.map(|moments| moments.decided);
+        self.facts.last_decided = self.facts.last_decided.max(decided);
         gather.read_group(id, moments, &mut self.group);
         let horizon = moments.map(|moments| moments.end);
         gather.read_events(id, horizon, &mut self.events, &mut self.every);
@@ -295,10 +297,10 @@ impl Run {
     fn note_cut_off(&mut self, keys: &[RequestKey]) {
         let gather = &mut self.gather;
         let alive = |key: &RequestKey| {
-            gather
-                .histories
-                .get(*key)
-                .is_some_and(|history| history.record.is_none() && history.completion().is_none())
+            gather.histories.get(*key).is_some_and(|history| {
+                let known = history.any_location().is_some();
+                known && history.record.is_none() && history.completion().is_none()
+            })
         };
         let cut_off: Vec<_> = keys.iter().copied().filter(alive).collect();
         self.facts.killed = self.facts.complete(Table::PerRequest)

@@ -23,6 +23,8 @@ const RECENT_STEPS: usize = 16;
 /// Steps that a finished request is kept for, as its last rows may come late.
 const LINGER_STEPS: u64 = 3;
 const LINGER_STEPS_OVERLAPPING: u64 = 12;
+/// Unreadable rows whose text is remembered in case it is a request's id.
+const MOST_STRANGERS: u32 = 10_000;
 /// How far ahead of its own step an event may be noted.
 const HELD_STEPS: u64 = 64;
 
@@ -40,6 +42,7 @@ pub(super) struct Gather {
     pub(super) end: LogEnd,
     last_request: Option<(Option<Nanos>, Nanos)>,
     last_change: Option<Nanos>,
+    strangers: u32,
     held: Vec<Located<EventRow>>,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
@@ -57,13 +60,18 @@ impl Gather {
         let rows = open_table(dir, facts, &mut shared)?;
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
+        let cuts = crate::check::runs::find(dir)?;
+        let cut = |table: Table| cuts[table as usize];
+        if let Some(at) = cut(Table::PerIteration) {
+            shared.problems.push(FormProblem::of_record(at, FormKind::SecondRun { cuts }));
+        }
         let size = dir.file(Table::PerRequest).map_or(0, |file| file.stored_bytes());
         Ok(Self {
-            iterations: Ahead::new(iterations, &mut shared),
-            rows: Ahead::new(rows, &mut shared),
-            requests: Ahead::new(requests, &mut shared),
-            events: Ahead::new(events, &mut shared),
-            transitions: Ahead::new(transitions, &mut shared),
+            iterations: Ahead::new(iterations, cut(Table::PerIteration), &mut shared),
+            rows: Ahead::new(rows, cut(Table::PerIterationRequests), &mut shared),
+            requests: Ahead::new(requests, cut(Table::PerRequest), &mut shared),
+            events: Ahead::new(events, cut(Table::Events), &mut shared),
+            transitions: Ahead::new(transitions, cut(Table::StateTransitions), &mut shared),
             shared,
             histories: Histories::default(),
             repeats: Repeats::new(size),
@@ -71,6 +79,7 @@ impl Gather {
             end: LogEnd::default(),
             last_request: None,
             last_change: None,
+            strangers: 0,
             held: Vec::new(),
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
@@ -116,6 +125,9 @@ impl Gather {
         group.clear();
         while self.rows.peek(0).is_some_and(|row| row.row.iteration_id == id) {
             let Some(row) = self.rows.pop(&mut self.shared) else { break };
+            if !self.shared.problems.is_empty() {
+                self.note_lost_rows();
+            }
             let history = self.histories.open(row.row.request_id);
             let past_lost = history.rows_lost;
             let before = if past_lost { None } else { history.last };
@@ -135,6 +147,18 @@ impl Gather {
             self.end.last_group_end = moments.map(|moments| moments.end);
         }
         self.note_absent(id, moments, group);
+    }
+
+    /// Notes whose rows were lost while a step was read: what follows in it lacks them already.
+    #[cold]
+    fn note_lost_rows(&mut self) {
+        for problem in &self.shared.problems {
+            let lost = problem.table == Table::PerIterationRequests && problem.kind.loses_row();
+            let stranger = || self.shared.ids.get(problem.stranger.as_deref()?);
+            if let Some(key) = problem.request.or_else(stranger).filter(|_| lost) {
+                self.histories.open(key).rows_lost = true;
+            }
+        }
     }
 
     /// Notes which requests of the group before have no row in this one.
@@ -357,13 +381,26 @@ impl Gather {
         for problem in problems.iter().filter(|problem| problem.kind.loses_row()) {
             let table = &mut facts.tables[problem.table as usize];
             table.truncated |= problem.kind.cuts_file();
+            table.lost = true;
             match problem.request {
                 Some(key) => {
                     let history = self.histories.open(key);
                     history.damaged = true;
                     history.rows_lost |= problem.table == Table::PerIterationRequests;
                 }
-                None => table.blind = true,
+                None => {
+                    table.blind = true;
+                    // Perhaps a request that the other files will tell of.
+                    if let Some(name) = &problem.stranger
+                        && self.strangers < MOST_STRANGERS
+                    {
+                        self.strangers += 1;
+                        let key = self.shared.ids.intern(name);
+                        let history = self.histories.open(key);
+                        history.damaged = true;
+                        history.rows_lost |= problem.table == Table::PerIterationRequests;
+                    }
+                }
             }
             let current = || self.rows.peek(0).map(|row| row.row.iteration_id);
             if problem.table == Table::PerIterationRequests {

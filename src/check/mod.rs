@@ -15,6 +15,7 @@ mod history;
 mod invariant;
 mod repeats;
 mod report;
+mod runs;
 mod settings;
 mod view;
 

@@ -4,6 +4,7 @@
 mod check_laws;
 mod cli;
 mod conform;
+mod damage;
 mod dialects;
 mod fixtures;
 mod generate;

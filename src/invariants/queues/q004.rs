@@ -65,7 +65,7 @@ impl Invariant for Check {
         // The end of an aborted request may fall on the beginning of the step that misses it.
         let over = request.completion().is_some_and(|end| end <= moments.start);
         let unknown = request.completion().is_none()
-            && !cx.facts.has(Table::Events)
+            && !cx.facts.complete(Table::Events)
             && request.record.is_none();
         cx.expect(over || unknown, |ids| {
             let end = request.completion().map_or("never".to_owned(), |end| end.to_string());

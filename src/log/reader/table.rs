@@ -11,6 +11,9 @@ use crate::log::reader::{Located, Location};
 use crate::log::schema::{ColumnError, Layout, RawRecord, Row};
 use crate::units::IterationId;
 
+/// The longest text that is taken for an id in a row that cannot be read.
+const MAX_STRANGER_BYTES: usize = 200;
+
 /// What a file yields next.
 #[derive(Debug)]
 pub enum Item<R> {
@@ -152,8 +155,8 @@ fn location<R: Row>(record: &Record<'_>) -> Location {
     Location { table: R::SCHEMA.table, line: record.line, offset: record.offset }
 }
 
-/// Tells whose row was lost, if the record still says it: only a request that is known already is
-/// taken for one.
+/// Tells whose row was lost, if the record still says it: a request that is known already, or else
+/// the text that may become known later.
 fn salvage<R: Row>(problem: &mut FormProblem, record: &Record<'_>, layout: &Layout, ids: &IdTable) {
     let text = |name: &str| {
         let column = R::SCHEMA.columns.iter().position(|column| column.name == name)?;
@@ -161,5 +164,10 @@ fn salvage<R: Row>(problem: &mut FormProblem, record: &Record<'_>, layout: &Layo
     };
     let request: Option<RequestKey> = text("request_id").and_then(|id| ids.get(id));
     problem.request = request;
+    if request.is_none() {
+        problem.stranger = text("request_id")
+            .filter(|id| !id.is_empty() && id.len() <= MAX_STRANGER_BYTES)
+            .map(str::to_owned);
+    }
     problem.iteration = text("iteration_id").and_then(|id| id.parse().ok()).map(IterationId);
 }
