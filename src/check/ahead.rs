@@ -137,7 +137,7 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
                     if problem.at.is_some_and(|at| at.offset >= self.cut) {
                         self.ended = true;
                     } else {
-                        shared.problems.push(problem);
+                        shared.problems.push(*problem);
                     }
                 }
                 None => self.ended = true,

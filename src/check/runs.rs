@@ -2,7 +2,8 @@
 //!
 //! per_iteration.csv is looked through once; only if its ids start again are the other files, too.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
+use rustc_hash::FxBuildHasher;
 
 use crate::log::ids::{IdTable, Ids};
 use crate::log::reader::{Item, Located, Location, LogDir, LogDirError};
@@ -105,7 +106,7 @@ fn requests(
     ended: Option<u64>,
 ) -> Result<Option<(Location, String, usize)>, LogDirError> {
     let (mut last, mut ends) = (None, 0);
-    let mut names = HashSet::new();
+    let mut names: HashSet<String, FxBuildHasher> = HashSet::default();
     let found = first::<RequestRow>(dir, |request, ids| {
         let end = request.row.completion_time;
         ends += u64::from(end.is_some());

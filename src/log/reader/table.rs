@@ -20,7 +20,7 @@ pub enum Item<R> {
     /// A row.
     Row(Located<R>),
     /// Something that is not a row.
-    Problem(FormProblem),
+    Problem(Box<FormProblem>),
 }
 
 /// Streams the rows of one file.
@@ -75,7 +75,7 @@ impl<R: Row, S: Read> TableReader<R, S> {
             }
             Err(error) => {
                 self.ended = true;
-                Some(Item::Problem(unreadable::<R>(&error)))
+                Some(Item::Problem(Box::new(unreadable::<R>(&error))))
             }
         }
     }
@@ -116,10 +116,12 @@ fn read_row<R: Row>(record: &Record<'_>, header: &Header, ids: &mut IdTable) -> 
             Ok(row) => {
                 return Item::Row(Located { row, line: record.line, offset: record.offset });
             }
-            Err(error) => return Item::Problem(bad_field::<R>(record, header, ids, error)),
+            Err(error) => {
+                return Item::Problem(Box::new(bad_field::<R>(record, header, ids, error)));
+            }
         }
     }
-    Item::Problem(bad_record::<R>(record, header, ids))
+    Item::Problem(Box::new(bad_record::<R>(record, header, ids)))
 }
 
 #[cold]
