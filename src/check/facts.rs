@@ -37,6 +37,8 @@ pub struct LogFacts {
     pub dialect: Dialect,
     /// Whether steps overlap, so that only the weaker order holds.
     pub overlapping: bool,
+    /// How much two readings of one moment may differ, if the log reads its clock more than once.
+    pub skew: Option<Nanos>,
     /// Whether the engine is a reference model rather than a real one.
     pub modelled: bool,
     /// How much the log says it has.

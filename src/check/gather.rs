@@ -43,6 +43,8 @@ pub(super) struct Gather {
     last_request: Option<(Option<Nanos>, Nanos)>,
     last_change: Option<Nanos>,
     strangers: u32,
+    /// How much two readings of one moment may differ.
+    slack: Nanos,
     held: Vec<Located<EventRow>>,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
@@ -80,6 +82,7 @@ impl Gather {
             last_request: None,
             last_change: None,
             strangers: 0,
+            slack: facts.skew.unwrap_or(Nanos::ZERO),
             held: Vec::new(),
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
@@ -216,6 +219,15 @@ impl Gather {
         }
     }
 
+    /// The moment up to which events belong to a step that ends at `end`: a little later if the log
+    /// reads its clock more than once, but before the next decision.
+    pub(super) fn with_skew(&self, end: Nanos, facts: &LogFacts) -> Nanos {
+        let Some(bound) = facts.skew else { return end };
+        let next = self.iterations.peek(0).map(|next| Moments::of(&next.row, facts).decided);
+        let gap = next.map_or(bound, |next| Nanos(next.saturating_sub(end).0 / 2));
+        end.saturating_add(bound.min(gap))
+    }
+
     /// Reads all events that are left.
     pub(super) fn rest_of_events(&mut self, every: &mut Vec<Located<EventRow>>) {
         while every.len() < 1024 {
@@ -269,7 +281,8 @@ impl Gather {
         self.histories.open(key).transitions.push(change);
         if change.row.state == State::Completed {
             let at = change.row.timestamp;
-            if self.last_change.is_some_and(|before| at < before) {
+            let early = |before: Nanos| at.saturating_add(self.slack) < before;
+            if self.last_change.is_some_and(early) {
                 let kind = FormKind::OutOfOrder { at: Some(at), before: self.last_change };
                 self.note_disorder(change.at(), "timestamp", kind, key);
             }
@@ -308,7 +321,8 @@ impl Gather {
         let before = self.last_request;
         let (disorder, kind) = match (before, now) {
             (Some((Some(before), _)), (Some(at), _)) => {
-                (at < before, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
+                let early = at.saturating_add(self.slack) < before;
+                (early, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
             }
             (Some((None, _)), (Some(at), _)) => {
                 (true, FormKind::OutOfOrder { at: Some(at), before: None })

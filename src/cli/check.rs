@@ -115,7 +115,7 @@ impl SettingFlags {
 /// # Errors
 /// If the directory is not a log or the report cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
-    let options = CheckOptions { settings: args.settings.settings() };
+    let options = CheckOptions { settings: args.settings.settings(), ..CheckOptions::default() };
     let report = check_dir(&args.dir, &options)?;
     match args.format {
         Format::Text => print_text(&report, args.all, args.rules)?,

@@ -16,6 +16,7 @@ mod notebook;
 mod reader;
 mod rules;
 mod sheets;
+mod skew;
 mod strategies;
 mod support;
 mod tidy;

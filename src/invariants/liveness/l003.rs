@@ -132,7 +132,8 @@ impl Check {
 }
 
 fn report(key: RequestKey, waiting: &Waiting, cx: &mut Cx<'_>) {
-    let enough = if cx.facts.dialect.is_exact() { 1 } else { 2 };
+    let exact = cx.facts.dialect.is_exact() && cx.slack() == Nanos::ZERO;
+    let enough = if exact { 1 } else { 2 };
     let Some((at, moment, iteration)) = waiting.since else { return };
     if waiting.steps < enough || waiting.excused || !cx.facts.whole(Table::Events) {
         return;

@@ -29,6 +29,13 @@ struct Check;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(i64, u64);
 
+impl Place {
+    /// Places by arrival are known as well as the clock.
+    const fn later_by(self, slack: Nanos) -> Self {
+        Self(self.0, self.1.saturating_add(slack.0))
+    }
+}
+
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         if view.damaged {
@@ -45,9 +52,14 @@ impl Invariant for Check {
                 (false, None) => None,
             };
             let Some(place) = place else { continue };
+            // Only arrivals are known no better than the clock.
+            let listed = place.0 == 0 && (running || policy == Some(Policy::Fcfs));
+            let slack = if listed { Nanos::ZERO } else { cx.slack() };
             let slot = &mut last[usize::from(running)];
             match slot {
-                Some((before, ahead)) if *before > place => report(row, ahead, view, cx),
+                Some((before, ahead)) if *before > place.later_by(slack) => {
+                    report(row, ahead, view, cx)
+                }
                 _ => *slot = Some((place, row)),
             }
         }
