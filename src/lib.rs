@@ -4,8 +4,10 @@
 //! and its logger on a virtual clock), which writes a [`log`] directory; a reader takes the log of
 //! any logger, the checks judge it, and a report shows what they found.
 
+pub mod analyze;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod conform;
 pub mod coverage;
@@ -13,6 +15,7 @@ pub mod diagnose;
 pub mod diff;
 pub mod docs;
 pub mod engine;
+pub mod export;
 pub mod fuzz;
 pub mod invariants;
 pub mod latency;

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::check::ahead::{Ahead, Shared};
 use crate::check::facts::{LogEnd, LogFacts};
 use crate::check::history::Histories;
 use crate::check::repeats::Repeats;
 use crate::check::view::{Moments, RowView};
-use crate::log::dialect::Habit;
 use crate::log::ids::{Ids, RequestKey};
-use crate::log::reader::{FormProblem, Input, Located, LogDir, LogDirError, TableReader};
+use crate::log::reader::{
+    Ahead, FormKind, FormProblem, Input, Located, Location, LogDir, LogDirError, Shared,
+    TableReader,
+};
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
 };
@@ -21,6 +22,8 @@ const RECENT_STEPS: usize = 16;
 /// Steps that a finished request is kept for, as its last rows may come late.
 const LINGER_STEPS: u64 = 3;
 const LINGER_STEPS_OVERLAPPING: u64 = 12;
+/// Unreadable rows whose text is remembered in case it is a request's id.
+const MOST_STRANGERS: u32 = 10_000;
 /// How far ahead of its own step an event may be noted.
 const HELD_STEPS: u64 = 64;
 
@@ -36,6 +39,11 @@ pub(super) struct Gather {
     pub(super) repeats: Repeats,
     pub(super) recent: Vec<(IterationId, Moments)>,
     pub(super) end: LogEnd,
+    last_request: Option<(Option<Nanos>, Nanos)>,
+    last_change: Option<Nanos>,
+    strangers: u32,
+    /// How much two readings of one moment may differ.
+    slack: Nanos,
     held: Vec<Located<EventRow>>,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
@@ -53,18 +61,27 @@ impl Gather {
         let rows = open_table(dir, facts, &mut shared)?;
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
+        let cuts = crate::check::runs::find(dir)?;
+        let cut = |table: Table| cuts[table as usize];
+        if let Some(at) = cut(Table::PerIteration) {
+            shared.problems.push(FormProblem::of_record(at, FormKind::SecondRun { cuts }));
+        }
         let size = dir.file(Table::PerRequest).map_or(0, |file| file.stored_bytes());
         Ok(Self {
-            iterations: Ahead::new(iterations, &mut shared),
-            rows: Ahead::new(rows, &mut shared),
-            requests: Ahead::new(requests, &mut shared),
-            events: Ahead::new(events, &mut shared),
-            transitions: Ahead::new(transitions, &mut shared),
+            iterations: Ahead::new(iterations, cut(Table::PerIteration), &mut shared),
+            rows: Ahead::new(rows, cut(Table::PerIterationRequests), &mut shared),
+            requests: Ahead::new(requests, cut(Table::PerRequest), &mut shared),
+            events: Ahead::new(events, cut(Table::Events), &mut shared),
+            transitions: Ahead::new(transitions, cut(Table::StateTransitions), &mut shared),
             shared,
             histories: Histories::default(),
             repeats: Repeats::new(size),
             recent: Vec::new(),
             end: LogEnd::default(),
+            last_request: None,
+            last_change: None,
+            strangers: 0,
+            slack: facts.skew.unwrap_or(Nanos::ZERO),
             held: Vec::new(),
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
@@ -110,6 +127,9 @@ impl Gather {
         group.clear();
         while self.rows.peek(0).is_some_and(|row| row.row.iteration_id == id) {
             let Some(row) = self.rows.pop(&mut self.shared) else { break };
+            if !self.shared.problems.is_empty() {
+                self.note_lost_rows();
+            }
             let history = self.histories.open(row.row.request_id);
             let past_lost = history.rows_lost;
             let before = if past_lost { None } else { history.last };
@@ -129,6 +149,18 @@ impl Gather {
             self.end.last_group_end = moments.map(|moments| moments.end);
         }
         self.note_absent(id, moments, group);
+    }
+
+    /// Notes whose rows were lost while a step was read: what follows in it lacks them already.
+    #[cold]
+    fn note_lost_rows(&mut self) {
+        for problem in &self.shared.problems {
+            let lost = problem.table == Table::PerIterationRequests && problem.kind.loses_row();
+            let stranger = || self.shared.ids.get(problem.stranger.as_deref()?);
+            if let Some(key) = problem.request.or_else(stranger).filter(|_| lost) {
+                self.histories.open(key).rows_lost = true;
+            }
+        }
     }
 
     /// Notes which requests of the group before have no row in this one.
@@ -186,6 +218,16 @@ impl Gather {
         }
     }
 
+    /// The moment up to which events belong to a step that ends at `end`: a little later if the log
+    /// reads its clock more than once, but before the next decision.
+    pub(super) fn with_skew(&self, end: Nanos, facts: &LogFacts) -> Nanos {
+        let Some(bound) = facts.skew else { return end };
+        let next =
+            self.iterations.peek(0).map(|next| Moments::of(&next.row, &facts.dialect).decided);
+        let gap = next.map_or(bound, |next| Nanos(next.saturating_sub(end).0 / 2));
+        end.saturating_add(bound.min(gap))
+    }
+
     /// Reads all events that are left.
     pub(super) fn rest_of_events(&mut self, every: &mut Vec<Located<EventRow>>) {
         while every.len() < 1024 {
@@ -202,7 +244,7 @@ impl Gather {
         if matches!(event.row.event_type, T::KvCacheAllocated | T::KvCacheFreed) {
             return;
         }
-        self.histories.open(key).events.push(*event);
+        self.histories.open(key).note(event);
         if event.row.event_type == T::RequestCompleted {
             self.consider_retiring(key);
         }
@@ -236,13 +278,20 @@ impl Gather {
     pub(super) fn read_transition(&mut self) -> bool {
         let Some(change) = self.transitions.pop(&mut self.shared) else { return false };
         let key = change.row.request_id;
-        let history = self.histories.open(key);
-        history.transitions.push(change);
+        self.histories.open(key).transitions.push(change);
         if change.row.state == State::Completed {
+            let at = change.row.timestamp;
+            let early = |before: Nanos| at.saturating_add(self.slack) < before;
+            if self.last_change.is_some_and(early) {
+                let kind = FormKind::OutOfOrder { at: Some(at), before: self.last_change };
+                self.note_disorder(change.at(), "timestamp", kind, key);
+            }
+            self.last_change = self.last_change.max(Some(at));
             self.end.last_end_change = self.end.last_end_change.max(Some(change.row.timestamp));
             self.consider_retiring(key);
         } else {
-            history.changes_cut = self.transitions.exhausted();
+            let cut = self.transitions.exhausted();
+            self.histories.open(key).changes_cut = cut;
         }
         true
     }
@@ -253,6 +302,7 @@ impl Gather {
         let key = request.row.request_id;
         self.repeats.see(self.shared.ids.id(key));
         undefine(&mut request, facts, &mut self.shared.problems);
+        self.note_order(&request);
         self.end.last_completion = self.end.last_completion.max(request.row.completion_time);
         let unfinished = request.row.completion_time.is_none()
             || request.row.finish_reason == Some(FinishReason::Unfinished);
@@ -263,6 +313,45 @@ impl Gather {
         }
         self.consider_retiring(key);
         true
+    }
+
+    /// Notes a row of per_request.csv that does not stand behind all ends before it.
+    fn note_order(&mut self, request: &Located<RequestRow>) {
+        let now = (request.row.completion_time, request.row.arrival_time);
+        let before = self.last_request;
+        let (disorder, kind) = match (before, now) {
+            (Some((Some(before), _)), (Some(at), _)) => {
+                let early = at.saturating_add(self.slack) < before;
+                (early, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
+            }
+            (Some((None, _)), (Some(at), _)) => {
+                (true, FormKind::OutOfOrder { at: Some(at), before: None })
+            }
+            (Some((None, before)), (None, at)) => {
+                (at < before, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
+            }
+            _ => (false, FormKind::OutOfOrder { at: None, before: None }),
+        };
+        if disorder {
+            let column = if now.0.is_some() { "completion_time" } else { "arrival_time" };
+            self.note_disorder(request.at(), column, kind, request.row.request_id);
+        } else {
+            self.last_request = Some(now);
+        }
+    }
+
+    #[cold]
+    fn note_disorder(
+        &mut self,
+        at: Location,
+        column: &'static str,
+        kind: FormKind,
+        key: RequestKey,
+    ) {
+        let mut problem = FormProblem::of_record(at, kind);
+        problem.column = Some(column);
+        problem.request = Some(key);
+        self.shared.problems.push(problem);
     }
 
     /// Queues a request for its end once every file has said that it is over.
@@ -306,13 +395,26 @@ impl Gather {
         for problem in problems.iter().filter(|problem| problem.kind.loses_row()) {
             let table = &mut facts.tables[problem.table as usize];
             table.truncated |= problem.kind.cuts_file();
+            table.lost = true;
             match problem.request {
                 Some(key) => {
                     let history = self.histories.open(key);
                     history.damaged = true;
                     history.rows_lost |= problem.table == Table::PerIterationRequests;
                 }
-                None => table.blind = true,
+                None => {
+                    table.blind = true;
+                    // Perhaps a request that the other files will tell of.
+                    if let Some(name) = &problem.stranger
+                        && self.strangers < MOST_STRANGERS
+                    {
+                        self.strangers += 1;
+                        let key = self.shared.ids.intern(name);
+                        let history = self.histories.open(key);
+                        history.damaged = true;
+                        history.rows_lost |= problem.table == Table::PerIterationRequests;
+                    }
+                }
             }
             let current = || self.rows.peek(0).map(|row| row.row.iteration_id);
             if problem.table == Table::PerIterationRequests {
@@ -346,41 +448,11 @@ fn open_table<R: Row>(
 
 /// Takes away zeros that stand for undefined values, noting each.
 fn undefine(request: &mut Located<RequestRow>, facts: &LogFacts, problems: &mut Vec<FormProblem>) {
-    use crate::log::reader::FormKind;
     let at = request.at();
-    let row = &mut request.row;
-    let mut note = |column: &'static str| {
+    facts.dialect.undefine(&mut request.row, |column| {
         let mut problem = FormProblem::of_record(at, FormKind::ZeroForUndefined);
         problem.column = Some(column);
         problem.text = Some("0".to_owned());
         problems.push(problem);
-    };
-    let zero = Some(Nanos::ZERO);
-    if row.ttft == zero && row.output_tokens.0 == 0 {
-        row.ttft = None;
-        note("ttft");
-    }
-    if row.tpot.is_some_and(|tpot| tpot.mantissa == 0) && row.output_tokens.0 < 2 {
-        row.tpot = None;
-        note("tpot");
-    }
-    if row.completion_time == zero && row.arrival_time > Nanos::ZERO {
-        row.completion_time = None;
-        note("completion_time");
-        if row.e2e_latency == zero {
-            row.e2e_latency = None;
-            note("e2e_latency");
-        }
-    }
-    if row.first_scheduled_time == zero && row.arrival_time > Nanos::ZERO {
-        row.first_scheduled_time = None;
-        note("first_scheduled_time");
-    }
-    let immediate = row.e2e_latency.is_none_or(|e2e| e2e == Nanos::ZERO);
-    if row.throughput.is_some_and(|rate| rate.mantissa == 0) && immediate {
-        row.throughput = None;
-        if !facts.dialect.is_reference() || facts.dialect.has(Habit::ZeroForUndefined) {
-            note("throughput");
-        }
-    }
+    });
 }

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use crate::check::{CheckOptions, CheckReport, check_dir};
 use crate::cli::log_settings::SettingFlags;
 use crate::cli::{EXIT_VIOLATED, output};
+use crate::conform::log::{ConformOptions, conform_log};
 use crate::coverage::{self, Coverage, Dimension};
 use crate::log::reader::LogDir;
 use crate::policy::{Applied, Baseline, Collector, ConfigFile, Flags, Policy};
@@ -38,6 +39,9 @@ pub(super) struct Args {
     /// Show what became of every rule.
     #[arg(long)]
     rules: bool,
+    /// Also compare with the reference scheduler (V001; see `schedlog conform`).
+    #[arg(long)]
+    conform: bool,
     #[command(flatten)]
     choice: ChoiceArgs,
     #[command(flatten)]
@@ -139,7 +143,11 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
         settings: args.settings.settings(),
     };
     let policy = Policy::new(flags, file)?;
-    let (report, applied) = policy.check(dir)?;
+    let (mut report, applied) = policy.check(dir)?;
+    if args.conform {
+        let options = ConformOptions { settings: args.settings.engine(), trace: None };
+        report.rules.push(conform_log(dir, &options)?.as_rule());
+    }
     let coverage = if args.coverage.wanted() {
         let mut coverage = coverage::of_log(&LogDir::open(dir)?)?;
         coverage.add_rules(&report);

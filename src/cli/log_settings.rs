@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use crate::check::LogSettings;
 use crate::config::Policy;
+use crate::settings::Settings;
 
 /// Queue orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,6 +55,24 @@ pub(super) struct SettingFlags {
 }
 
 impl SettingFlags {
+    /// The same settings as those of an engine.
+    pub(super) fn engine(&self) -> Settings {
+        let told = self.settings();
+        Settings {
+            policy: told.policy,
+            block_size: told.block_size,
+            num_gpu_blocks: told.num_gpu_blocks,
+            max_num_seqs: told.max_num_seqs,
+            max_num_batched_tokens: told.max_num_batched_tokens,
+            max_model_len: told.max_model_len,
+            enable_chunked_prefill: told.enable_chunked_prefill,
+            enable_prefix_caching: told.enable_prefix_caching,
+            watermark: told.watermark,
+            num_speculative_tokens: told.num_speculative_tokens,
+            ..Settings::default()
+        }
+    }
+
     /// What the flags say.
     pub(super) fn settings(&self) -> LogSettings {
         LogSettings {

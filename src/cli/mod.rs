@@ -1,12 +1,15 @@
 //! The command line: one file per subcommand.
 
+mod analyze;
 mod arguments;
 mod check;
+mod compare;
 mod config;
 mod conform;
 mod diff;
 mod docs;
 mod explain;
+mod export;
 mod fuzz;
 mod generate;
 mod graph;
@@ -50,6 +53,9 @@ enum Command {
     Trace(trace_args::TraceArgs),
     Conform(conform::ConformArgs),
     Config(config::Args),
+    Analyze(analyze::Args),
+    Compare(compare::Args),
+    Export(export::Args),
     Check(check::Args),
     Rules(rules::Args),
     Diff(diff::Args),
@@ -91,6 +97,9 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Trace(args) => trace::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Diff(args) => diff::run(&args),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::arguments::log_level;
 use crate::cli::stopwatch::Stopwatch;
 use crate::cli::trace_args::TraceArgs;
 use crate::cli::{EXIT_CLEAN, check, output};
@@ -50,10 +51,6 @@ pub(super) struct Args {
     check: bool,
     #[command(flatten)]
     settings: SettingsArgs,
-}
-
-fn log_level(text: &str) -> Result<LogLevel, String> {
-    LogLevel::from_bytes(text.as_bytes()).ok_or_else(|| "full, standard or summary".to_owned())
 }
 
 impl Args {

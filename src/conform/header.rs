@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::config::{Policy, SchedulerConfig, Speculative, SpeculativeMethod};
 use crate::conform::record::{BadRecord, MAX_TOKENS};
 use crate::scheduler::StopTokens;
+use crate::settings::MOST_BLOCKS;
 use crate::units::{Blocks, Requests, TokenId, Tokens};
 
 /// A setting that the model does not have.
@@ -35,8 +36,12 @@ pub struct Header {
     pub profile: String,
     /// The seed of the workload.
     pub seed: u64,
+    /// The version of vLLM.
+    pub vllm: &'static str,
     /// The settings.
     pub config: SchedulerConfig,
+    /// `watermark` as given; the scheduler has it in blocks.
+    pub watermark: f64,
     /// The tokens that end a request.
     pub stop_tokens: StopTokens,
 }
@@ -69,9 +74,10 @@ impl Header {
                 .map(TokenId)
                 .collect(),
         };
+        let watermark = settings.take("watermark")?;
         let config = settings.scheduler_config()?;
         settings.nothing_left()?;
-        Ok(Self { profile, seed, config, stop_tokens })
+        Ok(Self { profile, seed, vllm: VLLM, config, watermark, stop_tokens })
     }
 }
 
@@ -103,11 +109,10 @@ impl Settings {
         if !async_scheduling && max_concurrent_batches != 1 {
             return Err(self.unsupported("max_concurrent_batches", &max_concurrent_batches.into()));
         }
-        self.take::<f64>("watermark")?;
         let config = SchedulerConfig {
             policy,
             block_size,
-            num_gpu_blocks: Blocks(self.within("num_gpu_blocks", 1, MAX_TOKENS)?),
+            num_gpu_blocks: Blocks(self.within("num_gpu_blocks", 1, MOST_BLOCKS)?),
             max_num_seqs: Requests(self.take("max_num_seqs")?),
             max_num_active_seqs: Requests(self.take("max_num_active_seqs")?),
             max_num_batched_tokens: self.tokens("max_num_batched_tokens")?,

@@ -232,7 +232,7 @@ impl EventSequence {
             log_level: self.run.log_level,
             flush_interval_iterations: self.flush_interval_iterations,
             flush_interval: self.flush_interval_ns,
-            kv_bytes_per_block: self.kv_bytes_per_block,
+            kv_bytes_per_block: Some(self.kv_bytes_per_block),
             weight_bytes: self.weight_bytes,
             force: true,
             // Nobody kills a fuzzed logger, and a fork per flush costs more than the case.

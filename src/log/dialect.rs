@@ -4,12 +4,15 @@
 //! a missing row are believed only of logs without the columns of the reference logger: a log that
 //! has those is held to all of the format.
 
+mod skew;
+
 use std::collections::BTreeSet;
 
 use crate::log::ids::IdTable;
 use crate::log::reader::{Item, LogDir, LogDirError};
 use crate::log::schema::{
     EventRow, Group, IterationRequestRow, IterationRow, Layout, RequestRow, Row, Table,
+    TransitionRow,
 };
 use crate::log::values::{EventType, State};
 use crate::units::Nanos;
@@ -19,6 +22,8 @@ const SAMPLE_ROWS: usize = 2_000;
 
 /// First schedulings that are looked at for a resumption beside them.
 const PAIRED_EVENTS: usize = 100;
+
+pub use skew::DEFAULT_SKEW_BOUND;
 
 macro_rules! habits {
     ($( $(#[doc = $doc:literal])* $variant:ident = $name:literal, )*) => {
@@ -78,6 +83,8 @@ habits! {
     FractionalTpot = "fractional-tpot",
     /// `throughput` has two decimals.
     TwoDecimalThroughput = "two-decimal-throughput",
+    /// The clock is read more than once for one moment, so that most times differ by a little.
+    ClockSkew = "clock-skew",
 }
 
 /// The habits of one log.
@@ -106,11 +113,50 @@ impl Dialect {
         self.habits.is_empty()
     }
 
+    /// Whether the log has columns of the reference format behind the fixed ones and its steps end
+    /// where they do there, so that it is held to the reference's moments.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        !self.has(Habit::FixedColumnsOnly) && !self.has(Habit::EndsAtDecision)
+    }
+
+    /// Takes away zeros that stand for undefined values, naming the column of each.
+    pub fn undefine(&self, row: &mut RequestRow, mut note: impl FnMut(&'static str)) {
+        let zero = Some(Nanos::ZERO);
+        if row.ttft == zero && row.output_tokens.0 == 0 {
+            row.ttft = None;
+            note("ttft");
+        }
+        if row.tpot.is_some_and(|tpot| tpot.mantissa == 0) && row.output_tokens.0 < 2 {
+            row.tpot = None;
+            note("tpot");
+        }
+        if row.completion_time == zero && row.arrival_time > Nanos::ZERO {
+            row.completion_time = None;
+            note("completion_time");
+            if row.e2e_latency == zero {
+                row.e2e_latency = None;
+                note("e2e_latency");
+            }
+        }
+        if row.first_scheduled_time == zero && row.arrival_time > Nanos::ZERO {
+            row.first_scheduled_time = None;
+            note("first_scheduled_time");
+        }
+        let immediate = row.e2e_latency.is_none_or(|e2e| e2e == Nanos::ZERO);
+        if row.throughput.is_some_and(|rate| rate.mantissa == 0) && immediate {
+            row.throughput = None;
+            if !self.is_reference() || self.has(Habit::ZeroForUndefined) {
+                note("throughput");
+            }
+        }
+    }
+
     /// Looks at the first rows of each file.
     ///
     /// # Errors
     /// If a file cannot be opened.
-    pub fn detect(dir: &LogDir) -> Result<Self, LogDirError> {
+    pub fn detect(dir: &LogDir, skew_bound: Nanos) -> Result<Self, LogDirError> {
         let mut dialect = Self::default();
         let iterations = sample::<IterationRow>(dir)?;
         let rows = sample::<IterationRequestRow>(dir)?;
@@ -124,7 +170,23 @@ impl Dialect {
         dialect.look_at_queues(&rows, &iterations, &events);
         dialect.look_at_requests(&requests);
         dialect.look_at_events(&events);
+        let transitions = sample::<TransitionRow>(dir)?;
+        let exact = dialect.is_exact();
+        let skewed = skew::is_skewed(
+            &iterations.rows,
+            &requests.rows,
+            &transitions.rows,
+            &events.rows,
+            exact,
+            skew_bound,
+        );
+        dialect.set(Habit::ClockSkew, skewed);
         Ok(dialect)
+    }
+
+    /// Does not believe in a habit.
+    pub(crate) fn forget(&mut self, habit: Habit) {
+        self.habits.remove(&habit);
     }
 
     fn set(&mut self, habit: Habit, present: bool) {

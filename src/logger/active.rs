@@ -1,5 +1,7 @@
 //! The state behind an enabled logger.
 
+mod closing;
+
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -534,8 +536,9 @@ impl Active {
         for done in &step.completions {
             self.finish(now, Some(step.id), done.handle, done.reason, done.blocks);
         }
-        let memory = self.options.weight_bytes.map(|weights| {
-            let kv = u64::from(step.kv.used.0).saturating_mul(self.options.kv_bytes_per_block.0);
+        let sizes = self.options.weight_bytes.zip(self.options.kv_bytes_per_block);
+        let memory = sizes.map(|(weights, block)| {
+            let kv = u64::from(step.kv.used.0).saturating_mul(block.0);
             Bytes(weights.0.saturating_add(kv))
         });
         if let Some(buffer) = self.writer.buffer(Table::PerIteration) {
@@ -574,48 +577,14 @@ impl Active {
     fn flush_if_due(&mut self, now: Nanos) -> Result<(), LoggerError> {
         self.unflushed_iterations += 1;
         let waited = now.saturating_sub(self.last_flush);
-        if self.unflushed_iterations >= self.options.flush_interval_iterations
-            || waited >= self.options.flush_interval
-            || self.writer.waiting_bytes() >= FLUSH_BYTES
-        {
+        let full = self.writer.waiting_bytes() >= FLUSH_BYTES;
+        let due = self.unflushed_iterations >= self.options.flush_interval_iterations
+            || waited >= self.options.flush_interval;
+        // While the flush before is still being written, the scheduler is not kept waiting for it.
+        if full || due && !self.writer.is_busy()? {
             self.writer.flush()?;
             self.unflushed_iterations = 0;
             self.last_flush = now;
-        }
-        Ok(())
-    }
-
-    pub(super) fn shutdown(mut self: Box<Self>, now: Nanos) -> Result<(), LoggerError> {
-        // A clock that went backwards is no reason to lose what is buffered.
-        let now = now.max(self.clock);
-        self.cut_open_steps(now)?;
-        let mut alive: Vec<_> = std::mem::take(&mut self.seats)
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, seat)| Some((RequestKey(index as u32), seat.metrics?)))
-            .collect();
-        alive.sort_by_key(|(_, metrics)| metrics.ordinal);
-        for (key, mut metrics) in alive {
-            metrics.close(now);
-            self.write_request(key, &metrics, FinishReason::Unfinished, Blocks::ZERO);
-        }
-        self.writer.flush()?;
-        self.writer.finish()?;
-        Ok(())
-    }
-
-    /// Steps under way end with the scheduler, without an output, so that what they decided stands
-    /// in every file; a step that has decided nothing yet leaves no trace.
-    fn cut_open_steps(&mut self, now: Nanos) -> Result<(), HookError> {
-        while let Some(step) = self.open.front_mut() {
-            if !step.is_decided {
-                break;
-            }
-            if !step.has_output {
-                step.output = now;
-                step.has_output = true;
-            }
-            self.close_oldest("shutdown", now)?;
         }
         Ok(())
     }

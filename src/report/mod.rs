@@ -1,6 +1,7 @@
 //! Findings to text, JSON, JUnit XML, SARIF and annotations; nothing else renders them.
 
 mod annotations;
+mod conformance;
 mod coverage;
 mod explain;
 pub mod graph;
@@ -11,6 +12,7 @@ mod summary;
 mod text;
 
 pub use annotations::write_annotations;
+pub use conformance::{CONFORM_SCHEMA, write_conformance, write_conformance_json};
 pub use coverage::write_coverage;
 pub use json::{JSON_SCHEMA, SUITE_SCHEMA, write_json, write_json_suite};
 pub use junit::write_junit;

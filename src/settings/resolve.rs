@@ -55,6 +55,10 @@ pub struct Resolved {
     pub seed: u64,
 }
 
+/// The largest KV cache that is modelled, in blocks: a billion tokens in blocks of 16. Some 48 bytes are
+/// kept per block.
+pub const MOST_BLOCKS: u32 = 1 << 26;
+
 /// The largest double below 1.
 const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
 
@@ -71,6 +75,9 @@ impl Settings {
             "max_model_len",
             self.max_model_len.unwrap_or(hardware.model.max_model_len().0),
         )?);
+        if let Some(tokens) = self.max_num_batched_tokens {
+            at_least_one("max_num_batched_tokens", tokens)?;
+        }
         let (tokens, seqs) = self.batch_limits(&hardware, max_model_len);
         let scheduler = SchedulerConfig {
             policy: self.policy.unwrap_or_default(),
@@ -143,6 +150,13 @@ impl Settings {
 
     fn gpu_blocks(&self, hardware: &Hardware, block_size: u32) -> Result<Blocks, SettingError> {
         if let Some(blocks) = self.num_gpu_blocks {
+            if blocks > MOST_BLOCKS {
+                return Err(wrong(
+                    "num_gpu_blocks",
+                    format!("is {blocks}, more than this program keeps books of"),
+                    format!("give at most {MOST_BLOCKS}"),
+                ));
+            }
             return Ok(Blocks(at_least_one("num_gpu_blocks", blocks)?));
         }
         let share = share(
@@ -268,6 +282,13 @@ fn check_cache(config: &SchedulerConfig) -> Result<(), SettingError> {
     if needed <= usable {
         return Ok(());
     }
+    if usable == Blocks::ZERO {
+        return Err(wrong(
+            "num_gpu_blocks",
+            "is 1, but the null block alone takes one",
+            format!("raise it to {}", u64::from(needed.0) + 1),
+        ));
+    }
     let fits = u64::from(usable.0) * u64::from(config.block_size);
     Err(wrong(
         "num_gpu_blocks",
@@ -287,33 +308,9 @@ impl Resolved {
     /// The settings by name, as they stand in `run.json`.
     #[must_use]
     pub fn as_config(&self) -> BTreeMap<String, Value> {
-        let config = &self.scheduler;
-        let policy = match config.policy {
-            Policy::Fcfs => "fcfs",
-            Policy::Priority => "priority",
-        };
-        let entries = [
-            ("policy", json!(policy)),
-            ("block_size", json!(config.block_size)),
-            ("num_gpu_blocks", json!(config.num_gpu_blocks)),
-            ("max_num_seqs", json!(config.max_num_seqs)),
-            ("max_num_active_seqs", json!(config.max_num_active_seqs)),
-            ("max_num_batched_tokens", json!(config.max_num_batched_tokens)),
-            ("max_num_scheduled_tokens", json!(config.max_num_scheduled_tokens)),
-            ("max_model_len", json!(config.max_model_len)),
-            ("enable_chunked_prefill", json!(config.enable_chunked_prefill)),
-            ("long_prefill_token_threshold", json!(config.long_prefill_token_threshold)),
-            (
-                "long_prefill_token_threshold_adaptive",
-                json!(config.long_prefill_token_threshold_adaptive),
-            ),
-            ("enable_prefix_caching", json!(config.enable_prefix_caching)),
+        let mut config = self.scheduler.by_name();
+        let more = [
             ("watermark", json!(self.watermark)),
-            ("scheduler_reserve_full_isl", json!(config.scheduler_reserve_full_isl)),
-            ("async_scheduling", json!(config.async_scheduling)),
-            ("max_concurrent_batches", json!(config.max_concurrent_batches)),
-            ("num_speculative_tokens", json!(config.num_speculative_tokens())),
-            ("speculative_method", json!(config.speculative.map(|s| s.method))),
             ("draft_acceptance", json!(self.draft_acceptance)),
             ("model", json!(self.model)),
             ("device", json!(self.device)),
@@ -322,6 +319,42 @@ impl Resolved {
             ("kv_bytes_per_block", json!(self.kv_bytes_per_block)),
             ("weight_bytes", json!(self.weight_bytes)),
             ("seed", json!(self.seed)),
+        ];
+        config.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        config
+    }
+}
+
+impl SchedulerConfig {
+    /// The settings by their vLLM names, as they stand in `run.json`; `watermark` is not among them,
+    /// because the scheduler has it in blocks.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<String, Value> {
+        let policy = match self.policy {
+            Policy::Fcfs => "fcfs",
+            Policy::Priority => "priority",
+        };
+        let entries = [
+            ("policy", json!(policy)),
+            ("block_size", json!(self.block_size)),
+            ("num_gpu_blocks", json!(self.num_gpu_blocks)),
+            ("max_num_seqs", json!(self.max_num_seqs)),
+            ("max_num_active_seqs", json!(self.max_num_active_seqs)),
+            ("max_num_batched_tokens", json!(self.max_num_batched_tokens)),
+            ("max_num_scheduled_tokens", json!(self.max_num_scheduled_tokens)),
+            ("max_model_len", json!(self.max_model_len)),
+            ("enable_chunked_prefill", json!(self.enable_chunked_prefill)),
+            ("long_prefill_token_threshold", json!(self.long_prefill_token_threshold)),
+            (
+                "long_prefill_token_threshold_adaptive",
+                json!(self.long_prefill_token_threshold_adaptive),
+            ),
+            ("enable_prefix_caching", json!(self.enable_prefix_caching)),
+            ("scheduler_reserve_full_isl", json!(self.scheduler_reserve_full_isl)),
+            ("async_scheduling", json!(self.async_scheduling)),
+            ("max_concurrent_batches", json!(self.max_concurrent_batches)),
+            ("num_speculative_tokens", json!(self.num_speculative_tokens())),
+            ("speculative_method", json!(self.speculative.map(|s| s.method))),
         ];
         entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

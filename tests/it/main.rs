@@ -1,14 +1,20 @@
 //! All integration tests, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod analyze;
 mod causes;
 mod check_laws;
 mod cli;
+mod compare;
 mod conform;
+mod conform_canaries;
+mod conform_log;
 mod coverage;
+mod damage;
 mod dialects;
 mod diff;
 mod edits;
+mod export;
 mod fixtures;
 mod foreign_logger;
 mod fuzz;
@@ -16,14 +22,19 @@ mod generate;
 mod golden;
 mod graph;
 mod laws;
+mod mutants;
 mod notebook;
 mod policy;
 mod protocol;
 mod reader;
+mod record_logs;
 mod report;
 mod rules;
 mod schema;
+mod sheets;
+mod skew;
 mod strategies;
 mod support;
 mod tidy;
 mod trace;
+mod wrong_scheduler;

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use crate::log::ids::{IdTable, RequestKey};
-use crate::log::reader::{FormProblem, Item, Located, TableReader};
+use crate::log::reader::{FormProblem, Item, Located, Location, TableReader};
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, TransitionRow,
 };
 
 /// A row that belongs to a request, or to none.
-pub(super) trait Keyed {
+pub trait Keyed {
+    /// The request, if there is one.
     fn key(&self) -> Option<RequestKey>;
 }
 
@@ -46,66 +47,85 @@ impl Keyed for TransitionRow {
 
 /// What all files share while they are read.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) ids: IdTable,
+pub struct Shared {
+    /// The requests that are known.
+    pub ids: IdTable,
     /// Per key: rows that were read but not yet consumed. A key with such rows is not released.
     pins: Vec<u32>,
-    /// Problems not yet shown to the rules.
-    pub(super) problems: Vec<FormProblem>,
+    /// Problems that nobody has taken yet.
+    pub problems: Vec<FormProblem>,
 }
 
 impl Shared {
+    /// Keeps a key from being released.
     #[inline]
-    pub(super) fn pin(&mut self, key: RequestKey) {
+    pub fn pin(&mut self, key: RequestKey) {
         if self.pins.len() <= key.index() {
             self.pins.resize(key.index() + 1, 0);
         }
         self.pins[key.index()] += 1;
     }
 
+    /// Takes one [`pin`](Self::pin) back.
     #[inline]
-    pub(super) fn unpin(&mut self, key: RequestKey) {
+    pub fn unpin(&mut self, key: RequestKey) {
         self.pins[key.index()] -= 1;
     }
 
-    pub(super) fn pinned(&self, key: RequestKey) -> bool {
+    /// Whether unread rows hold on to the key.
+    #[must_use]
+    pub fn pinned(&self, key: RequestKey) -> bool {
         self.pins.get(key.index()).is_some_and(|pins| *pins > 0)
     }
 }
 
 /// A file with `DEPTH` rows of look-ahead.
 #[derive(Debug)]
-pub(super) struct Ahead<R, S, const DEPTH: usize> {
+pub struct Ahead<R, S, const DEPTH: usize> {
     reader: Option<TableReader<R, S>>,
     window: VecDeque<Located<R>>,
     ended: bool,
+    /// The byte at which a second run begins, which is not read.
+    cut: u64,
 }
 
 impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
-    pub(super) fn new(reader: Option<TableReader<R, S>>, shared: &mut Shared) -> Self {
+    /// Reads the first rows of a file; a file that is not there has none, and one that is cut has none
+    /// from there on.
+    pub fn new(
+        reader: Option<TableReader<R, S>>,
+        cut: Option<Location>,
+        shared: &mut Shared,
+    ) -> Self {
         let ended = reader.is_none();
-        let mut ahead = Self { reader, window: VecDeque::with_capacity(DEPTH), ended };
+        let cut = cut.map_or(u64::MAX, |at| at.offset);
+        let mut ahead = Self { reader, window: VecDeque::with_capacity(DEPTH), ended, cut };
         ahead.fill(shared);
         ahead
     }
 
-    pub(super) const fn reader(&self) -> Option<&TableReader<R, S>> {
+    /// The file, if it is there.
+    #[must_use]
+    pub const fn reader(&self) -> Option<&TableReader<R, S>> {
         self.reader.as_ref()
     }
 
     /// The row at this distance, if the file has it.
     #[inline]
-    pub(super) fn peek(&self, distance: usize) -> Option<&Located<R>> {
+    #[must_use]
+    pub fn peek(&self, distance: usize) -> Option<&Located<R>> {
         self.window.get(distance)
     }
 
     /// Whether every row was consumed.
-    pub(super) fn exhausted(&self) -> bool {
+    #[must_use]
+    pub fn exhausted(&self) -> bool {
         self.ended && self.window.is_empty()
     }
 
+    /// The next row.
     #[inline]
-    pub(super) fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {
+    pub fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {
         let row = self.window.pop_front()?;
         if let Some(key) = row.row.key() {
             shared.unpin(key);
@@ -119,13 +139,20 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
         let Some(reader) = &mut self.reader else { return };
         while self.window.len() < DEPTH && !self.ended {
             match reader.next(&mut shared.ids) {
+                Some(Item::Row(row)) if row.offset >= self.cut => self.ended = true,
                 Some(Item::Row(row)) => {
                     if let Some(key) = row.row.key() {
                         shared.pin(key);
                     }
                     self.window.push_back(row);
                 }
-                Some(Item::Problem(problem)) => shared.problems.push(problem),
+                Some(Item::Problem(problem)) => {
+                    if problem.at.is_some_and(|at| at.offset >= self.cut) {
+                        self.ended = true;
+                    } else {
+                        shared.problems.push(*problem);
+                    }
+                }
                 None => self.ended = true,
             }
         }

@@ -1,0 +1,145 @@
+//! Q011: the order of the queues.
+
+use crate::config::Policy;
+use crate::invariants::prelude::*;
+use crate::log::schema::IterationRequestRow;
+
+declare_invariant! {
+    /// Requests keep their order in a queue from step to step.
+    ///
+    /// The running queue is a list: admissions go to its end, ends and preemptions leave gaps that
+    /// close. Under FCFS so is the waiting queue, with preempted requests put in front in the order in
+    /// which they ran and new ones behind by arrival; under `priority` it is ordered by urgency, and
+    /// equally urgent requests keep their order: it is that of the client's clock, which need not be
+    /// the order in which they reached the server.
+    ///
+    /// Blind spot: the order among requests of one arrival; under `priority`, where a request that is
+    /// new in the queue belongs among equally urgent ones.
+    ///
+    /// Example: a snapshot that lists the running queue from its end.
+    pub static Q011 = {
+        name: "queues-keep-their-order",
+        reads: [PerIterationRequests(iteration_id, request_id, state)],
+        also: [PerRequest(arrival_time), Events(timestamp, details)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+/// A place in a queue by what is known of the request; rows are in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(i64, u64);
+
+impl Place {
+    /// Places by arrival are known as well as the clock.
+    const fn later_by(self, slack: Nanos) -> Self {
+        Self(self.0, self.1.saturating_add(slack.0))
+    }
+}
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        if view.damaged {
+            return;
+        }
+        cx.exercised(view.rows.len());
+        let policy = cx.facts.settings.policy;
+        let by_urgency = policy == Some(Policy::Priority);
+        let mut running = Queue::default();
+        let mut waiting = Queue { by_urgency, ..Queue::default() };
+        let mut equals = Queue { by_urgency, ..Queue::default() };
+        for row in view.rows.iter().filter(|row| row.queued()) {
+            if row.state == State::Running {
+                running.follow(listed(row, true, view), row, view, cx);
+            } else if policy == Some(Policy::Fcfs) {
+                waiting.follow(listed(row, false, view), row, view, cx);
+            } else if let (Some(Policy::Priority), Some(urgency)) = (policy, urgency(row, view)) {
+                let in_order = waiting.follow(Some(Place(urgency, 0)), row, view, cx);
+                let stood = row.earlier().filter(|before| waited(before, view));
+                let place = stood.filter(|_| in_order).map(|before| Place(urgency, before.offset));
+                equals.follow(place, row, view, cx);
+            }
+        }
+    }
+}
+
+/// The row that stands last so far among those whose place is known.
+#[derive(Default)]
+struct Queue<'a> {
+    last: Option<(Place, &'a RowView)>,
+    /// Whether places are urgencies and offsets, which are exact.
+    by_urgency: bool,
+}
+
+impl<'a> Queue<'a> {
+    /// Whether the next row is in order, as far as its place is known.
+    fn follow(
+        &mut self,
+        place: Option<Place>,
+        row: &'a RowView,
+        view: &IterationView<'_>,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let Some(place) = place else { return true };
+        // New in a listed queue: known by its arrival, as well as the clock.
+        let slack = if place.0 == 1 && !self.by_urgency { cx.slack() } else { Nanos::ZERO };
+        match self.last {
+            Some((before, ahead)) if before > place.later_by(slack) => {
+                report(row, ahead, view, cx);
+                false
+            }
+            _ => {
+                self.last = Some((place, row));
+                true
+            }
+        }
+    }
+}
+
+/// Whether the request stood in the waiting queue of the step before.
+fn waited(before: &Located<IterationRequestRow>, view: &IterationView<'_>) -> bool {
+    matches!(before.row.state, State::Waiting | State::Preempted)
+        && Some(before.row.iteration_id) == view.previous_group
+}
+
+/// By the place in the step before; then those that are new in the queue.
+fn listed(row: &RowView, running: bool, view: &IterationView<'_>) -> Option<Place> {
+    // A step decided before the end was known shows the request behind its completed row.
+    if row.before.is_some_and(|before| before.row.state == State::Completed) {
+        return None;
+    }
+    match row.earlier() {
+        // Running rows stand before waiting ones, so victims come first by themselves.
+        Some(before) if !running || before.row.state == State::Running => {
+            let whole = Some(before.row.iteration_id) == view.previous_group;
+            whole.then_some(Place(0, before.offset))
+        }
+        _ if row.past_lost => None,
+        // Admissions come from the front of the waiting queue; their order is Q006's business.
+        _ if running => Some(Place(1, 0)),
+        None => Some(Place(1, view.history(row.request_id)?.arrival()?.0)),
+        Some(_) => None,
+    }
+}
+
+fn urgency(row: &RowView, view: &IterationView<'_>) -> Option<i64> {
+    let history = view.history(row.request_id)?;
+    Some(history.event(EventType::RequestArrived)?.row.details.priority?.0)
+}
+
+#[cold]
+fn report(row: &RowView, ahead: &RowView, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+    cx.found(
+        Finding::new(format!(
+            "{} stands before the request, but comes after it",
+            cx.id(ahead.request_id)
+        ))
+        .at(row.row.at(), "request_id")
+        .with(ahead.row.at(), "request_id", "it comes after")
+        .with_row(row.before.as_ref().map(Located::at), "the request in the step before")
+        .of(row.request_id, cx.ids)
+        .in_iteration(view.id),
+    );
+}
