@@ -1,0 +1,95 @@
+//! Two logs compared by meaning.
+
+use std::fs;
+use std::path::Path;
+
+use schedlog::diff::{Class, DiffOptions, diff_dirs, render};
+use schedlog::engine::run::{LogOptions, replay_trace};
+use schedlog::settings::Settings;
+use schedlog::trace::{ReadOptions, Trace};
+use schedlog::units::Nanos;
+
+use crate::support::{in_snapshots, root};
+
+fn log(directory: &Path, change: impl FnOnce(&mut Settings)) {
+    let mut settings = Settings {
+        max_num_seqs: Some(3),
+        max_num_batched_tokens: Some(64),
+        max_model_len: Some(512),
+        num_gpu_blocks: Some(64),
+        ..Settings::default()
+    };
+    change(&mut settings);
+    let path = root().join("traces/plain-run.jsonl");
+    let trace = Trace::open(&path, &ReadOptions::default()).unwrap();
+    let settings = settings.resolve().unwrap();
+    replay_trace(&trace, &settings, Some(directory), &LogOptions::default(), |_| {}).unwrap();
+}
+
+fn pair(change: impl FnOnce(&mut Settings)) -> (tempfile::TempDir, tempfile::TempDir) {
+    let (golden, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    log(golden.path(), |_| {});
+    log(new.path(), change);
+    (golden, new)
+}
+
+#[test]
+fn the_same_run_is_the_same_log() {
+    let (golden, new) = pair(|_| {});
+    // Neither line ends nor the order of the files' columns are meaning.
+    let path = new.path().join("events.csv");
+    let text = fs::read_to_string(&path).unwrap().replace('\n', "\r\n");
+    fs::write(&path, text).unwrap();
+    let report = diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap();
+    assert!(report.is_same() && report.settings.is_empty() && report.rows > 100);
+}
+
+#[test]
+fn another_decision_comes_before_the_times_that_follow() {
+    let (golden, new) = pair(|settings| settings.max_num_seqs = Some(2));
+    let report = diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap();
+    assert!(report.differences.iter().all(|difference| difference.class == Class::Decision));
+    in_snapshots("diff", || insta::assert_snapshot!("decision", render(&report)));
+}
+
+#[test]
+fn times_have_a_tolerance() {
+    let (golden, new) = pair(|settings| settings.schedule_base_ns = Some(100_500));
+    let compare = |options| diff_dirs(golden.path(), new.path(), options).unwrap();
+    let report = compare(DiffOptions::default());
+    assert!(report.differences.iter().all(|difference| difference.class == Class::Time));
+    in_snapshots("diff", || insta::assert_snapshot!("times", render(&report)));
+    let wide = DiffOptions { time_tolerance: Nanos(1_000_000), ..DiffOptions::default() };
+    assert!(compare(wide).is_same());
+    assert!(!compare(DiffOptions { time_tolerance: Nanos(100), ..wide }).is_same());
+    assert!(compare(DiffOptions { ignore_times: true, ..DiffOptions::default() }).is_same());
+}
+
+#[test]
+fn a_lost_row_is_a_decision() {
+    let (golden, new) = pair(|_| {});
+    let path = new.path().join("per_request.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let cut = text.trim_end().rfind('\n').unwrap();
+    fs::write(&path, &text[..=cut]).unwrap();
+    let report = diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap();
+    assert!(report.differences[0].new.is_none());
+    in_snapshots("diff", || insta::assert_snapshot!("lost-row", render(&report)));
+}
+
+#[test]
+fn bless_makes_and_updates_the_golden_log() {
+    let (golden, new) = pair(|settings| settings.max_num_seqs = Some(2));
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_schedlog"));
+        let paths = [golden.path(), new.path()];
+        command.arg("diff").args(paths).args(arguments).output().unwrap().status.code()
+    };
+    assert_eq!(run(&[]), Some(1));
+    assert_eq!(run(&["--bless"]), Some(0));
+    assert_eq!(run(&[]), Some(0));
+    fs::remove_dir_all(golden.path()).unwrap();
+    assert_eq!(run(&[]), Some(2));
+    assert_eq!(run(&["--bless"]), Some(0));
+    assert_eq!(run(&[]), Some(0));
+}
