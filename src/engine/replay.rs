@@ -32,6 +32,12 @@ pub enum ReplayError<E> {
     /// vLLM's scheduler dies under these settings.
     #[error("vLLM's scheduler fails an assertion at this point: {0}; change the settings named")]
     Assertion(SchedulerAssertion),
+    /// The virtual clock has left the range of a log.
+    #[error(
+        "the replay has reached {0} ns of virtual time, more than 292 years: check the arrival times and \
+         delays of the trace, --time-unit, and the latency settings"
+    )]
+    TooLong(Nanos),
     /// No step can schedule anything any more.
     #[error(
         "the schedule is stuck at {now} ns: {waiting} requests wait, none runs, and the next in line \
@@ -75,6 +81,9 @@ struct AbortTimer {
     slot: Slot,
 }
 
+/// The latest moment of a replay; beyond it sums of times could leave their type.
+const LATEST: Nanos = Nanos(i64::MAX as u64);
+
 /// Passes in a row that may schedule nothing while nothing else can happen.
 const STUCK_AFTER: u32 = 1000;
 
@@ -114,6 +123,9 @@ where
     let mut core = EngineCore::new(settings.scheduler.clone(), stop);
     let mut replay = Replay::new(trace, settings, logger)?;
     loop {
+        if replay.timeline.now() > LATEST {
+            return Err(ReplayError::TooLong(replay.timeline.now()));
+        }
         replay.receive_until(replay.timeline.now())?;
         replay.take_in_mail(&mut core);
         replay.abort_due(&mut core)?;

@@ -111,11 +111,11 @@ impl<L: LoggerHooks> Timeline<L> {
     /// `D` of a pass that has run: the clock moves there, and the device gets the batch.
     pub fn decide(&mut self, pass: &Pass) {
         let latency = self.latency.step(&shape(pass));
-        self.now += latency.schedule;
+        self.now = self.now.saturating_add(latency.schedule);
         let done = if pass.is_empty() {
             self.now
         } else {
-            self.device_free = self.now.max(self.device_free) + latency.forward;
+            self.device_free = self.now.max(self.device_free).saturating_add(latency.forward);
             self.device_free
         };
         self.on_device.push_back(OnDevice { done, latency });
@@ -189,7 +189,7 @@ impl<L: LoggerHooks> Timeline<L> {
     pub fn await_output(&mut self) {
         if let Some(batch) = self.on_device.pop_front() {
             self.now = self.now.max(batch.done);
-            self.output_end = self.now + batch.latency.output;
+            self.output_end = self.now.saturating_add(batch.latency.output);
         }
     }
 

@@ -20,7 +20,10 @@ pub struct Opinion {
 /// # Errors
 /// If there is no log that could be checked.
 pub fn of(directory: &Path, sequence: &EventSequence) -> Result<Opinion, String> {
-    let options = CheckOptions { settings: LogSettings::from_run_info(&sequence.run) };
+    let options = CheckOptions {
+        settings: LogSettings::from_run_info(&sequence.run),
+        ..CheckOptions::default()
+    };
     let report = check_dir(directory, &options).map_err(|error| error.to_string())?;
     let mut opinion = Opinion::default();
     for outcome in &report.rules {

@@ -163,6 +163,9 @@ mod sys {
         // Out of reach of signals to the parent's group, such as Ctrl-C.
         // SAFETY: plain system calls.
         unsafe { libc::setsid() };
+        // A file that may not grow further is an error to report, not a reason to die in the middle.
+        // SAFETY: a plain system call; ignoring a signal installs no handler.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
         let failed = match write_pieces(pieces) {
             Ok(()) => 0,
             Err((fd, errno)) => {
@@ -203,7 +206,7 @@ mod sys {
                     Err((RawFd::from_ne_bytes(*fd), i32::from_ne_bytes(*errno)))
                 }
                 // Somebody killed the child: what it had written is all there is.
-                _ if status != 0 => Err((-1, libc::EINTR)),
+                _ if status != 0 => Err((-1, libc::ECANCELED)),
                 _ => Ok(()),
             }
         }

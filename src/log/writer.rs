@@ -24,6 +24,15 @@ pub enum WriteError {
         /// An entry in it.
         found: String,
     },
+    /// The process that wrote a flush was killed.
+    #[error(
+        "{path}: the writing of rows was killed from outside; the last rows of a file may be cut: \
+         run again"
+    )]
+    FlushKilled {
+        /// The directory of the log.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{path}: cannot {action}: {source}{}", remedy(source))]
     Io {
@@ -38,14 +47,14 @@ pub enum WriteError {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull => {
+        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
             "; free some space and run again (what is there ends with a whole row)"
         }
         io::ErrorKind::PermissionDenied => "; check the permissions, or name another directory",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             "; name a directory that is not a file"
         }
-        _ => "",
+        _ => "; check the path",
     }
 }
 
@@ -82,6 +91,7 @@ impl TableFile {
 /// The five files of a log that is being written.
 #[derive(Debug)]
 pub struct LogWriter {
+    directory: PathBuf,
     /// In the order of [`Table::ALL`]; `None` where the log level has no such file.
     files: [Option<TableFile>; 5],
     flusher: Flusher,
@@ -108,7 +118,8 @@ impl LogWriter {
                 *file = Some(TableFile::create(directory, table)?);
             }
         }
-        let mut writer = Self { files, flusher: Flusher::new(kill_safe) };
+        let mut writer =
+            Self { directory: directory.to_owned(), files, flusher: Flusher::new(kill_safe) };
         writer.flush()?;
         writer.finish()?;
         Ok(writer)
@@ -166,7 +177,10 @@ impl LogWriter {
 
     fn failure(&self, failure: FlushFailure) -> WriteError {
         let file = self.files.iter().flatten().find(|file| file.file.as_raw_fd() == failure.fd);
-        let path = file.map(|file| file.path.clone()).unwrap_or_default();
+        let Some(file) = file else {
+            return WriteError::FlushKilled { path: self.directory.clone() };
+        };
+        let path = file.path.clone();
         WriteError::Io { path, action: "write rows", source: failure.source }
     }
 }

@@ -37,7 +37,8 @@ pub use strategies::{event_sequences, event_sequences_with, hostile_sequences, w
 /// The findings, or why there is no log.
 pub fn check_log(directory: &Path, sequence: Option<&EventSequence>) -> Result<(), String> {
     let settings = sequence.map(|sequence| LogSettings::from_run_info(&sequence.run));
-    let options = CheckOptions { settings: settings.unwrap_or_default() };
+    let options =
+        CheckOptions { settings: settings.unwrap_or_default(), ..CheckOptions::default() };
     let report = check_dir(directory, &options).map_err(|error| error.to_string())?;
     if report.verdict() == Verdict::Clean {
         return Ok(());

@@ -32,6 +32,13 @@ struct Check;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(i64, u64);
 
+impl Place {
+    /// Places by arrival are known as well as the clock.
+    const fn later_by(self, slack: Nanos) -> Self {
+        Self(self.0, self.1.saturating_add(slack.0))
+    }
+}
+
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         if view.damaged {
@@ -39,8 +46,10 @@ impl Invariant for Check {
         }
         cx.exercised(view.rows.len());
         let policy = cx.facts.settings.policy;
-        let (mut running, mut waiting) = (Queue::default(), Queue::default());
-        let mut equals = Queue::default();
+        let by_urgency = policy == Some(Policy::Priority);
+        let mut running = Queue::default();
+        let mut waiting = Queue { by_urgency, ..Queue::default() };
+        let mut equals = Queue { by_urgency, ..Queue::default() };
         for row in view.rows.iter().filter(|row| row.queued()) {
             if row.state == State::Running {
                 running.follow(listed(row, true, view), row, view, cx);
@@ -60,6 +69,8 @@ impl Invariant for Check {
 #[derive(Default)]
 struct Queue<'a> {
     last: Option<(Place, &'a RowView)>,
+    /// Whether places are urgencies and offsets, which are exact.
+    by_urgency: bool,
 }
 
 impl<'a> Queue<'a> {
@@ -72,8 +83,10 @@ impl<'a> Queue<'a> {
         cx: &mut Cx<'_>,
     ) -> bool {
         let Some(place) = place else { return true };
+        // New in a listed queue: known by its arrival, as well as the clock.
+        let slack = if place.0 == 1 && !self.by_urgency { cx.slack() } else { Nanos::ZERO };
         match self.last {
-            Some((before, ahead)) if before > place => {
+            Some((before, ahead)) if before > place.later_by(slack) => {
                 report(row, ahead, view, cx);
                 false
             }
