@@ -168,7 +168,7 @@ impl Live {
             return;
         };
         self.queue_last = Some(position);
-        self.queue_skipped += 1;
+        self.queue_skipped = self.queue_skipped.saturating_add(1);
         if self.queue_skipped <= self.queue_stride {
             return;
         }
@@ -179,7 +179,7 @@ impl Live {
                 index += 1;
                 index % 2 == 1
             });
-            self.queue_stride = self.queue_stride * 2 + 1;
+            self.queue_stride = self.queue_stride.saturating_mul(2).saturating_add(1);
         }
         self.queue.push(QueuePoint { at_ns, position });
     }

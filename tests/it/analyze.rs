@@ -15,6 +15,7 @@ use crate::fixtures::{Log, repo};
 use crate::golden::{bundled, replay_bundled};
 use crate::support::in_snapshots;
 
+mod damage;
 mod laws;
 
 fn analyze(log: &Path, slo: Option<&str>) -> Analysis {
