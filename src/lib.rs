@@ -21,3 +21,4 @@ pub mod state_graph;
 pub mod stats;
 pub mod trace;
 pub mod units;
+pub mod view;

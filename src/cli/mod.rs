@@ -9,6 +9,7 @@ mod explain;
 mod generate;
 mod graph;
 mod output;
+mod plot;
 mod replay;
 mod rules;
 mod stopwatch;
@@ -51,6 +52,7 @@ enum Command {
     Rules(rules::Args),
     Explain(explain::Args),
     Graph(graph::Args),
+    Plot(plot::Args),
     #[command(hide = true)]
     Docs(docs::Args),
 }
@@ -90,6 +92,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Docs(args) => docs::run(&args),
     }
 }
