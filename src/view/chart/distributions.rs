@@ -33,6 +33,13 @@ pub(super) fn charts(picture: &Picture) -> Vec<Chart> {
     ]
 }
 
+fn requests(count: u64) -> String {
+    match count {
+        1 => "1 request".to_owned(),
+        count => format!("{} requests", grouped(count as f64)),
+    }
+}
+
 /// The samples' range, in positive numbers a little wider than they are.
 fn range(distributions: &[&Distribution]) -> (f64, f64) {
     let bins = || distributions.iter().flat_map(|distribution| distribution.bins());
@@ -85,8 +92,7 @@ fn histogram(
         .collect();
     let caption = match distribution.mean() {
         Some(mean) => {
-            let count = grouped(distribution.count() as f64);
-            format!("{count} requests, mean {}", duration(mean))
+            format!("{}, mean {}", requests(distribution.count()), duration(mean))
         }
         None => "no request has one".to_owned(),
     };
@@ -154,13 +160,10 @@ fn breakdown(picture: &Picture) -> Chart {
         .map(|band| {
             let parts: Vec<_> =
                 band.phases.iter().map(|phase| phase / band.requests as f64).collect();
-            let count = grouped(band.requests as f64);
+
             let total = duration(parts.iter().sum());
-            Shares {
-                name: band.name.to_owned(),
-                note: format!("{total} ({count} requests)"),
-                parts,
-            }
+            let note = format!("{total} ({})", requests(band.requests));
+            Shares { name: band.name.to_owned(), note, parts }
         })
         .collect();
     let widest = rows.iter().map(|row| row.parts.iter().sum()).fold(0.0, f64::max);

@@ -38,7 +38,7 @@ pub enum Style {
     Band,
     /// The mean as an area on top of the series before it.
     Stack,
-    /// The highest value as a thin line.
+    /// The highest value as a pale area behind the others.
     Peak,
 }
 

@@ -25,6 +25,9 @@ const REASON_COLORS: [&str; 8] = [
     color::GREY,
 ];
 
+/// Windows over which a throughput is a mean, at most.
+const WINDOWS: usize = 300;
+
 struct Times {
     points: Vec<Point>,
     edges: Vec<f64>,
@@ -32,18 +35,11 @@ struct Times {
 }
 
 pub(super) fn charts(picture: &Picture, count: usize) -> Vec<Chart> {
-    let points = if picture.tracks.points().len() > count {
-        picture.tracks.reduced(count)
-    } else {
-        picture.tracks.points().to_vec()
-    };
-    let mut edges: Vec<f64> = points.iter().map(|point| point.start as f64).collect();
-    edges.extend(points.last().map(|point| point.end as f64));
-    let steps_per_point = points.iter().any(|point| point.steps > 1);
-    let times = Times { points, edges, steps_per_point };
+    let times = Times::of(picture, count);
     vec![
         batch(&times),
         tokens(&times),
+        throughput(&Times::of(picture, count.min(WINDOWS))),
         kv(&times, picture),
         queues(&times),
         reasons(&times),
@@ -52,7 +48,19 @@ pub(super) fn charts(picture: &Picture, count: usize) -> Vec<Chart> {
 }
 
 impl Times {
-    fn of(&self, value: impl Fn(&Point) -> f64) -> Vec<f64> {
+    fn of(picture: &Picture, count: usize) -> Self {
+        let points = if picture.tracks.points().len() > count {
+            picture.tracks.reduced(count)
+        } else {
+            picture.tracks.points().to_vec()
+        };
+        let mut edges: Vec<f64> = points.iter().map(|point| point.start as f64).collect();
+        edges.extend(points.last().map(|point| point.end as f64));
+        let steps_per_point = points.iter().any(|point| point.steps > 1);
+        Self { points, edges, steps_per_point }
+    }
+
+    fn values(&self, value: impl Fn(&Point) -> f64) -> Vec<f64> {
         self.points.iter().map(value).collect()
     }
 
@@ -65,7 +73,7 @@ impl Times {
         factor: f64,
     ) -> TimeSeries {
         let wanted = |wanted: bool, value: &dyn Fn(&Point) -> f64| {
-            if wanted { self.of(|point| value(point) * factor) } else { Vec::new() }
+            if wanted { self.values(|point| value(point) * factor) } else { Vec::new() }
         };
         TimeSeries {
             name: name.to_owned(),
@@ -82,8 +90,10 @@ impl Times {
     }
 
     fn x(&self) -> Axis {
-        let from = self.edges.first().copied().unwrap_or(0.0);
         let to = self.edges.last().copied().unwrap_or(1.0);
+        let from = self.edges.first().copied().unwrap_or(0.0);
+        // A run begins a moment after the scheduler did.
+        let from = if from < 0.1 * to { 0.0 } else { from };
         let label = "time since the start".to_owned();
         Axis { label, unit: Unit::Nanos, log: false, from, to: to.max(from + 1.0) }
     }
@@ -133,20 +143,43 @@ fn batch(times: &Times) -> Chart {
 }
 
 fn tokens(times: &Times) -> Chart {
-    let stack =
-        |name, color, metric: Metric| times.series(name, color, Style::Stack, metric as usize, 1.0);
-    let mut series = vec![
-        stack("decode", DECODE, Metric::Decode),
-        stack("prefill (recomputation included)", PREFILL, Metric::Prefill),
-    ];
-    let mut caption = "tokens scheduled per iteration, by phase".to_owned();
-    if times.steps_per_point {
-        caption.push_str("; areas: mean over time, thin line: the fullest step");
-        let peak = Metric::Tokens as usize;
-        series.push(times.series("fullest step", color::GREY, Style::Peak, peak, 1.0));
-    }
     let names = ("tokens-per-iteration", "Tokens per iteration");
-    times.chart(names, caption, ("tokens", Unit::Count), series)
+    let prefill = "prefill (recomputation included)";
+    let about = "tokens scheduled per iteration, by phase";
+    if times.steps_per_point {
+        // A step with a prompt has a hundred times the tokens of one without.
+        let series = vec![
+            times.band(prefill, PREFILL, Metric::Prefill),
+            times.band("decode", DECODE, Metric::Decode),
+        ];
+        let caption = format!("{}; logarithmic scale", times.caption(about));
+        let mut chart = times.chart(names, caption, ("tokens", Unit::Count), series);
+        (chart.y.log, chart.y.from, chart.y.to) = (true, 0.7, chart.y.to.max(10.0) * 1.2);
+        return chart;
+    }
+    let stack = |name, color, metric| times.series(name, color, Style::Stack, metric as usize, 1.0);
+    let series =
+        vec![stack("decode", DECODE, Metric::Decode), stack(prefill, PREFILL, Metric::Prefill)];
+    times.chart(names, about.to_owned(), ("tokens", Unit::Count), series)
+}
+
+fn throughput(times: &Times) -> Chart {
+    let rate = |name: &str, color, metric: Metric| {
+        let per_second = |point: &Point| {
+            let seconds = point.end.saturating_sub(point.start) as f64 / 1e9;
+            if seconds > 0.0 { point.stat(metric as usize).sum / seconds } else { 0.0 }
+        };
+        let mean = times.values(per_second);
+        let (min, max) = (Vec::new(), Vec::new());
+        TimeSeries { name: name.to_owned(), color, style: Style::Stack, min, mean, max }
+    };
+    let series = vec![
+        rate("decode", DECODE, Metric::Decode),
+        rate("prefill (recomputation included)", PREFILL, Metric::Prefill),
+    ];
+    let caption = "tokens scheduled per second, by phase".to_owned();
+    let names = ("token-throughput", "Token throughput");
+    times.chart(names, caption, ("tokens per second", Unit::Count), series)
 }
 
 fn kv(times: &Times, picture: &Picture) -> Chart {
@@ -197,7 +230,7 @@ fn reasons(times: &Times) -> Chart {
     if series.is_empty() {
         caption = "the log names no reason for which a request waited".to_owned();
     } else if times.steps_per_point {
-        caption.push_str("; areas: mean over time, thin line: the longest queue");
+        caption.push_str("; areas: mean over time, grey: the longest queue");
         let peak = Metric::Waiting as usize;
         series.push(times.series("longest queue", color::GREY, Style::Peak, peak, 1.0));
     }

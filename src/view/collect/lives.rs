@@ -150,13 +150,21 @@ fn bands(picture: &Picture) -> Vec<Band> {
         below: q.and_then(|q| picture.e2e.quantile(q)),
         ..Band::default()
     };
-    vec![
-        band("all finished", None),
-        band("fastest half", Some(0.5)),
-        band("50 to 90 %", Some(0.9)),
-        band("90 to 99 %", Some(0.99)),
-        band("slowest 1 %", Some(1.0)),
-    ]
+    let mut bands = vec![band("all finished", None)];
+    // A band is shown where it has some requests.
+    let parts: &[(&str, f64)] = match picture.e2e.count() {
+        0..4 => &[],
+        4..20 => &[("fastest half", 0.5), ("slowest half", 1.0)],
+        20..1000 => &[("fastest half", 0.5), ("50 to 90 %", 0.9), ("slowest 10 %", 1.0)],
+        _ => &[
+            ("fastest half", 0.5),
+            ("50 to 90 %", 0.9),
+            ("90 to 99 %", 0.99),
+            ("slowest 1 %", 1.0),
+        ],
+    };
+    bands.extend(parts.iter().map(|(name, q)| band(name, Some(*q))));
+    bands
 }
 
 impl Lives<'_> {

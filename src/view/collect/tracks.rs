@@ -76,6 +76,13 @@ impl Point {
 
     fn merge(&mut self, other: &Self) {
         self.end = other.end;
+        // A time without steps has no shortest step.
+        let duration = Metric::Duration as usize;
+        let shortest = match (self.steps, other.steps) {
+            (_, 0) => self.stats[duration].min,
+            (0, _) => other.stats[duration].min,
+            _ => self.stats[duration].min.min(other.stats[duration].min),
+        };
         self.steps += other.steps;
         for (stat, other) in self.stats.iter_mut().zip(&other.stats) {
             stat.min = stat.min.min(other.min);
@@ -83,6 +90,11 @@ impl Point {
             stat.sum += other.sum;
             stat.area += other.area;
         }
+        self.stats[duration].min = shortest;
+    }
+
+    const fn rests(&self, cell: u64) -> bool {
+        self.steps == 0 && self.end.saturating_sub(self.start) >= cell
     }
 
     /// A quantity by index.
@@ -133,7 +145,7 @@ impl Tracks {
     fn add(&mut self, point: Point) {
         let cell = self.cell;
         match self.points.last_mut() {
-            Some(last) if cell > 0 && last.start / cell == point.start / cell => last.merge(&point),
+            Some(last) if joins(last, &point, cell) => last.merge(&point),
             _ => self.points.push(point),
         }
         while self.points.len() > 2 * self.capacity {
@@ -165,11 +177,17 @@ impl Tracks {
     }
 }
 
+/// Whether two neighbours become one. A time without steps that is longer than a cell stays alone:
+/// merged, it would spread the step before over all of it.
+const fn joins(last: &Point, next: &Point, cell: u64) -> bool {
+    cell > 0 && last.start / cell == next.start / cell && !last.rests(cell) && !next.rests(cell)
+}
+
 fn merged(points: &[Point], cell: u64) -> Vec<Point> {
     let mut out: Vec<Point> = Vec::new();
     for point in points {
         match out.last_mut() {
-            Some(last) if last.start / cell == point.start / cell => last.merge(point),
+            Some(last) if joins(last, point, cell) => last.merge(point),
             _ => out.push(point.clone()),
         }
     }

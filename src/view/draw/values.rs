@@ -5,6 +5,9 @@ use crate::view::draw::frame::{Frame, INK, Key, SOFT};
 use crate::view::draw::shapes::{Anchor, Drawing, text_width};
 use crate::view::draw::{HEIGHT, WIDTH};
 
+/// Steps of a line of means, about.
+const MEANS: usize = 320;
+
 pub(super) fn draw(chart: &Chart) -> Drawing {
     let mut out = Drawing { width: WIDTH, height: HEIGHT, shapes: Vec::new() };
     let mut frame = Frame::of(chart);
@@ -18,9 +21,10 @@ pub(super) fn draw(chart: &Chart) -> Drawing {
     match &chart.body {
         Body::Time { times, series, marks, .. } => {
             over_time(&frame, times, series, &mut out);
-            for (at, _) in marks {
-                let x = frame.px(*at);
-                out.line(vec![(x, frame.bottom - 12.0), (x, frame.bottom)], color::RED, 1.4);
+            let most = marks.iter().map(|mark| mark.1).fold(0.0, f64::max);
+            for (at, count) in marks {
+                let corner = (frame.px(*at) - 0.8, frame.bottom - 14.0);
+                out.rect(corner, (1.6, 14.0), color::RED, 0.1 + 0.9 * (count / most).sqrt());
             }
             if series.is_empty() || times.len() < 2 {
                 frame.nothing("nothing to show", &mut out);
@@ -81,6 +85,11 @@ fn between(upper: Vec<(f64, f64)>, lower: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 
 fn over_time(frame: &Frame, times: &[f64], series: &[TimeSeries], out: &mut Drawing) {
     let mut below = vec![0.0; times.len().saturating_sub(1)];
+    for one in series.iter().filter(|one| one.style == Style::Peak) {
+        let floor = stairs(frame, times, &below);
+        out.area(between(stairs(frame, times, &one.max), floor), one.color, 0.3);
+    }
+    let (coarse, group) = coarse(times);
     for one in series {
         match one.style {
             Style::Stack => {
@@ -94,11 +103,35 @@ fn over_time(frame: &Frame, times: &[f64], series: &[TimeSeries], out: &mut Draw
                     let upper = stairs(frame, times, &one.max);
                     out.area(between(upper, stairs(frame, times, &one.min)), one.color, 0.25);
                 }
-                out.line(stairs(frame, times, &one.mean), one.color, 1.8);
+                let mean = means(times, &one.mean, group);
+                out.line(stairs(frame, &coarse, &mean), one.color, 1.8);
             }
-            Style::Peak => out.line(stairs(frame, times, &one.max), one.color, 0.9),
+            Style::Peak => {}
         }
     }
+}
+
+/// Every so many edges that a line of means has room for its ups and downs.
+fn coarse(times: &[f64]) -> (Vec<f64>, usize) {
+    let group = times.len().div_ceil(MEANS).max(1);
+    let mut edges: Vec<f64> = times.iter().step_by(group).copied().collect();
+    if times.len() > 1 && !(times.len() - 1).is_multiple_of(group) {
+        edges.extend(times.last());
+    }
+    (edges, group)
+}
+
+/// The means of groups of points, weighted by time.
+fn means(times: &[f64], values: &[f64], group: usize) -> Vec<f64> {
+    if group == 1 {
+        return values.to_vec();
+    }
+    let widths: Vec<f64> = times.windows(2).map(|edges| edges[1] - edges[0]).collect();
+    let mean = |(widths, values): (&[f64], &[f64])| {
+        let area: f64 = widths.iter().zip(values).map(|(width, value)| width * value).sum();
+        area / widths.iter().sum::<f64>().max(f64::MIN_POSITIVE)
+    };
+    widths.chunks(group).zip(values.chunks(group)).map(mean).collect()
 }
 
 fn bars_and_lines(
@@ -135,6 +168,8 @@ fn bars_and_lines(
         let y = frame.top + 16.0 + 22.0 * row as f64;
         out.dashed(vec![(x, y - 14.0), (x, frame.bottom)], INK, 1.2);
         let shift = if anchor == Anchor::End { -7.0 } else { 7.0 };
+        let left = if anchor == Anchor::End { x - width - 11.0 } else { x + 3.0 };
+        out.rect((left, y - 15.0), (width + 8.0, 20.0), "#ffffff", 0.8);
         out.text((x + shift, y), text.clone(), 15.0, anchor, INK);
     }
 }
@@ -143,7 +178,8 @@ fn cumulative(frame: &Frame, curves: &[Curve], out: &mut Drawing) {
     for percent in [50.0, 90.0, 99.0] {
         let y = frame.py(percent);
         out.dashed(vec![(frame.left, y), (frame.right, y)], "#b9c2cc", 1.0);
-        out.text((frame.right - 4.0, y - 4.0), format!("p{percent:.0}"), 13.0, Anchor::End, SOFT);
+        let at = (frame.right + 4.0, y + 5.0);
+        out.text(at, format!("p{percent:.0}"), 13.0, Anchor::Start, SOFT);
     }
     for curve in curves {
         let mut points = Vec::with_capacity(curve.points.len() * 2);
