@@ -12,14 +12,14 @@ const SHOWN_BYTES: usize = 4 << 10;
 
 /// Rows by location.
 #[derive(Debug, Default)]
-pub(super) struct Excerpts {
+pub(crate) struct Excerpts {
     rows: BTreeMap<Location, String>,
     layouts: BTreeMap<Table, Layout>,
 }
 
 impl Excerpts {
     /// Fetches the rows at these locations; what cannot be read stays out.
-    pub(super) fn load(dir: &LogDir, locations: impl Iterator<Item = Location>) -> Self {
+    pub(crate) fn load(dir: &LogDir, locations: impl Iterator<Item = Location>) -> Self {
         let mut wanted: BTreeMap<Table, Vec<Location>> = BTreeMap::new();
         for location in locations {
             wanted.entry(location.table).or_default().push(location);
@@ -60,12 +60,12 @@ impl Excerpts {
     }
 
     /// The text of a row.
-    pub(super) fn row(&self, location: Location) -> Option<&str> {
+    pub(crate) fn row(&self, location: Location) -> Option<&str> {
         self.rows.get(&location).map(String::as_str)
     }
 
     /// Where a column stands in a row.
-    pub(super) fn span(&self, location: Location, column: &str) -> Option<Range<usize>> {
+    pub(crate) fn span(&self, location: Location, column: &str) -> Option<Range<usize>> {
         let column = location.table.schema().column(column)?;
         let index = (*self.layouts.get(&location.table)?.positions.get(column)?)?;
         fields(self.row(location)?).nth(index)

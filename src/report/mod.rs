@@ -5,5 +5,6 @@ pub mod graph;
 mod json;
 mod text;
 
+pub(crate) use excerpt::Excerpts;
 pub use json::{JSON_SCHEMA, write_json};
 pub use text::{TextOptions, write_text};

@@ -8,6 +8,7 @@
 pub mod chart;
 pub mod collect;
 pub mod draw;
+pub mod page;
 pub mod plots;
 
 pub use collect::{Picture, picture};
