@@ -89,7 +89,6 @@ fn over_time(frame: &Frame, times: &[f64], series: &[TimeSeries], out: &mut Draw
         let floor = stairs(frame, times, &below);
         out.area(between(stairs(frame, times, &one.max), floor), one.color, 0.3);
     }
-    let (coarse, group) = coarse(times);
     for one in series {
         match one.style {
             Style::Stack => {
@@ -103,35 +102,43 @@ fn over_time(frame: &Frame, times: &[f64], series: &[TimeSeries], out: &mut Draw
                     let upper = stairs(frame, times, &one.max);
                     out.area(between(upper, stairs(frame, times, &one.min)), one.color, 0.25);
                 }
-                let mean = means(times, &one.mean, group);
-                out.line(stairs(frame, &coarse, &mean), one.color, 1.8);
+                let (edges, means) = smoothed(times, &one.mean);
+                out.line(stairs(frame, &edges, &means), one.color, 1.8);
             }
             Style::Peak => {}
         }
     }
 }
 
-/// Every so many edges that a line of means has room for its ups and downs.
-fn coarse(times: &[f64]) -> (Vec<f64>, usize) {
-    let group = times.len().div_ceil(MEANS).max(1);
-    let mut edges: Vec<f64> = times.iter().step_by(group).copied().collect();
-    if times.len() > 1 && !(times.len() - 1).is_multiple_of(group) {
-        edges.extend(times.last());
-    }
-    (edges, group)
-}
-
-/// The means of groups of points, weighted by time.
-fn means(times: &[f64], values: &[f64], group: usize) -> Vec<f64> {
-    if group == 1 {
-        return values.to_vec();
-    }
-    let widths: Vec<f64> = times.windows(2).map(|edges| edges[1] - edges[0]).collect();
-    let mean = |(widths, values): (&[f64], &[f64])| {
-        let area: f64 = widths.iter().zip(values).map(|(width, value)| width * value).sum();
-        area / widths.iter().sum::<f64>().max(f64::MIN_POSITIVE)
+/// The means of groups of points, weighted by time: as many as a line has room for. A long point,
+/// such as a pause, stays by itself.
+fn smoothed(times: &[f64], values: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let group = values.len().div_ceil(MEANS).max(1);
+    let (Some(first), Some(last)) = (times.first(), times.last()) else {
+        return Default::default();
     };
-    widths.chunks(group).zip(values.chunks(group)).map(mean).collect()
+    if group == 1 {
+        return (times.to_vec(), values.to_vec());
+    }
+    let wide = (last - first) / MEANS as f64;
+    let (mut edges, mut means) = (Vec::new(), Vec::new());
+    let (mut count, mut area, mut width) = (0, 0.0, 0.0);
+    for (edge, value) in times.windows(2).zip(values) {
+        let here = edge[1] - edge[0];
+        if count > 0 && (count == group || width >= wide || here >= wide) {
+            means.push(area / f64::max(width, 1.0));
+            (count, area, width) = (0, 0.0, 0.0);
+        }
+        if count == 0 {
+            edges.push(edge[0]);
+        }
+        count += 1;
+        area += value * here;
+        width += here;
+    }
+    means.push(area / f64::max(width, 1.0));
+    edges.push(*last);
+    (edges, means)
 }
 
 fn bars_and_lines(

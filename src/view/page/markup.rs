@@ -163,12 +163,13 @@ fn timeline(picture: &Picture) -> Markup {
                         " requests: those with findings, the slowest by each figure, and every "
                         "so many of the others"
                     } @else {
-                        "one row per request"
+                        "every request, by state"
                     }
                 }
                 span.grow {}
                 label { "order "
                     select #order {
+                        option value="packed" { "packed into lanes" }
                         option value="arrival" { "by arrival" }
                         option value="e2e" { "longest first" }
                         option value="waiting" { "longest wait first" }

@@ -35,13 +35,15 @@ const stairs = (context, times, values, x, y, from, to, back) => {
 const smooth = (times, values, from, to, most) => {
   const group = Math.ceil((to - from) / most);
   if (group <= 1) return [times, values, from, to];
-  const edges = [], means = [];
-  for (let i = from; i < to; i += group) {
+  const edges = [], means = [], wide = (times[to] - times[from]) / most;
+  for (let i = from, next = from; i < to; i = next) {
     let area = 0, width = 0;
-    for (let j = i; j < Math.min(i + group, to); j++) {
-      area += values[j] * (times[j + 1] - times[j]);
-      width += times[j + 1] - times[j];
-    }
+    // A long point, such as a pause, stays by itself.
+    do {
+      area += values[next] * (times[next + 1] - times[next]);
+      width += times[next + 1] - times[next];
+      next += 1;
+    } while (next < Math.min(i + group, to) && width < wide && times[next + 1] - times[next] < wide);
     edges.push(times[i]);
     means.push(width > 0 ? area / width : values[i]);
   }

@@ -4,7 +4,7 @@ const ROW = 17;
 const LABEL = 150;
 
 const timeline = {
-  order: [], // indices of requests, top down
+  rows: [], // top down: the requests of each row, in order of time
   selected: null,
   filter: "",
 };
@@ -15,17 +15,33 @@ const finishOf = (index) => {
   return Math.max(requests.completion[index] ?? last, requests.arrival[index]);
 };
 
+const finish = requests.id.map((_, index) => finishOf(index));
+
+// Puts every request into the first row that is free when it arrives.
+const pack = (order) => {
+  const rows = [], ends = [];
+  for (const index of order) {
+    let row = ends.findIndex((end) => end <= requests.arrival[index]);
+    if (row < 0) row = rows.push([]) - 1;
+    rows[row].push(index);
+    ends[row] = finish[index];
+  }
+  return rows;
+};
+
 const arrange = () => {
   const by = byId("order").value;
   const onlyInView = byId("inview").checked;
-  const keys = by === "arrival" ? null : requests[by];
-  timeline.order = requests.id.map((_, index) => index).filter((index) =>
+  const keys = by === "packed" || by === "arrival" ? null : requests[by];
+  const order = requests.id.map((_, index) => index).filter((index) =>
     (!timeline.filter || requests.id[index].toLowerCase().includes(timeline.filter)) &&
-    (!onlyInView || (requests.arrival[index] <= view.to && finishOf(index) >= view.from)));
-  timeline.order.sort((a, b) =>
+    (!onlyInView || (requests.arrival[index] <= view.to && finish[index] >= view.from)));
+  order.sort((a, b) =>
     (keys ? (keys[b] ?? -1) - (keys[a] ?? -1) : 0) || requests.arrival[a] - requests.arrival[b] || a - b);
-  byId("spacer").style.height = Math.max(timeline.order.length * ROW + 30, 1) + "px";
+  timeline.rows = by === "packed" ? pack(order) : order.map((index) => [index]);
+  byId("spacer").style.height = Math.max(timeline.rows.length * ROW + 30, 1) + "px";
 };
+const rowOf = (index) => timeline.rows.findIndex((row) => row.includes(index));
 
 // The spans of a request: [kind, from, to, reason], running split at the first token.
 const spansOf = (index) => {
@@ -73,7 +89,7 @@ const drawLane = (context, index, top, x, right) => {
 
 const drawFindingMarks = (context, x, first, last, offset) => {
   const rows = new Map();
-  for (let row = first; row < last; row++) rows.set(timeline.order[row], row);
+  for (let row = first; row < last; row++) for (const index of timeline.rows[row]) rows.set(index, row);
   findings.forEach((finding) => {
     const row = rows.get(finding.request);
     if (row === undefined || finding.at === null || finding.at < view.from || finding.at > view.to) return;
@@ -86,6 +102,38 @@ const drawFindingMarks = (context, x, first, last, offset) => {
     context.closePath();
     context.fill(); context.stroke();
   });
+};
+
+const shortened = (context, text, width) => {
+  let short = text;
+  while (short.length > 4 && context.measureText(short + "…").width > width) short = short.slice(0, -2);
+  return short.length < text.length ? short + "…" : text;
+};
+
+const drawSelected = (context, index, top, x, right) => {
+  const left = Math.max(x.at(requests.arrival[index]) - 3, LABEL);
+  const end = Math.min(x.at(finish[index]) + 3, right);
+  context.fillStyle = colors.select;
+  context.fillRect(left, top, end - left, ROW);
+  context.strokeStyle = colors.accent;
+  context.lineWidth = 1.5;
+  context.strokeRect(left + 0.5, top + 0.5, end - left - 1, ROW - 1);
+};
+
+// Names in the bars that have room for them.
+const drawNames = (context, row, top, x, right) => {
+  for (const index of row) {
+    const left = Math.max(x.at(requests.arrival[index]), LABEL), end = Math.min(x.at(finish[index]), right);
+    if (end - left < 34 || requests.arrival[index] > view.to || finish[index] < view.from) continue;
+    const name = shortened(context, requests.id[index], end - left - 8);
+    context.lineWidth = 3;
+    context.strokeStyle = colors.card;
+    context.globalAlpha = 0.75;
+    context.strokeText(name, left + 5, top + 13);
+    context.globalAlpha = 1;
+    context.fillStyle = requests.findings[index] ? colors.bad : colors.ink;
+    context.fillText(name, left + 5, top + 13);
+  }
 };
 
 const drawRows = () => {
@@ -104,22 +152,26 @@ const drawRows = () => {
   }
   context.textAlign = "left";
   context.fillStyle = colors.ink;
-  context.fillText(x.title, 8, height - 8);
+  context.fillText(`time (${x.unit[0]})`, 8, height - 8);
   const scrolled = byId("scroll").scrollTop;
-  const first = Math.floor(scrolled / ROW), last = Math.min(first + Math.ceil(height / ROW) + 1, timeline.order.length);
+  const first = Math.floor(scrolled / ROW), last = Math.min(first + Math.ceil(height / ROW) + 1, timeline.rows.length);
   context.save();
   context.beginPath(); context.rect(0, 0, width, bottom); context.clip();
   for (let row = first; row < last; row++) {
-    const index = timeline.order[row], top = row * ROW - scrolled;
-    if (index === timeline.selected) {
-      context.fillStyle = colors.select;
-      context.fillRect(0, top, width, ROW);
+    const here = timeline.rows[row], top = row * ROW - scrolled;
+    for (const index of here) {
+      if (requests.arrival[index] > view.to || finish[index] < view.from) continue;
+      if (index === timeline.selected) drawSelected(context, index, top, x, right);
+      drawLane(context, index, top, x, right);
     }
-    drawLane(context, index, top, x, right);
-    context.fillStyle = requests.findings[index] ? colors.bad : colors.ink;
-    let id = requests.id[index];
-    while (id.length > 4 && context.measureText(id).width > LABEL - 16) id = id.slice(0, -2);
-    context.fillText(id.length < requests.id[index].length ? id + "…" : id, 8, top + 13);
+    if (byId("order").value === "packed") {
+      drawNames(context, here, top, x, right);
+      context.fillStyle = colors.soft;
+      context.fillText(`lane ${row + 1}`, 8, top + 13);
+      continue;
+    }
+    context.fillStyle = requests.findings[here[0]] ? colors.bad : colors.ink;
+    context.fillText(shortened(context, requests.id[here[0]], LABEL - 16), 8, top + 13);
   }
   drawFindingMarks(context, x, first, last, -scrolled);
   context.restore();
@@ -162,9 +214,12 @@ const drawOverview = () => {
   drawSelection(context, canvas, { left: LABEL, right, top: 0, bottom: height });
 };
 
-const laneAt = (event) => {
+const laneAt = (event, at) => {
   const row = Math.floor((event.clientY - byId("rows").getBoundingClientRect().top + byId("scroll").scrollTop) / ROW);
-  return timeline.order[row];
+  const here = timeline.rows[row] || [];
+  if (here.length === 1 && byId("order").value !== "packed") return here[0];
+  const slack = (view.to - view.from) / 500;
+  return here.find((index) => requests.arrival[index] - slack <= at && finish[index] + slack >= at);
 };
 
 const describe = (index, at) => {
@@ -189,15 +244,15 @@ const describe = (index, at) => {
 // Selects a request, shows where it is, and marks its row in the table.
 const select = (index, zoom) => {
   timeline.selected = index;
-  if (index !== null && !timeline.order.includes(index)) {
+  if (index !== null && rowOf(index) < 0) {
     byId("inview").checked = false;
     setFilter("");
   }
   if (zoom && index !== null) {
-    const from = requests.arrival[index], to = finishOf(index), width = Math.max(to - from, 1e6);
+    const from = requests.arrival[index], to = finish[index], width = Math.max(to - from, 1e6);
     view.set(from - width * 0.15, to + width * 0.15);
   }
-  const row = timeline.order.indexOf(index);
+  const row = rowOf(index);
   if (row >= 0) {
     const scroll = byId("scroll");
     const hidden = row * ROW < scroll.scrollTop || (row + 3) * ROW > scroll.scrollTop + scroll.clientHeight;
@@ -223,10 +278,13 @@ const startTimeline = () => {
     zoomable(canvas, {
       ...shared,
       select: (from, to) => view.set(value(from), value(to)),
-      click: (event) => { if (canvas.id === "rows" && laneAt(event) !== undefined) select(laneAt(event), false); },
+      click(event) {
+        const index = canvas.id === "rows" ? laneAt(event, value(event.offsetX)) : undefined;
+        if (index !== undefined) select(index, false);
+      },
       hover(event, at) {
         crosshair = event && at >= LABEL ? value(at) : null;
-        const index = event && canvas.id === "rows" ? laneAt(event) : undefined;
+        const index = event && canvas.id === "rows" ? laneAt(event, value(at)) : undefined;
         if (index === undefined) tooltip.hide();
         else tooltip.show(event, requests.id[index], describe(index, at >= LABEL ? value(at) : -1));
         schedule();
