@@ -78,6 +78,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         settings: options.settings.clone().or(told),
         dialect,
         overlapping,
+        modelled: dir.run_info.as_ref().is_some_and(|info| info.engine.contains("model")),
         log_level: dir.run_info.as_ref().map(|info| info.log_level),
         ..LogFacts::default()
     })
@@ -166,6 +167,7 @@ impl Run {
             gather.end.last_iteration_at = Some(row.at());
             gather.end.last_end_time = gather.end.last_end_time.max(horizon);
         }
+        self.facts.last_step = moments.or(self.facts.last_step);
         self.note_ends();
         self.show_problems();
         let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(iteration.as_ref());

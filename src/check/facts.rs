@@ -1,6 +1,7 @@
 //! What is known of a log as a whole.
 
 use crate::check::settings::LogSettings;
+use crate::check::view::Moments;
 use crate::log::dialect::Dialect;
 use crate::log::reader::Location;
 use crate::log::schema::{Layout, Table};
@@ -35,6 +36,8 @@ pub struct LogFacts {
     pub dialect: Dialect,
     /// Whether steps overlap, so that only the weaker order holds.
     pub overlapping: bool,
+    /// Whether the engine is a reference model rather than a real one.
+    pub modelled: bool,
     /// How much the log says it has.
     pub log_level: Option<LogLevel>,
     /// Whether the log ends without a shutdown: requests are alive, and no row says so. Known only
@@ -42,6 +45,8 @@ pub struct LogFacts {
     pub killed: bool,
     /// Whether per_iteration_requests.csv ends before per_iteration.csv, or inside a step.
     pub rows_end_early: bool,
+    /// The moments of the last step read so far.
+    pub last_step: Option<Moments>,
     /// Per table.
     pub tables: [TableFacts; 5],
 }
@@ -82,6 +87,13 @@ impl LogFacts {
     pub fn covers(&self, table: Table, moment: Nanos) -> bool {
         let facts = self.table(table);
         self.complete(table) && (!facts.exhausted || facts.last_moment > Some(moment))
+    }
+
+    /// The last step of the log if steps in flight at its end may have no rows: where steps overlap,
+    /// once all of per_iteration.csv is read.
+    #[must_use]
+    pub fn last_before_the_cut(&self) -> Option<Moments> {
+        self.last_step.filter(|_| self.overlapping && self.table(Table::PerIteration).exhausted)
     }
 
     /// Whether the file tells of this moment, be it its last.

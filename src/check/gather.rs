@@ -9,7 +9,9 @@ use crate::check::repeats::Repeats;
 use crate::check::view::{Moments, RowView};
 use crate::log::dialect::Habit;
 use crate::log::ids::{Ids, RequestKey};
-use crate::log::reader::{FormProblem, Input, Located, LogDir, LogDirError, TableReader};
+use crate::log::reader::{
+    FormKind, FormProblem, Input, Located, Location, LogDir, LogDirError, TableReader,
+};
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
 };
@@ -36,6 +38,8 @@ pub(super) struct Gather {
     pub(super) repeats: Repeats,
     pub(super) recent: Vec<(IterationId, Moments)>,
     pub(super) end: LogEnd,
+    last_request: Option<(Option<Nanos>, Nanos)>,
+    last_change: Option<Nanos>,
     held: Vec<Located<EventRow>>,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
@@ -65,6 +69,8 @@ impl Gather {
             repeats: Repeats::new(size),
             recent: Vec::new(),
             end: LogEnd::default(),
+            last_request: None,
+            last_change: None,
             held: Vec::new(),
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
@@ -202,7 +208,7 @@ impl Gather {
         if matches!(event.row.event_type, T::KvCacheAllocated | T::KvCacheFreed) {
             return;
         }
-        self.histories.open(key).events.push(*event);
+        self.histories.open(key).note(event);
         if event.row.event_type == T::RequestCompleted {
             self.consider_retiring(key);
         }
@@ -236,13 +242,19 @@ impl Gather {
     pub(super) fn read_transition(&mut self) -> bool {
         let Some(change) = self.transitions.pop(&mut self.shared) else { return false };
         let key = change.row.request_id;
-        let history = self.histories.open(key);
-        history.transitions.push(change);
+        self.histories.open(key).transitions.push(change);
         if change.row.state == State::Completed {
+            let at = change.row.timestamp;
+            if self.last_change.is_some_and(|before| at < before) {
+                let kind = FormKind::OutOfOrder { at: Some(at), before: self.last_change };
+                self.note_disorder(change.at(), "timestamp", kind, key);
+            }
+            self.last_change = self.last_change.max(Some(at));
             self.end.last_end_change = self.end.last_end_change.max(Some(change.row.timestamp));
             self.consider_retiring(key);
         } else {
-            history.changes_cut = self.transitions.exhausted();
+            let cut = self.transitions.exhausted();
+            self.histories.open(key).changes_cut = cut;
         }
         true
     }
@@ -253,6 +265,7 @@ impl Gather {
         let key = request.row.request_id;
         self.repeats.see(self.shared.ids.id(key));
         undefine(&mut request, facts, &mut self.shared.problems);
+        self.note_order(&request);
         self.end.last_completion = self.end.last_completion.max(request.row.completion_time);
         let unfinished = request.row.completion_time.is_none()
             || request.row.finish_reason == Some(FinishReason::Unfinished);
@@ -263,6 +276,44 @@ impl Gather {
         }
         self.consider_retiring(key);
         true
+    }
+
+    /// Notes a row of per_request.csv that does not stand behind all ends before it.
+    fn note_order(&mut self, request: &Located<RequestRow>) {
+        let now = (request.row.completion_time, request.row.arrival_time);
+        let before = self.last_request;
+        let (disorder, kind) = match (before, now) {
+            (Some((Some(before), _)), (Some(at), _)) => {
+                (at < before, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
+            }
+            (Some((None, _)), (Some(at), _)) => {
+                (true, FormKind::OutOfOrder { at: Some(at), before: None })
+            }
+            (Some((None, before)), (None, at)) => {
+                (at < before, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
+            }
+            _ => (false, FormKind::OutOfOrder { at: None, before: None }),
+        };
+        if disorder {
+            let column = if now.0.is_some() { "completion_time" } else { "arrival_time" };
+            self.note_disorder(request.at(), column, kind, request.row.request_id);
+        } else {
+            self.last_request = Some(now);
+        }
+    }
+
+    #[cold]
+    fn note_disorder(
+        &mut self,
+        at: Location,
+        column: &'static str,
+        kind: FormKind,
+        key: RequestKey,
+    ) {
+        let mut problem = FormProblem::of_record(at, kind);
+        problem.column = Some(column);
+        problem.request = Some(key);
+        self.shared.problems.push(problem);
     }
 
     /// Queues a request for its end once every file has said that it is over.
@@ -346,7 +397,6 @@ fn open_table<R: Row>(
 
 /// Takes away zeros that stand for undefined values, noting each.
 fn undefine(request: &mut Located<RequestRow>, facts: &LogFacts, problems: &mut Vec<FormProblem>) {
-    use crate::log::reader::FormKind;
     let at = request.at();
     let row = &mut request.row;
     let mut note = |column: &'static str| {

@@ -37,6 +37,15 @@ pub struct Totals {
     pub scheduled: u64,
     /// Steps that gave it tokens.
     pub scheduled_steps: u64,
+    /// Tokens that were scheduled again after a preemption, by the rows.
+    pub recomputed: u64,
+    /// Tokens from the start that were computed at some time before its last preemption.
+    pub computed_before: u32,
+    /// Tokens found in the cache at the first scheduling, and at a resumption beyond what had been
+    /// computed before, by the events.
+    pub cached: u64,
+    /// Tokens found in the cache when it last entered the running queue; none if nothing says so.
+    pub hit: Option<Tokens>,
 }
 
 /// All that the log says of one request.
@@ -54,7 +63,14 @@ pub struct RequestHistory {
     pub spans: Vec<Span>,
     /// Its last row in per_iteration_requests.csv.
     pub last: Option<Located<IterationRequestRow>>,
-    /// Sums over those rows.
+    /// Its first `completed` row.
+    pub completed: Option<Located<IterationRequestRow>>,
+    /// Its last row that is no `completed` row.
+    pub queued: Option<Located<IterationRequestRow>>,
+    /// The tokens that it had generated when it last entered the running queue; none if the row
+    /// that would say so is not there.
+    pub entered_with: Option<Tokens>,
+    /// Sums over those rows and its events.
     pub totals: Totals,
     /// The first step after its last queue row that had no row of it.
     pub absent_from: Option<(IterationId, Option<Moments>)>,
@@ -77,7 +93,18 @@ impl RequestHistory {
             events: Vec::new(),
             spans: Vec::new(),
             last: None,
-            totals: Totals { rows: 0, scheduled: 0, scheduled_steps: 0 },
+            completed: None,
+            queued: None,
+            entered_with: None,
+            totals: Totals {
+                rows: 0,
+                scheduled: 0,
+                scheduled_steps: 0,
+                recomputed: 0,
+                computed_before: 0,
+                cached: 0,
+                hit: None,
+            },
             absent_from: None,
             damaged: false,
             rows_lost: false,
@@ -152,10 +179,10 @@ impl RequestHistory {
 
     pub(super) fn extend(&mut self, row: &Located<IterationRequestRow>, moment: Option<Nanos>) {
         self.totals.rows += 1;
-        if row.row.state != State::Completed {
-            let scheduled = row.row.scheduled_tokens.unwrap_or_default().0;
-            self.totals.scheduled += u64::from(scheduled);
-            self.totals.scheduled_steps += u64::from(scheduled > 0);
+        if row.row.state == State::Completed {
+            self.completed = self.completed.or(Some(*row));
+        } else {
+            self.extend_queued(row);
         }
         self.last = Some(*row);
         let id = row.row.iteration_id;
@@ -178,6 +205,76 @@ impl RequestHistory {
             }),
         }
     }
+}
+
+impl RequestHistory {
+    fn extend_queued(&mut self, row: &Located<IterationRequestRow>) {
+        let totals = &mut self.totals;
+        let scheduled = row.row.scheduled_tokens.unwrap_or_default().0;
+        totals.scheduled += u64::from(scheduled);
+        totals.scheduled_steps += u64::from(scheduled > 0);
+        let computed = row.row.computed_tokens.unwrap_or_default().0;
+        let again = totals.computed_before.saturating_sub(computed).min(scheduled);
+        totals.recomputed += u64::from(again);
+        if row.row.state == State::Running {
+            let stays = self.queued.is_some_and(|before| before.row.state == State::Running);
+            if !stays {
+                self.entered_with = Some(row.row.tokens_generated);
+            }
+        } else {
+            self.entered_with = None;
+        }
+        self.queued = Some(*row);
+    }
+
+    /// Takes in an event that is not about blocks.
+    pub(super) fn note(&mut self, event: &Located<EventRow>) {
+        let details = &event.row.details;
+        let cached = details.cached_tokens;
+        match event.row.event_type {
+            EventType::RequestPreempted => {
+                let computed = details.computed_tokens.unwrap_or_default().0;
+                self.totals.computed_before = self.totals.computed_before.max(computed);
+            }
+            EventType::RequestScheduled => {
+                self.totals.hit = cached;
+                self.totals.cached += u64::from(cached.unwrap_or_default().0);
+            }
+            EventType::RequestResumed => {
+                self.totals.hit = cached;
+                let beyond =
+                    cached.unwrap_or_default().0.saturating_sub(self.totals.computed_before);
+                self.totals.cached += u64::from(beyond);
+            }
+            _ => {}
+        }
+        self.events.push(*event);
+    }
+
+    /// Whether its tokens of a row catch up with what is known of it, and whether the row brings it
+    /// up to date, so that the step samples for it. None where the log does not tell.
+    ///
+    /// Both follow from what was known when it entered the running queue: once it has caught up it
+    /// stays so, however many outputs are in flight.
+    #[must_use]
+    pub fn phase(&self, row: &IterationRequestRow) -> Option<Phase> {
+        let (computed, scheduled) = (row.computed_tokens?.0, row.scheduled_tokens?.0);
+        let input = self.input_tokens()?.0;
+        let known = input.saturating_add(self.entered_with?.0);
+        Some(Phase {
+            prefill: computed < input.max(known.saturating_sub(1)),
+            samples: scheduled > 0 && computed.saturating_add(scheduled) >= known,
+        })
+    }
+}
+
+/// What a row's tokens are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// They catch up.
+    pub prefill: bool,
+    /// The step samples for the request.
+    pub samples: bool,
 }
 
 /// The live requests by key.

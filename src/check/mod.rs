@@ -23,7 +23,7 @@ pub(crate) use declare::declare_invariant;
 pub use declare::{Declaration, Reads};
 pub use facts::{LogEnd, LogFacts, TableFacts};
 pub use finding::{Finding, Mark, Severity};
-pub use history::{RequestHistory, Span, Totals};
+pub use history::{Phase, RequestHistory, Span, Totals};
 pub use invariant::Invariant;
 pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
 pub use settings::{LogSettings, Setting};
@@ -54,6 +54,18 @@ pub enum CheckError {
 /// If the directory is not a log or a file in it cannot be opened; whatever is wrong *in* the files
 /// is part of the report.
 pub fn check_dir(path: &Path, options: &CheckOptions) -> Result<CheckReport, CheckError> {
+    check_dir_with(path, options, crate::invariants::ALL)
+}
+
+/// Checks the log in a directory with these rules.
+///
+/// # Errors
+/// As [`check_dir`].
+pub fn check_dir_with(
+    path: &Path,
+    options: &CheckOptions,
+    rules: &[&'static Declaration],
+) -> Result<CheckReport, CheckError> {
     let dir = LogDir::open(path)?;
-    driver::run(&dir, options, crate::invariants::ALL)
+    driver::run(&dir, options, rules)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::check::context::Tally;
 use crate::check::declare::Declaration;
-use crate::check::finding::Finding;
+use crate::check::finding::{Finding, Severity};
 use crate::check::settings::LogSettings;
 use crate::log::dialect::Dialect;
 use crate::log::run_info::Producer;
@@ -68,6 +68,15 @@ impl RuleOutcome {
             errors: tally.errors,
             damages: tally.damages,
             warnings: tally.warnings,
+        }
+    }
+
+    /// The number of findings of a severity.
+    pub(crate) const fn count_mut(&mut self, severity: Severity) -> &mut u64 {
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Damage => &mut self.damages,
+            Severity::Warning => &mut self.warnings,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The scheduler's settings as far as a log or a flag tells them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -44,7 +45,13 @@ macro_rules! settings {
             /// What a log says of itself.
             #[must_use]
             pub fn from_run_info(info: &RunInfo) -> Self {
-                let value = |key: &str| info.config.get(key).filter(|value| !value.is_null());
+                Self::from_values(&info.config)
+            }
+
+            /// What values by vLLM's names say; one of the wrong kind is unknown.
+            #[must_use]
+            pub fn from_values(values: &BTreeMap<String, Value>) -> Self {
+                let value = |key: &str| values.get(key).filter(|value| !value.is_null());
                 Self { $( $field: value(stringify!($field)).and_then($read), )* }
             }
 
@@ -92,6 +99,8 @@ settings! {
     num_lookahead_tokens / NumLookaheadTokens: u32 = read_u32,
     /// Bytes of one KV cache block.
     kv_bytes_per_block / KvBytesPerBlock: u64 = read_u64,
+    /// Device bytes of the model's weights.
+    weight_bytes / WeightBytes: u64 = read_u64,
 }
 
 impl LogSettings {

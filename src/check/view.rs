@@ -116,6 +116,18 @@ impl<'a> IterationView<'a> {
         self.recent.iter().rev().find(|(other, _)| *other == id).map(|(_, moments)| *moments)
     }
 
+    /// How many outputs were processed from one moment to another, both included. None if that is
+    /// longer ago than the few steps that are remembered, or one of them has no row.
+    #[must_use]
+    pub fn outputs_between(&self, from: Nanos, to: Nanos) -> Option<u64> {
+        let (oldest, moments) = self.recent.first()?;
+        let all_there = moments.end < from || *oldest == IterationId::ZERO;
+        let without_gap = oldest.0.checked_add(self.recent.len() as u64 - 1) == Some(self.id.0);
+        let ends = || self.recent.iter().map(|(_, moments)| moments.end);
+        (all_there && without_gap)
+            .then(|| ends().filter(|end| (from..=to).contains(end)).count() as u64)
+    }
+
     /// How many events of a type it has.
     #[must_use]
     pub fn count(&self, kind: EventType) -> usize {

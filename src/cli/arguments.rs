@@ -1,8 +1,14 @@
-//! Spellings that vLLM's command line takes and clap does not.
+//! Spellings that vLLM's command line takes and clap does not, and values of several commands.
 
 use std::ffi::OsString;
 
+use crate::log::values::LogLevel;
 use crate::settings::{SETTINGS, UNSUPPORTED};
+
+/// The value of `--log-level`.
+pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
+    LogLevel::from_bytes(text.as_bytes()).ok_or_else(|| "full, standard or summary".to_owned())
+}
 
 /// Brings flags into one spelling: `--max_num_seqs` is `--max-num-seqs`, `--no-SWITCH` is
 /// `--SWITCH=false`. Settings that the model does not have are refused here, by name.

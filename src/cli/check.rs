@@ -3,32 +3,90 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::ValueEnum;
 
-use crate::check::{CheckOptions, CheckReport, LogSettings, check_dir};
-use crate::cli::output;
-use crate::config::Policy;
-use crate::report::{TextOptions, write_json, write_text};
+use crate::check::{CheckOptions, CheckReport, check_dir};
+use crate::cli::log_settings::SettingFlags;
+use crate::cli::{EXIT_VIOLATED, output};
+use crate::conform::log::{ConformOptions, conform_log};
+use crate::coverage::{self, Coverage, Dimension};
+use crate::log::reader::LogDir;
+use crate::policy::{Applied, Baseline, Collector, ConfigFile, Flags, Policy};
+use crate::report::{
+    Sheet, TextOptions, worst, write_annotations, write_coverage, write_json_suite, write_junit,
+    write_sarif, write_sheet, write_text,
+};
 
-/// Check a log against every rule.
+/// Check logs against every rule.
 ///
-/// Exit code: 0 clean, 1 violated, 2 damaged or no log at all, 3 internal error.
+/// Exit code: 0 clean, 1 violated (or not covered), 2 damaged or no log at all, 3 internal error;
+/// of several logs the worst: violated, then damaged.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The directory of the log.
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// The directories of the logs.
+    #[arg(value_name = "DIR", required = true)]
+    dirs: Vec<PathBuf>,
     /// How the report is written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Show every finding instead of the first three of each rule.
+    /// Write the report to a file, which appears only once it is whole.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Show every finding instead of the first three of each kind.
     #[arg(long)]
     all: bool,
     /// Show what became of every rule.
     #[arg(long)]
     rules: bool,
+    /// Also compare with the reference scheduler (V001; see `schedlog conform`).
+    #[arg(long)]
+    conform: bool,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    #[command(flatten)]
+    coverage: CoverageArgs,
     #[command(flatten)]
     settings: SettingFlags,
+}
+
+/// Which findings count.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Rules and known findings")]
+struct ChoiceArgs {
+    /// Run only these rules: ids or prefixes, such as M002,K.
+    #[arg(long, value_name = "RULES", value_delimiter = ',')]
+    select: Vec<String>,
+    /// Do not run these rules; wins over --select.
+    #[arg(long, value_name = "RULES", value_delimiter = ',')]
+    ignore: Vec<String>,
+    /// Findings listed in this file are known and do not count.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write all present findings to this file, as known ones.
+    #[arg(long, value_name = "FILE", conflicts_with = "baseline")]
+    write_baseline: Option<PathBuf>,
+    /// Read this file instead of the schedlog.toml here or in the directory of the log.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What the logs exercised.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Coverage")]
+struct CoverageArgs {
+    /// Show what each log exercised, and all of them together.
+    #[arg(long)]
+    coverage: bool,
+    /// Fail (exit code 1) unless all logs together exercise everything of these kinds.
+    #[arg(long, value_name = "KINDS", value_enum, value_delimiter = ',')]
+    require_coverage: Vec<Dimension>,
+}
+
+impl CoverageArgs {
+    const fn wanted(&self) -> bool {
+        self.coverage || !self.require_coverage.is_empty()
+    }
 }
 
 /// Forms of the report.
@@ -36,96 +94,163 @@ pub(super) struct Args {
 enum Format {
     /// For people.
     Text,
-    /// For programs: schedlog.check/1.
+    /// For programs: schedlog.check/1, or schedlog.check-suite/1 of several logs.
     Json,
+    /// JUnit XML.
+    Junit,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// Annotations in a GitHub workflow.
+    Github,
 }
 
-/// Queue orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PolicyFlag {
-    /// First come, first served.
-    Fcfs,
-    /// By urgency.
-    Priority,
-}
-
-/// Settings of the scheduler that the log does not tell.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Scheduler settings (default: those in run.json)")]
-pub(super) struct SettingFlags {
-    /// Queue order.
-    #[arg(long, value_enum)]
-    policy: Option<PolicyFlag>,
-    /// Tokens per KV cache block.
-    #[arg(long)]
-    block_size: Option<u32>,
-    /// KV cache blocks, the null block included.
-    #[arg(long)]
-    num_gpu_blocks: Option<u32>,
-    /// The most requests in the running queue.
-    #[arg(long)]
-    max_num_seqs: Option<u32>,
-    /// The token budget of a step.
-    #[arg(long)]
-    max_num_batched_tokens: Option<u32>,
-    /// The longest sequence.
-    #[arg(long)]
-    max_model_len: Option<u32>,
-    /// Whether prompts are split over steps.
-    #[arg(long, value_name = "BOOL")]
-    enable_chunked_prefill: Option<bool>,
-    /// Whether full blocks are shared between equal prefixes.
-    #[arg(long, value_name = "BOOL")]
-    enable_prefix_caching: Option<bool>,
-    /// The share of the blocks that an admission leaves free.
-    #[arg(long)]
-    watermark: Option<f64>,
-    /// Draft tokens per request and step.
-    #[arg(long)]
-    num_speculative_tokens: Option<u32>,
-    /// Bytes of one KV cache block.
-    #[arg(long)]
-    kv_bytes_per_block: Option<u64>,
-}
-
-impl SettingFlags {
-    fn settings(&self) -> LogSettings {
-        LogSettings {
-            policy: self.policy.map(|policy| match policy {
-                PolicyFlag::Fcfs => Policy::Fcfs,
-                PolicyFlag::Priority => Policy::Priority,
-            }),
-            block_size: self.block_size,
-            num_gpu_blocks: self.num_gpu_blocks,
-            max_num_seqs: self.max_num_seqs,
-            max_num_batched_tokens: self.max_num_batched_tokens,
-            max_model_len: self.max_model_len,
-            enable_chunked_prefill: self.enable_chunked_prefill,
-            enable_prefix_caching: self.enable_prefix_caching,
-            watermark: self.watermark,
-            num_speculative_tokens: self.num_speculative_tokens,
-            kv_bytes_per_block: self.kv_bytes_per_block,
-            ..LogSettings::default()
-        }
-    }
+/// One log, checked.
+struct Checked {
+    report: CheckReport,
+    applied: Applied,
+    coverage: Option<Coverage>,
+    baseline: Option<PathBuf>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// If the directory is not a log or the report cannot be written.
+/// If a directory is not a log, a file cannot be used or the report cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
-    let options = CheckOptions { settings: args.settings.settings() };
-    let report = check_dir(&args.dir, &options)?;
+    let mut logs = args.dirs.iter().map(|dir| check(args, dir)).collect::<Result<Vec<_>, _>>()?;
+    accept_known(args, &mut logs)?;
+    let mut together = Coverage::default();
+    logs.iter().filter_map(|log| log.coverage.as_ref()).for_each(|it| together.merge(it));
+    let uncovered = uncovered(&args.coverage.require_coverage, &together);
+    write(args, &logs, &together)?;
+    for text in &uncovered {
+        output::note(text);
+    }
+    let verdict = worst(logs.iter().map(|log| log.report.verdict()));
+    // What damage hides is not known; that something is not covered is.
+    Ok(if uncovered.is_empty() { verdict.exit_code() } else { EXIT_VIOLATED })
+}
+
+fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
+    let file = match &args.choice.config {
+        Some(path) => Some(ConfigFile::read(path)?),
+        None => ConfigFile::find(Path::new(""), dir)?,
+    };
+    let flags = Flags {
+        select: args.choice.select.clone(),
+        ignore: args.choice.ignore.clone(),
+        baseline: args.choice.baseline.clone(),
+        settings: args.settings.settings(),
+    };
+    let policy = Policy::new(flags, file)?;
+    let (mut report, applied) = policy.check(dir)?;
+    if args.conform {
+        let options = ConformOptions { settings: args.settings.engine(), trace: None };
+        report.rules.push(conform_log(dir, &options)?.as_rule());
+    }
+    let coverage = if args.coverage.wanted() {
+        let mut coverage = coverage::of_log(&LogDir::open(dir)?)?;
+        coverage.add_rules(&report);
+        Some(coverage)
+    } else {
+        None
+    };
+    Ok(Checked { report, applied, coverage, baseline: policy.baseline })
+}
+
+/// Takes known findings out of the reports, or notes all of them as known.
+fn accept_known(args: &Args, logs: &mut [Checked]) -> anyhow::Result<()> {
+    if let Some(path) = &args.choice.write_baseline {
+        let mut collector = Collector::default();
+        logs.iter().for_each(|log| collector.add(&log.report));
+        let total = collector.total();
+        let (bytes, mut baseline) = collector.finish(path)?;
+        output::write_file(path, &bytes)?;
+        output::note(&format!("{total} findings are now known: {}", path.display()));
+        for log in logs {
+            log.applied.accepted = Some(baseline.apply(&mut log.report));
+        }
+        return Ok(());
+    }
+    let mut read: Option<(PathBuf, Baseline)> = None;
+    for log in logs {
+        let Some(path) = &log.baseline else { continue };
+        // Logs that share a list share its counts.
+        let mut baseline = match read.take().filter(|(known, _)| known == path) {
+            Some((_, baseline)) => baseline,
+            None => Baseline::read(path)?,
+        };
+        log.applied.accepted = Some(baseline.apply(&mut log.report));
+        read = Some((path.clone(), baseline));
+    }
+    Ok(())
+}
+
+/// What must have been exercised and was not, a line for each kind.
+fn uncovered(required: &[Dimension], coverage: &Coverage) -> Vec<String> {
+    let missing = |dimension: &Dimension| {
+        let missing = coverage.missing(*dimension);
+        let text = format!("{} never exercised: {}", dimension.name(), missing.join(", "));
+        (!missing.is_empty()).then_some(text)
+    };
+    required.iter().filter_map(missing).collect()
+}
+
+fn write(args: &Args, logs: &[Checked], together: &Coverage) -> anyhow::Result<()> {
+    let all = args.all || !matches!(args.format, Format::Text | Format::Github);
+    let sheets: Vec<_> = logs
+        .iter()
+        .map(|log| Sheet::new(&log.report, &log.applied, log.coverage.as_ref(), all))
+        .collect();
+    let together = args.coverage.wanted().then_some(together);
+    let mut out = Vec::new();
     match args.format {
-        Format::Text => print_text(&report, args.all, args.rules)?,
-        Format::Json => {
-            let mut out = Vec::new();
-            write_json(&report, &mut out)?;
-            output::print_bytes(&out)?;
+        Format::Text => write_texts(args, &sheets, together, &mut out)?,
+        Format::Json => write_json_suite(&sheets, together, &mut out)?,
+        Format::Junit => write_junit(&sheets, &mut out)?,
+        Format::Sarif => write_sarif(&sheets, &mut out)?,
+        Format::Github => {
+            for sheet in &sheets {
+                write_annotations(sheet, &mut out)?;
+            }
         }
     }
-    Ok(report.verdict().exit_code())
+    match &args.output {
+        Some(path) => output::write_file(path, &out).context("the report is not written"),
+        None => output::print_bytes(&out),
+    }
+}
+
+fn write_texts(
+    args: &Args,
+    sheets: &[Sheet<'_>],
+    together: Option<&Coverage>,
+    out: &mut Vec<u8>,
+) -> anyhow::Result<()> {
+    use std::io::Write;
+    let color = args.output.is_none() && use_color();
+    let options = TextOptions { color, all: args.all, rules: args.rules, ..TextOptions::default() };
+    for (index, sheet) in sheets.iter().enumerate() {
+        if sheets.len() > 1 {
+            let gap = if index > 0 { "\n" } else { "" };
+            writeln!(out, "{gap}==> {} <==", sheet.report.directory.display())?;
+        }
+        write_sheet(sheet, &options, out)?;
+    }
+    if sheets.len() > 1 {
+        writeln!(out, "\n==> {} logs together <==", sheets.len())?;
+        if let Some(together) = together {
+            write_coverage(together, out)?;
+        }
+        let verdict = worst(sheets.iter().map(|sheet| sheet.report.verdict()));
+        writeln!(out, "verdict: {}", verdict.as_str())?;
+    }
+    Ok(())
+}
+
+fn use_color() -> bool {
+    let asked_not_to = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !asked_not_to
 }
 
 /// Checks a log that was just written, and says what was found.
@@ -134,14 +259,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
 /// As [`run`].
 pub(super) fn check_and_print(dir: &Path) -> anyhow::Result<u8> {
     let report = check_dir(dir, &CheckOptions::default())?;
-    print_text(&report, false, false)?;
-    Ok(report.verdict().exit_code())
-}
-
-fn print_text(report: &CheckReport, all: bool, rules: bool) -> anyhow::Result<()> {
-    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let options = TextOptions { color, all, rules, ..TextOptions::default() };
+    let options = TextOptions { color: use_color(), ..TextOptions::default() };
     let mut out = Vec::new();
-    write_text(report, &options, &mut out)?;
-    output::print_bytes(&out)
+    write_text(&report, &options, &mut out)?;
+    output::print_bytes(&out)?;
+    Ok(report.verdict().exit_code())
 }

@@ -1,39 +1,125 @@
-//! `schedlog conform`: the model against decision records of the real scheduler.
+//! `schedlog conform`: the reference scheduler against a log, or against decision records of vLLM.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use anyhow::bail;
+use clap::{Args, ValueEnum};
 
+use crate::cli::arguments::log_level;
 use crate::cli::output;
 use crate::cli::stopwatch::Stopwatch;
-use crate::conform::{conform_paths, markdown};
+use crate::conform::log::{ConformOptions, conform_log};
+use crate::conform::{conform_and_log, conform_paths, markdown};
+use crate::engine::run::LogOptions;
+use crate::log::reader::LogDir;
+use crate::log::run_info::RUN_INFO_FILE;
+use crate::log::values::LogLevel;
+use crate::report::{write_conformance, write_conformance_json};
+use crate::settings::Settings;
+use crate::trace::{ReadOptions, Trace};
 
-/// Compares the scheduler model with decision records of the real vLLM 0.32 scheduler.
+/// Compares the reference scheduler with a log, or with decision records of the real vLLM 0.32.
 ///
-/// The model is driven through each record's arrivals, aborts and model outputs; every recorded
-/// field of every step is compared, up to the first difference. Exit code: 0 all the same, 1 a
-/// difference, 2 a record could not be compared (unreadable, or it asks for an unsupported setting).
+/// A directory that holds a scheduler log is replayed: its arrivals, lengths and moments go through
+/// the reference under the log's settings (run.json, or flags), and every decision is compared. After
+/// a divergence the reference starts anew where the log's engine is empty. Exit code: 0 conforms, 1
+/// diverges, 2 void (something is missing).
+///
+/// Anything else is read as decision records: every recorded field of every step is compared, up to
+/// the first difference. Exit code: 0 all the same, 1 a difference, 2 a record could not be compared
+/// (unreadable, or it asks for an unsupported setting).
+///
+/// With --log, the log of each recorded run is written too, as far as the record agrees: the same five
+/// files that a replay writes, on the virtual clock of a fixed step latency.
 #[derive(Debug, Args)]
 pub(super) struct ConformArgs {
-    /// Record files (.jsonl, .jsonl.gz), or directories of them.
-    #[arg(required = true, value_name = "RECORD")]
-    pub(super) records: Vec<PathBuf>,
+    /// The directory of a log; or record files (.jsonl, .jsonl.gz) and directories of them.
+    #[arg(required = true, value_name = "LOG_OR_RECORD")]
+    pub(super) paths: Vec<PathBuf>,
+    /// How the report on a log is written.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Show every divergence of a log that is kept instead of the first three.
+    #[arg(long)]
+    all: bool,
+    /// The trace that the log is a replay of: with it prefix sharing is compared block by block.
+    #[arg(long, value_name = "TRACE")]
+    trace: Option<PathBuf>,
     /// Records compared at a time; all cores by default.
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<usize>,
+    /// Write the log of the recorded run to DIR; with several records, each to a directory in it that
+    /// has the record's name.
+    #[arg(long, value_name = "DIR")]
+    pub(super) log: Option<PathBuf>,
+    /// Replace older logs.
+    #[arg(long, requires = "log")]
+    pub(super) force: bool,
+    /// How much is logged.
+    #[arg(long, value_name = "LEVEL", default_value = "standard", requires = "log",
+        value_parser = log_level)]
+    pub(super) log_level: LogLevel,
     /// Print only the table of records and divergences, as markdown.
     #[arg(long)]
     pub(super) markdown: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Forms of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs: schedlog.conform/1.
+    Json,
 }
 
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// Where the report cannot be written; what is wrong with a record is part of the report.
+/// Where the report cannot be written or the log cannot be opened; what is wrong with a record is
+/// part of the report.
 pub(super) fn run(args: &ConformArgs) -> anyhow::Result<u8> {
+    let is_log = |path: &PathBuf| LogDir::open(path).is_ok() || path.join(RUN_INFO_FILE).is_file();
+    match &args.paths[..] {
+        [log] if is_log(log) => run_log(args, log),
+        paths if paths.iter().any(is_log) => {
+            bail!("a log is compared alone: give one directory, or only records")
+        }
+        _ if args.trace.is_some() || args.format == Format::Json => {
+            bail!("--trace and --format are for the directory of a log, and none is given")
+        }
+        paths => run_records(args, paths),
+    }
+}
+
+fn run_log(args: &ConformArgs, log: &Path) -> anyhow::Result<u8> {
+    let open = |path: &PathBuf| Trace::open(path, &ReadOptions::default());
+    let trace = args.trace.as_ref().map(open).transpose()?;
+    let options = ConformOptions { settings: args.settings.clone(), trace: trace.as_ref() };
+    let report = conform_log(log, &options)?;
+    let mut out = Vec::new();
+    match args.format {
+        Format::Text => write_conformance(&report, args.all, &mut out)?,
+        Format::Json => write_conformance_json(&report, &mut out)?,
+    }
+    output::print_bytes(&out)?;
+    Ok(report.exit_code())
+}
+
+fn run_records(args: &ConformArgs, paths: &[PathBuf]) -> anyhow::Result<u8> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let watch = Stopwatch::start();
-    let report = conform_paths(&args.records, args.jobs.unwrap_or_else(cores));
+    let jobs = args.jobs.unwrap_or_else(cores);
+    let report = match &args.log {
+        None => conform_paths(paths, jobs),
+        Some(directory) => {
+            let (log_level, force) = (args.log_level, args.force);
+            let options = LogOptions { log_level, force, ..LogOptions::default() };
+            conform_and_log(paths, jobs, directory, &options)?
+        }
+    };
     let elapsed = watch.seconds();
     if args.markdown {
         output::print(&markdown::table(&report))?;

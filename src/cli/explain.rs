@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use crate::cli::output;
 use crate::docs::rule_page;
-use crate::invariants::{ALL, find};
+use crate::invariants::{every, find};
 
 /// Explain a rule.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let Some(rule) = find(&args.rule) else {
         let family = args.rule.get(..1).unwrap_or_default().to_ascii_uppercase();
         let near: Vec<_> =
-            ALL.iter().filter(|rule| rule.id.starts_with(&family)).map(|rule| rule.id).collect();
+            every().filter(|rule| rule.id.starts_with(&family)).map(|rule| rule.id).collect();
         let known =
             if near.is_empty() { "schedlog rules lists them".into() } else { near.join(", ") };
         bail!("there is no rule {}; known are: {known}", args.rule);

@@ -8,6 +8,7 @@ mod docs;
 mod explain;
 mod generate;
 mod graph;
+mod log_settings;
 mod output;
 mod plot;
 mod replay;

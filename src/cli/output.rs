@@ -1,6 +1,9 @@
 //! What a command says on stdout and stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Context;
 
 /// A failed write to stdout, as an error that says what to do.
 pub(crate) fn stdout_error(error: io::Error) -> anyhow::Error {
@@ -24,6 +27,24 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(stdout_error)
 }
 
+/// Writes a file that appears under its name only once it is whole.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let what = || format!("{}: cannot be written", path.display());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut file =
+        tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new("."))).with_context(what)?;
+    file.write_all(bytes).with_context(what)?;
+    // A temporary file is for its owner only; a report is as any other file.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let readable = std::fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(readable).with_context(what)?;
+    }
+    file.persist(path).map_err(|error| error.error).with_context(what)?;
+    Ok(())
+}
+
 /// Shows an error and what led to it, on stderr.
 pub(crate) fn report_error(error: &anyhow::Error) {
     let (start, end) =
@@ -44,7 +65,12 @@ fn describe(error: &anyhow::Error) -> String {
     text
 }
 
-/// Shows a remark on stderr.
+/// Shows a text beside the results, on stderr.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}
+
+/// Shows a note on stderr.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "note: {text}");
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::arguments::log_level;
 use crate::cli::stopwatch::Stopwatch;
 use crate::cli::trace_args::TraceArgs;
 use crate::cli::{EXIT_CLEAN, check, output};
@@ -52,10 +53,6 @@ pub(super) struct Args {
     settings: SettingsArgs,
 }
 
-fn log_level(text: &str) -> Result<LogLevel, String> {
-    LogLevel::from_bytes(text.as_bytes()).ok_or_else(|| "full, standard or summary".to_owned())
-}
-
 impl Args {
     fn log_options(&self) -> LogOptions {
         LogOptions {
@@ -75,9 +72,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     }
     let settings = args.settings.resolve()?;
     let trace = args.trace.open()?;
-    for line in trace.summary().to_string().lines() {
-        output::note(line);
-    }
+    output::remark(&trace.summary().to_string());
     if directory.is_none() {
         output::note(&format!(
             "no log is written: name a directory with --out, or set {LOGGING_VARIABLE}=1 (and \

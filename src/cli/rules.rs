@@ -1,7 +1,7 @@
 //! `schedlog rules`.
 
 use crate::cli::output;
-use crate::invariants::ALL;
+use crate::invariants::every;
 
 /// List the rules.
 #[derive(Debug, clap::Args)]
@@ -12,10 +12,8 @@ pub(super) struct Args {}
 /// # Errors
 /// If stdout cannot be written.
 pub(super) fn run(_: &Args) -> anyhow::Result<u8> {
-    let lines: Vec<_> = ALL
-        .iter()
-        .map(|rule| format!("{} {:<32} {}\n", rule.id, rule.name, rule.summary()))
-        .collect();
+    let lines: Vec<_> =
+        every().map(|rule| format!("{} {:<32} {}\n", rule.id, rule.name, rule.summary())).collect();
     output::print(&lines.concat())?;
     Ok(0)
 }

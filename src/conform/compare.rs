@@ -8,12 +8,16 @@ use rustc_hash::FxBuildHasher;
 
 use crate::conform::explain::explain;
 use crate::conform::fast::{Cursor, StateText, Writer, is_plain};
-use crate::conform::record::{BadRecord, Id, Record, RecordedRequest, Step, StepOrEnd};
+use crate::conform::record::{
+    BadRecord, Id, MAX_ITERATIONS, Record, RecordedRequest, Step, StepOrEnd,
+};
+use crate::conform::record_log::RecordLog;
 use crate::conform::report::{Divergence, Moment};
+use crate::conform::requests::{new_request, ranks};
 use crate::conform::state::{RecordedState, ids, model_side, recorded_side};
 use crate::engine::EngineCore;
-use crate::scheduler::{NewRequest, Pass, Scheduler, Slot};
-use crate::units::{Nanos, Priority, RequestId, TokenId, TokenRun, Tokens, push_run};
+use crate::scheduler::{Pass, Scheduler, Slot};
+use crate::units::{Nanos, Priority, Tokens};
 
 /// What was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,23 +108,30 @@ pub(crate) struct Comparison<'r, 'a> {
     slots: Vec<Option<Slot>>,
     /// Whose slot it is.
     owners: Vec<usize>,
+    /// Where the run is logged, if it is.
+    pub(crate) log: Option<&'r mut RecordLog>,
 }
 
-/// Compares a record to the end or to the first difference, and counts what was compared.
+/// Compares a record to the end or to the first difference, counts what was compared, and logs the
+/// run as far as it is the same.
 pub(crate) fn compare(
     mut record: Record<'_>,
     counts: &mut Counts,
+    log: Option<&mut RecordLog>,
 ) -> Result<Option<Box<Divergence>>, BadRecord> {
     let requests = std::mem::take(&mut record.requests);
     let mut core = EngineCore::new(record.header.config.clone(), record.header.stop_tokens.clone());
-    let mut comparison = Comparison::new(&requests)?;
+    let mut comparison = Comparison::new(&requests, log)?;
     let result = comparison.run(&mut record, &mut core);
     *counts = comparison.counts;
     result.map(|()| comparison.divergence)
 }
 
 impl<'r, 'a> Comparison<'r, 'a> {
-    fn new(requests: &'r [RecordedRequest<'a>]) -> Result<Self, BadRecord> {
+    fn new(
+        requests: &'r [RecordedRequest<'a>],
+        log: Option<&'r mut RecordLog>,
+    ) -> Result<Self, BadRecord> {
         let mut index = HashMap::with_capacity_and_hasher(requests.len(), FxBuildHasher);
         for (at, request) in requests.iter().enumerate() {
             if index.insert(request.id.as_str(), at).is_some() {
@@ -150,6 +161,7 @@ impl<'r, 'a> Comparison<'r, 'a> {
             index,
             slots: vec![None; requests.len()],
             owners: Vec::new(),
+            log,
         })
     }
 
@@ -170,7 +182,7 @@ impl<'r, 'a> Comparison<'r, 'a> {
     /// One engine iteration, and those in which the engine slept before it.
     fn iterate(&mut self, text: &'a str, core: &mut EngineCore) -> Result<(), BadRecord> {
         let (it, added, aborted) = self.open(text)?;
-        if it < self.iterations {
+        if it < self.iterations || it > MAX_ITERATIONS {
             return Err(BadRecord::malformed(self.line, format!("iteration {it} is out of order")));
         }
         if it > self.iterations && !self.may_sleep_until(it, core) {
@@ -178,9 +190,8 @@ impl<'r, 'a> Comparison<'r, 'a> {
             self.diverge(Moment::Arrivals, difference, core.scheduler(), None);
             return Ok(());
         }
-        self.iterations = it + 1;
         let arrived = self.arrived;
-        self.hand_in(it, core);
+        self.begin(it, core);
         let arrivals = &self.requests[arrived..self.arrived];
         if !arrivals.iter().map(|request| &request.id).eq(&added) {
             let arrivals: Vec<_> = arrivals.iter().map(|request| request.id.clone()).collect();
@@ -190,7 +201,9 @@ impl<'r, 'a> Comparison<'r, 'a> {
         }
         for id in &aborted {
             if let Some(slot) = self.live(id.as_str()) {
-                core.abort(slot);
+                if let Some(aborted) = core.abort(slot) {
+                    self.log(|timeline| timeline.aborted(&aborted));
+                }
                 self.forget(slot);
             }
         }
@@ -262,8 +275,10 @@ impl<'r, 'a> Comparison<'r, 'a> {
         !core.has_work() && self.requests.get(self.arrived).is_none_or(|next| next.step >= it)
     }
 
-    /// Hands in the requests of this iteration.
-    pub(crate) fn hand_in(&mut self, it: u64, core: &mut EngineCore) {
+    /// Begins iteration `it`, after those in which the engine slept: hands in its requests.
+    pub(crate) fn begin(&mut self, it: u64, core: &mut EngineCore) {
+        self.log_sleep(it - self.iterations);
+        self.iterations = it + 1;
         while let Some(request) = self.requests.get(self.arrived).filter(|next| next.step <= it) {
             let slot = core.add_request(new_request(request, self.ranks[self.arrived]));
             if self.owners.len() <= slot.index() {
@@ -272,6 +287,13 @@ impl<'r, 'a> Comparison<'r, 'a> {
             self.owners[slot.index()] = self.arrived;
             self.slots[self.arrived] = Some(slot);
             self.arrived += 1;
+            self.log(|timeline| {
+                let (id, length) = (request.id.as_str(), Tokens(request.prompt_len));
+                let at = timeline.now();
+                let handle = timeline.arrived(at, id, length, Priority(request.priority))?;
+                timeline.bind(slot, handle);
+                Ok(())
+            });
         }
     }
 
@@ -346,35 +368,5 @@ impl<'r, 'a> Comparison<'r, 'a> {
             model_side: model_side(scheduler, pass),
             reasons: pass.map_or_else(Vec::new, |pass| explain(scheduler, pass)),
         }));
-    }
-}
-
-/// The ranks of the arrival times, equal for equal times.
-fn ranks(requests: &[RecordedRequest<'_>]) -> Vec<Nanos> {
-    let mut times: Vec<f64> = requests.iter().map(|request| request.arrival_time).collect();
-    times.sort_by(f64::total_cmp);
-    // Python's 0.0 and -0.0 are equal too.
-    times.dedup_by(|a, b| a == b);
-    let rank = |time: f64| times.partition_point(|&other| other < time);
-    requests.iter().map(|request| Nanos(rank(request.arrival_time) as u64)).collect()
-}
-
-/// Streams are this far apart, so that tokens of different streams differ.
-const STREAM: u64 = 65536;
-
-fn new_request(request: &RecordedRequest<'_>, arrival_time: Nanos) -> NewRequest {
-    let mut prompt = Vec::with_capacity(request.prompt.len());
-    for &(stream, start, len) in &request.prompt {
-        let first = TokenId(stream * STREAM + start);
-        push_run(&mut prompt, TokenRun { first, len: Tokens(len) });
-    }
-    NewRequest {
-        id: RequestId::from(request.id.as_str()),
-        prompt,
-        max_tokens: Tokens(request.max_tokens),
-        priority: Priority(request.priority),
-        arrival_time,
-        cache_salt: request.salt.as_deref().map(str::to_owned),
-        skip_reading_prefix_cache: request.skip_read,
     }
 }

@@ -1,12 +1,13 @@
 //! Why a pass came out as it did, in words.
 
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::{
     AdmissionStop, AllocationCheck, Kind, Pass, Refusal, Scheduler, Slot, TokenBound,
 };
 
 /// The reasons behind a pass: preemptions, limits that cut a request's tokens, the end of admission.
 #[must_use]
-pub fn explain(model: &Scheduler, pass: &Pass) -> Vec<String> {
+pub fn explain<K: KvCache>(model: &Scheduler<K>, pass: &Pass) -> Vec<String> {
     let name = |slot: Slot| model.request(slot).id().as_str();
     let mut reasons = Vec::new();
     for preemption in &pass.preempted {

@@ -35,8 +35,12 @@ pub struct Header {
     pub profile: String,
     /// The seed of the workload.
     pub seed: u64,
+    /// The version of vLLM.
+    pub vllm: &'static str,
     /// The settings.
     pub config: SchedulerConfig,
+    /// `watermark` as given; the scheduler has it in blocks.
+    pub watermark: f64,
     /// The tokens that end a request.
     pub stop_tokens: StopTokens,
 }
@@ -69,9 +73,10 @@ impl Header {
                 .map(TokenId)
                 .collect(),
         };
+        let watermark = settings.take("watermark")?;
         let config = settings.scheduler_config()?;
         settings.nothing_left()?;
-        Ok(Self { profile, seed, config, stop_tokens })
+        Ok(Self { profile, seed, vllm: VLLM, config, watermark, stop_tokens })
     }
 }
 
@@ -103,7 +108,6 @@ impl Settings {
         if !async_scheduling && max_concurrent_batches != 1 {
             return Err(self.unsupported("max_concurrent_batches", &max_concurrent_batches.into()));
         }
-        self.take::<f64>("watermark")?;
         let config = SchedulerConfig {
             policy,
             block_size,

@@ -213,6 +213,9 @@ impl RecordedRequest<'_> {
         if self.max_tokens > MAX_TOKENS {
             return Err(format!("max_tokens of {} is out of range", self.id.as_str()));
         }
+        if self.step > MAX_ITERATIONS {
+            return Err(format!("step of {} is out of range", self.id.as_str()));
+        }
         if self.arrival_time.is_nan() {
             return Err(format!("arrival_time of {} is not a number", self.id.as_str()));
         }
@@ -222,6 +225,9 @@ impl RecordedRequest<'_> {
 
 /// More tokens than any sequence or budget has; keeps sums within 32 bits.
 pub(crate) const MAX_TOKENS: u32 = 1 << 28;
+
+/// More iterations than any record has; keeps the clock of its log within 64 bits.
+pub(crate) const MAX_ITERATIONS: u64 = 1 << 32;
 
 /// A line after the head.
 #[derive(Debug)]

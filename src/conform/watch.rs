@@ -6,56 +6,37 @@ use crate::conform::record::{Id, RecordedKind, RecordedPass, RecordedUpdate};
 use crate::conform::report::Moment;
 use crate::conform::state::{RecordedState, ids, same_ids, slots};
 use crate::engine::Driver;
+use crate::engine::timeline::Timeline;
 use crate::scheduler::{Aborted, Kind, ModelOutput, Pass, Scheduler, Slot, Update};
 use crate::units::{TokenId, Tokens};
 
 impl Driver for Comparison<'_, '_> {
+    fn scheduling(&mut self, _: &Scheduler) {
+        self.log(Timeline::begin);
+    }
+
     fn scheduled(&mut self, scheduler: &Scheduler, pass: &Pass) {
         if self.is_over() {
             return;
         }
-        self.saw_pass = true;
-        self.counts.passes += 1;
-        self.counts.scheduled += pass.entries.len() as u64;
-        self.counts.preempted += pass.preempted.len() as u64;
-        self.counts.tokens += u64::from(pass.total_tokens.0);
-        self.counts.hit_tokens += pass.entries.iter().map(|e| u64::from(e.hit.0)).sum::<u64>();
-        if !pass.is_empty() {
-            self.quiet = 0;
-        }
-        if self.fast(|own, cursor| own.read_pass(cursor, scheduler, pass)) {
-            return;
-        }
-        let Some(step) = &self.step else { return };
-        let difference = match &step.schedule {
-            Some(recorded) => pass_difference(recorded, scheduler, pass),
-            None => Some(("schedule", "no pass".to_owned(), "a pass".to_owned())),
-        };
-        if let Some(difference) = difference {
-            self.diverge(Moment::Scheduled, difference, scheduler, Some(pass));
-        }
+        self.compare_pass(scheduler, pass);
+        self.log(|timeline| {
+            timeline.decide(pass);
+            timeline.log_pass(scheduler, pass)
+        });
     }
 
     fn aborts_in_flight(&mut self, _: &Scheduler, _: &Pass, aborts: &mut Vec<Slot>) {
-        let scheduled = self.saw_pass;
-        let mut named = Vec::new();
-        let fast = self.fast(|_, cursor| {
-            if !scheduled {
-                cursor.literal(b"null")?;
-            }
-            cursor.literal(br#","update":{"aborted":"#)?;
-            named = cursor.ids()?;
-            Some(())
+        self.log(|timeline| {
+            timeline.await_output();
+            timeline.log_output()
         });
-        if fast {
-            aborts.extend(named.iter().filter_map(|id| self.live(id.as_str())));
-        } else if let Some(update) = self.step.as_ref().and_then(|step| step.update.as_ref()) {
-            aborts.extend(update.aborted.iter().filter_map(|id| self.live(id.as_str())));
-        }
+        self.read_aborts(aborts);
     }
 
     fn aborted(&mut self, _: &Scheduler, aborted: &Aborted) {
         self.forget(aborted.slot);
+        self.log(|timeline| timeline.aborted(aborted));
     }
 
     fn model_output(&mut self, scheduler: &Scheduler, pass: &Pass, output: &mut ModelOutput) {
@@ -84,27 +65,11 @@ impl Driver for Comparison<'_, '_> {
         if self.is_over() {
             return;
         }
-        self.saw_update = true;
-        self.counts.finished += update.finished.len() as u64;
-        if self.fast(|own, cursor| own.read_update(cursor, scheduler, pass, update)) {
-            return;
-        }
-        let Some(step) = &self.step else { return };
-        let Some(recorded) = &step.update else { return };
-        let difference = update_difference(recorded, scheduler, update).or_else(|| {
-            match RecordedState::after_update(recorded, step.schedule.as_ref()) {
-                Ok(state) => state.difference(scheduler),
-                Err(field) => Some((field, "absent".to_owned(), "a state".to_owned())),
-            }
+        self.compare_update(scheduler, pass, update);
+        self.log(|timeline| {
+            timeline.finish_output();
+            timeline.log_update(pass, update)
         });
-        let no_drafts = |recorded: &RecordedUpdate<'_>| {
-            let proposed = recorded.drafts.as_deref().is_some_and(|drafts| !drafts.is_empty());
-            (proposed && !hands_drafts(scheduler, pass))
-                .then(|| ("drafts", "some".to_owned(), "none".to_owned()))
-        };
-        if let Some(difference) = difference.or_else(|| no_drafts(recorded)) {
-            self.diverge(Moment::Updated, difference, scheduler, Some(pass));
-        }
     }
 
     fn drafts(&mut self, scheduler: &Scheduler, pass: &Pass, drafts: &mut Vec<Tokens>) {
@@ -141,6 +106,74 @@ fn hands_drafts(scheduler: &Scheduler, pass: &Pass) -> bool {
 }
 
 impl Comparison<'_, '_> {
+    /// Compares a pass and the state after it.
+    fn compare_pass(&mut self, scheduler: &Scheduler, pass: &Pass) {
+        self.saw_pass = true;
+        self.counts.passes += 1;
+        self.counts.scheduled += pass.entries.len() as u64;
+        self.counts.preempted += pass.preempted.len() as u64;
+        self.counts.tokens += u64::from(pass.total_tokens.0);
+        self.counts.hit_tokens += pass.entries.iter().map(|e| u64::from(e.hit.0)).sum::<u64>();
+        if !pass.is_empty() {
+            self.quiet = 0;
+        }
+        if self.fast(|own, cursor| own.read_pass(cursor, scheduler, pass)) {
+            return;
+        }
+        let Some(step) = &self.step else { return };
+        let difference = match &step.schedule {
+            Some(recorded) => pass_difference(recorded, scheduler, pass),
+            None => Some(("schedule", "no pass".to_owned(), "a pass".to_owned())),
+        };
+        if let Some(difference) = difference {
+            self.diverge(Moment::Scheduled, difference, scheduler, Some(pass));
+        }
+    }
+
+    /// Reads who was aborted while the batch was in flight.
+    fn read_aborts(&mut self, aborts: &mut Vec<Slot>) {
+        let scheduled = self.saw_pass;
+        let mut named = Vec::new();
+        let fast = self.fast(|_, cursor| {
+            if !scheduled {
+                cursor.literal(b"null")?;
+            }
+            cursor.literal(br#","update":{"aborted":"#)?;
+            named = cursor.ids()?;
+            Some(())
+        });
+        if fast {
+            aborts.extend(named.iter().filter_map(|id| self.live(id.as_str())));
+        } else if let Some(update) = self.step.as_ref().and_then(|step| step.update.as_ref()) {
+            aborts.extend(update.aborted.iter().filter_map(|id| self.live(id.as_str())));
+        }
+    }
+
+    /// Compares what became of an output and the state after it.
+    fn compare_update(&mut self, scheduler: &Scheduler, pass: &Pass, update: &Update) {
+        self.saw_update = true;
+        self.counts.finished += update.finished.len() as u64;
+        if self.fast(|own, cursor| own.read_update(cursor, scheduler, pass, update)) {
+            return;
+        }
+        let Some(step) = &self.step else { return };
+        let Some(recorded) = &step.update else { return };
+        let difference = update_difference(recorded, scheduler, update).or_else(|| {
+            match RecordedState::after_update(recorded, step.schedule.as_ref()) {
+                Ok(state) => state.difference(scheduler),
+                Err(field) => Some((field, "absent".to_owned(), "a state".to_owned())),
+            }
+        });
+        let no_drafts = |recorded: &RecordedUpdate<'_>| {
+            let proposed = recorded.drafts.as_deref().is_some_and(|drafts| !drafts.is_empty());
+            (proposed && !hands_drafts(scheduler, pass))
+                .then(|| ("drafts", "some".to_owned(), "none".to_owned()))
+        };
+        if let Some(difference) = difference.or_else(|| no_drafts(recorded)) {
+            self.diverge(Moment::Updated, difference, scheduler, Some(pass));
+        }
+    }
+
     /// Reads the pass and the state after it in the fast lane.
     fn read_pass(
         &mut self,

@@ -86,7 +86,7 @@ pub fn logger_options(settings: &Resolved, options: &LogOptions) -> LoggerOption
         log_level: options.log_level,
         flush_interval_iterations: options.flush_interval_iterations,
         flush_interval: options.flush_interval,
-        kv_bytes_per_block: settings.kv_bytes_per_block,
+        kv_bytes_per_block: Some(settings.kv_bytes_per_block),
         weight_bytes: Some(settings.weight_bytes),
         force: options.force,
     }

@@ -179,7 +179,7 @@ impl Timeline {
         let stop = pass.admission_stop.map_or(WaitingReason::Preempted, waiting_reason);
         for slot in scheduler.waiting() {
             let reason =
-                if pass.set_aside.contains(&slot) { WaitingReason::Preempted } else { stop };
+                if pass.set_aside.contains(&slot) { WaitingReason::WaitingForOutput } else { stop };
             self.logger.record_waiting(self.handles[slot.index()], reason)?;
         }
         Ok(())

@@ -106,6 +106,13 @@ impl Dialect {
         self.habits.is_empty()
     }
 
+    /// Whether the log has columns of the reference format behind the fixed ones and its steps end
+    /// where they do there, so that it is held to the reference's moments.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        !self.has(Habit::FixedColumnsOnly) && !self.has(Habit::EndsAtDecision)
+    }
+
     /// Looks at the first rows of each file.
     ///
     /// # Errors

@@ -54,6 +54,19 @@ pub trait Field: Sized {
     fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>);
 }
 
+/// Appends a number in decimal. Most numbers of a log have a few digits; they are put in place
+/// without a detour.
+#[inline]
+pub(super) fn write_unsigned(value: u64, out: &mut Vec<u8>) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+    } else if value < 100 {
+        out.extend_from_slice(&[b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]);
+    } else {
+        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+}
+
 /// Reads an unsigned decimal that is at most `max`.
 fn parse_unsigned(text: &[u8], max: u64) -> Result<u64, FieldError> {
     if text.is_empty() {
@@ -95,7 +108,7 @@ macro_rules! unsigned_field {
             }
 
             fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
-                out.extend_from_slice(itoa::Buffer::new().format(self.0).as_bytes());
+                write_unsigned(u64::from(self.0), out);
             }
         }
     )* };
@@ -220,7 +233,7 @@ impl Field for RequestKey {
     }
 
     fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>) {
-        write_text(ids.id(*self), out);
+        out.extend_from_slice(ids.field(*self));
     }
 }
 
@@ -239,11 +252,17 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// Appends a text field, quoted if it has a comma, a quote or a line break.
+/// Whether a text has a comma, a quote or a line break, so that a CSV field of it is quoted.
+#[must_use]
+pub fn needs_quotes(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr3(b',', b'"', b'\n', bytes).or_else(|| memchr::memchr(b'\r', bytes)).is_some()
+}
+
+/// Appends a text field, quoted if need be.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
-    if memchr::memchr3(b',', b'"', b'\n', bytes).or_else(|| memchr::memchr(b'\r', bytes)).is_none()
-    {
+    if !needs_quotes(text) {
         out.extend_from_slice(bytes);
         return;
     }

@@ -5,6 +5,8 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+use crate::log::field::{needs_quotes, write_text};
+
 /// A request of one log: an index into the tables that keep per-request state.
 ///
 /// Keys are handed out by an [`IdTable`] or by the logger and are reused once released, so they say
@@ -24,12 +26,17 @@ impl RequestKey {
 pub trait Ids {
     /// The id as the client gave it (not quoted).
     fn id(&self, key: RequestKey) -> &str;
+
+    /// The id as a CSV field, quoted if need be.
+    fn field(&self, key: RequestKey) -> &[u8];
 }
 
 /// Maps id texts to keys and back.
 #[derive(Debug, Default)]
 pub struct IdTable {
     names: Vec<Box<str>>,
+    /// The ids that must be quoted in a CSV field, quoted; empty for the others, which are nearly all.
+    quoted: Vec<Box<[u8]>>,
     free: Vec<RequestKey>,
     index: HashTable<RequestKey>,
 }
@@ -41,15 +48,18 @@ impl IdTable {
         if let Some(key) = self.index.find(hash, |key| &*self.names[key.index()] == name) {
             return *key;
         }
+        let quoted = quoted(name);
         let key = match self.free.pop() {
             Some(key) => {
                 self.names[key.index()] = name.into();
+                self.quoted[key.index()] = quoted;
                 key
             }
             None => {
                 // A log with 2^32 requests alive at once does not fit in memory long before this.
                 let key = RequestKey(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
                 self.names.push(name.into());
+                self.quoted.push(quoted);
                 key
             }
         };
@@ -92,6 +102,20 @@ impl Ids for IdTable {
     fn id(&self, key: RequestKey) -> &str {
         &self.names[key.index()]
     }
+
+    fn field(&self, key: RequestKey) -> &[u8] {
+        let quoted = &self.quoted[key.index()];
+        if quoted.is_empty() { self.names[key.index()].as_bytes() } else { quoted }
+    }
+}
+
+/// The id as a quoted field; empty if it needs no quotes.
+fn quoted(name: &str) -> Box<[u8]> {
+    let mut field = Vec::new();
+    if needs_quotes(name) {
+        write_text(name, &mut field);
+    }
+    field.into_boxed_slice()
 }
 
 #[cfg(test)]

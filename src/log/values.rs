@@ -103,6 +103,8 @@ wire_enum! {
         LoraLimit = "lora_limit",
         /// The budget of encoder inputs was spent.
         EncoderBudget = "encoder_budget",
+        /// It was preempted while steps with its tokens were in flight; their output must come first.
+        WaitingForOutput = "waiting_for_output",
     }
 }
 

@@ -507,8 +507,9 @@ impl Active {
         for done in &step.completions {
             self.finish(now, Some(step.id), done.handle, done.reason, done.blocks);
         }
-        let memory = self.options.weight_bytes.map(|weights| {
-            let kv = u64::from(step.kv.used.0) * self.options.kv_bytes_per_block.0;
+        let sizes = self.options.weight_bytes.zip(self.options.kv_bytes_per_block);
+        let memory = sizes.map(|(weights, block)| {
+            let kv = u64::from(step.kv.used.0) * block.0;
             Bytes(weights.0.saturating_add(kv))
         });
         if let Some(buffer) = self.writer.buffer(Table::PerIteration) {

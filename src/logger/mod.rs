@@ -73,9 +73,9 @@ pub struct LoggerOptions {
     pub flush_interval_iterations: u64,
     /// The longest time, by the caller's clock, between two flushes.
     pub flush_interval: Nanos,
-    /// Device bytes of one KV cache block.
-    pub kv_bytes_per_block: Bytes,
-    /// Device bytes of the weights; `None` leaves `gpu_memory_bytes` empty.
+    /// Device bytes of one KV cache block; `None` leaves `kv_cache_memory_bytes` empty.
+    pub kv_bytes_per_block: Option<Bytes>,
+    /// Device bytes of the weights; `None` of either leaves `gpu_memory_bytes` empty.
     pub weight_bytes: Option<Bytes>,
     /// Whether an older log in the directory is replaced.
     pub force: bool,
@@ -87,7 +87,7 @@ impl Default for LoggerOptions {
             log_level: LogLevel::Standard,
             flush_interval_iterations: 100,
             flush_interval: Nanos(60 * Nanos::SECOND.0),
-            kv_bytes_per_block: Bytes::ZERO,
+            kv_bytes_per_block: None,
             weight_bytes: None,
             force: false,
         }

@@ -179,7 +179,7 @@ impl RequestMetrics {
         key: RequestKey,
         reason: FinishReason,
         blocks: Blocks,
-        bytes_per_block: Bytes,
+        bytes_per_block: Option<Bytes>,
     ) -> RequestRow {
         let completion = (self.state == State::Completed).then_some(self.state_since);
         let e2e = completion.map(|at| at.saturating_sub(self.arrival));
@@ -200,7 +200,8 @@ impl RequestMetrics {
             preemption_count: self.preemptions,
             eviction_count: self.evictions,
             kv_cache_blocks: Some(blocks),
-            kv_cache_memory_bytes: Some(Bytes(u64::from(blocks.0) * bytes_per_block.0)),
+            kv_cache_memory_bytes: bytes_per_block
+                .map(|bytes| Bytes(u64::from(blocks.0) * bytes.0)),
             priority_score: Some(self.priority),
             finish_reason: Some(reason),
             cached_tokens: Some(self.cached_tokens),
@@ -277,7 +278,7 @@ mod tests {
         metrics.preempted(Nanos(18), Tokens(40));
         assert_eq!(metrics.resumed(Nanos(25), Tokens(32)), Some(Tokens(8)));
         metrics.completed(Nanos(30));
-        let row = metrics.row(RequestKey(0), FinishReason::Stop, Blocks(3), Bytes(2));
+        let row = metrics.row(RequestKey(0), FinishReason::Stop, Blocks(3), Some(Bytes(2)));
         assert_eq!((row.waiting_time, row.execution_time), (Nanos(12), Nanos(8)));
         assert_eq!(row.e2e_latency, Some(Nanos(20)));
         assert_eq!(row.kv_cache_memory_bytes, Some(Bytes(6)));
@@ -291,10 +292,11 @@ mod tests {
         metrics.preempted(Nanos(12), Tokens(40));
         metrics.resumed(Nanos(14), Tokens(32));
         metrics.computed(Tokens(32), Tokens(9));
-        let row = metrics.row(RequestKey(0), FinishReason::Stop, Blocks(0), Bytes(0));
+        let row = metrics.row(RequestKey(0), FinishReason::Stop, Blocks(0), None);
         assert_eq!(row.recomputed_tokens, Some(Tokens(8)));
         assert_eq!(row.cached_tokens, Some(Tokens(16)));
         assert_eq!(row.scheduled_tokens, Some(Tokens(33)));
+        assert_eq!(row.kv_cache_memory_bytes, None);
     }
 
     #[test]

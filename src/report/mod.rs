@@ -1,10 +1,80 @@
-//! Findings to text and JSON; nothing else renders them.
+//! Findings to text, JSON, JUnit XML, SARIF and annotations; nothing else renders them.
 
-mod excerpt;
+mod annotations;
+mod conformance;
+mod coverage;
+mod explain;
 pub mod graph;
 mod json;
+mod junit;
+mod sarif;
+mod summary;
 mod text;
 
-pub(crate) use excerpt::Excerpts;
-pub use json::{JSON_SCHEMA, write_json};
-pub use text::{TextOptions, write_text};
+pub use annotations::write_annotations;
+pub use conformance::{CONFORM_SCHEMA, write_conformance, write_conformance_json};
+pub use coverage::write_coverage;
+pub use json::{JSON_SCHEMA, SUITE_SCHEMA, write_json, write_json_suite};
+pub use junit::write_junit;
+pub use sarif::write_sarif;
+pub use text::{TextOptions, write_sheet, write_text};
+
+use std::path::PathBuf;
+
+use crate::check::{CheckReport, Mark, Verdict};
+use crate::coverage::Coverage;
+use crate::diagnose::Diagnosis;
+use crate::log::schema::Table;
+use crate::policy::Applied;
+
+/// A report and all that is told with it.
+#[derive(Debug)]
+pub struct Sheet<'a> {
+    /// The report.
+    pub report: &'a CheckReport,
+    /// What the user's policy did to it.
+    pub applied: &'a Applied,
+    /// What the log exercised, if that was asked for.
+    pub coverage: Option<&'a Coverage>,
+    /// The findings, explained.
+    pub diagnosis: Diagnosis<'a>,
+}
+
+impl<'a> Sheet<'a> {
+    /// Explains a report; `all` for every finding that was kept.
+    #[must_use]
+    pub fn new(
+        report: &'a CheckReport,
+        applied: &'a Applied,
+        coverage: Option<&'a Coverage>,
+        all: bool,
+    ) -> Self {
+        Self { report, applied, coverage, diagnosis: Diagnosis::of(report, all) }
+    }
+
+    /// The path of a table's file, from where the check was started.
+    fn path(&self, table: Table) -> PathBuf {
+        let there = self.report.tables.iter().find(|summary| summary.table == table);
+        let name = there.and_then(|summary| summary.file.as_deref());
+        self.report.directory.join(name.unwrap_or_else(|| table.file_name()))
+    }
+
+    /// The column, counted from 1 in characters, at which a mark's field begins and ends.
+    fn columns(&self, mark: &Mark) -> Option<(usize, usize)> {
+        let span = self.diagnosis.excerpts.span(mark.at, mark.column?)?;
+        let row = self.diagnosis.excerpts.row(mark.at)?;
+        let chars = |end: usize| row.get(..end).map(|text| text.chars().count() + 1);
+        Some((chars(span.start)?, chars(span.end)?))
+    }
+}
+
+/// The worst of several verdicts: violated, damaged, clean.
+#[must_use]
+pub fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    verdicts.max().unwrap_or(Verdict::Clean)
+}
+
+/// Text of a log without what could steer a terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

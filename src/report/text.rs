@@ -3,21 +3,23 @@
 use std::io::{self, Write};
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group as Block, Level, Origin, Renderer, Snippet};
 
-use crate::check::{CheckReport, Finding, Mark, Outcome, RuleOutcome, Severity};
-use crate::log::reader::LogDir;
-use crate::report::excerpt::Excerpts;
-
-/// Findings of one rule that are shown unless all are asked for.
-const SHOWN_FINDINGS: usize = 3;
+use crate::check::{CheckReport, Finding, Mark, Severity};
+use crate::diagnose::{Group, SHOWN_FINDINGS, Story};
+use crate::log::reader::Location;
+use crate::log::schema::Table;
+use crate::policy::Applied;
+use crate::report::explain::{about, consequences, timeline};
+use crate::report::summary::write_summary;
+use crate::report::{Sheet, visible};
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOptions {
     /// With colours.
     pub color: bool,
-    /// Every finding that was kept, not the first three of each rule.
+    /// Every finding that was kept, not the first three of each group.
     pub all: bool,
     /// Also what became of every rule.
     pub rules: bool,
@@ -40,36 +42,72 @@ pub fn write_text(
     options: &TextOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let excerpts = load(report, options);
+    write_sheet(&Sheet::new(report, &Applied::default(), None, options.all), options, out)
+}
+
+/// Writes a report and all that is told with it as text.
+///
+/// # Errors
+/// What writing gives.
+pub fn write_sheet(
+    sheet: &Sheet<'_>,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let renderer = if options.color { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii).term_width(options.width);
-    for rule in &report.rules {
-        for finding in shown(rule, options) {
-            write_finding(rule, finding, &excerpts, &renderer, out)?;
-        }
+    for group in &sheet.diagnosis.groups {
+        write_group(sheet, group, options, &renderer, out)?;
+    }
+    for rule in &sheet.report.rules {
         let total = rule.errors + rule.damages + rule.warnings;
-        let left = total - shown(rule, options).len() as u64;
-        if left > 0 {
-            writeln!(out, "{}: {left} more of this rule (--all lists them)\n", rule.rule.id)?;
+        let lost = total - rule.findings.len() as u64;
+        if lost > 0 {
+            writeln!(out, "{}: {lost} findings beyond these were only counted\n", rule.rule.id)?;
         }
     }
-    write_summary(report, options, out)
+    write_summary(sheet, options, out)
 }
 
-fn shown<'a>(rule: &'a RuleOutcome, options: &TextOptions) -> &'a [Finding] {
-    let limit = if options.all { rule.findings.len() } else { SHOWN_FINDINGS };
-    &rule.findings[..rule.findings.len().min(limit)]
-}
-
-fn load(report: &CheckReport, options: &TextOptions) -> Excerpts {
-    // The directory was read a moment ago; if it is gone the findings stand without their rows.
-    let Ok(dir) = LogDir::open(&report.directory) else { return Excerpts::default() };
-    let marks = report
-        .rules
-        .iter()
-        .flat_map(|rule| shown(rule, options))
-        .flat_map(|finding| finding.primary.iter().chain(&finding.related));
-    Excerpts::load(&dir, marks.map(|mark| mark.at))
+fn write_group(
+    sheet: &Sheet<'_>,
+    group: &Group<'_>,
+    options: &TextOptions,
+    renderer: &Renderer,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let limit = if options.all { group.findings.len() } else { SHOWN_FINDINGS };
+    for (index, finding) in group.findings.iter().take(limit).enumerate() {
+        let story = group.stories.get(index).and_then(Option::as_ref);
+        let mut block = block(sheet, group, finding, story);
+        if let Some(about) = about(finding) {
+            block = block.element(Level::NOTE.message(about));
+        }
+        // The timeline of a request is told once.
+        let told = group.findings[..index].iter().any(|other| other.request == finding.request);
+        if let Some(timeline) = story.filter(|_| !told).and_then(|story| timeline(finding, story)) {
+            block = block.element(Level::NOTE.message(timeline));
+        }
+        if index == 0 {
+            for cause in &group.causes {
+                let cause = format!("{}: {}", cause.id, visible(&cause.text));
+                block = block.element(Level::NOTE.with_name("likely cause").message(cause));
+            }
+            if let Some(text) = consequences(group, options.all) {
+                block = block.element(Level::NOTE.with_name("consequences").message(text));
+            }
+            let (name, id) = (group.rule().name, group.rule().id);
+            let help = format!("{name}; see `schedlog explain {id}`");
+            block = block.element(Level::HELP.message(help));
+        }
+        writeln!(out, "{}\n", renderer.render(&[block]))?;
+    }
+    let (count, id) = (group.findings.len(), group.rule().id);
+    if count > limit {
+        let left = count - limit;
+        writeln!(out, "{id}: {count} findings like these; --all lists the other {left}\n")?;
+    }
+    Ok(())
 }
 
 fn level(severity: Severity) -> Level<'static> {
@@ -80,134 +118,96 @@ fn level(severity: Severity) -> Level<'static> {
     }
 }
 
-fn write_finding(
-    rule: &RuleOutcome,
+/// A finding's title and the rows that contradict one another.
+fn block<'a>(
+    sheet: &'a Sheet<'_>,
+    group: &Group<'_>,
     finding: &Finding,
-    excerpts: &Excerpts,
-    renderer: &Renderer,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let severity = finding.severity.unwrap_or(rule.rule.severity);
-    let title = level(severity).primary_title(visible(&finding.message)).id(rule.rule.id);
-    let mut group = Group::with_title(title);
-    let marks = finding.primary.iter().map(|mark| (mark, true));
-    for (mark, primary) in marks.chain(finding.related.iter().map(|mark| (mark, false))) {
-        group = match snippet(finding, mark, primary, excerpts) {
-            Some(snippet) => group.element(snippet),
-            None => group.element(
-                annotate_snippets::Origin::path(mark.at.table.file_name())
-                    .line(usize::try_from(mark.at.line).unwrap_or(usize::MAX)),
-            ),
+    story: Option<&Story>,
+) -> Block<'a> {
+    let title = level(group.severity).primary_title(visible(&finding.message)).id(group.rule().id);
+    let mut block = Block::with_title(title);
+    let rows = story.filter(|story| !story.rows.is_empty());
+    if let Some(mark) = &finding.primary {
+        block = with_mark(block, sheet, mark, AnnotationKind::Primary, primary_label(finding));
+    }
+    // Where all the rows of the step are shown, the one that stands for them is not.
+    let stands_for_rows = |mark: &&Mark| {
+        rows.is_some() && mark.column.is_none() && mark.at.table == Table::PerIterationRequests
+    };
+    for mark in finding.related.iter().filter(|mark| !stands_for_rows(mark)) {
+        let label = match mark.column {
+            None => mark.label.clone(),
+            Some(column) if mark.label.is_empty() => column.to_owned(),
+            Some(column) => format!("{column}: {}", mark.label),
         };
+        block = with_mark(block, sheet, mark, AnnotationKind::Context, label);
     }
-    if let Some(about) = about(finding) {
-        group = group.element(Level::NOTE.message(about));
+    if let Some(story) = rows {
+        block = with_rows(block, sheet, story);
     }
-    let help = format!("{}; see `schedlog explain {}`", rule.rule.name, rule.rule.id);
-    group = group.element(Level::HELP.message(help));
-    writeln!(out, "{}\n", renderer.render(&[group]))
+    block
 }
 
-fn snippet<'a>(
-    finding: &Finding,
+fn primary_label(finding: &Finding) -> String {
+    let column = finding.primary.as_ref().and_then(|mark| mark.column);
+    match (column, &finding.expected) {
+        (Some(column), Some(expected)) => format!("{column}: expected {expected}"),
+        (Some(column), None) => column.to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+fn line_number(at: Location) -> usize {
+    usize::try_from(at.line).unwrap_or(usize::MAX)
+}
+
+fn with_mark<'a>(
+    block: Block<'a>,
+    sheet: &'a Sheet<'_>,
     mark: &Mark,
-    primary: bool,
-    excerpts: &'a Excerpts,
-) -> Option<Snippet<'a, annotate_snippets::Annotation<'a>>> {
-    let row = excerpts.row(mark.at)?;
+    kind: AnnotationKind,
+    label: String,
+) -> Block<'a> {
+    let (excerpts, path) = (&sheet.diagnosis.excerpts, mark.at.table.file_name());
+    let Some(row) = excerpts.row(mark.at) else {
+        return block.element(Origin::path(path).line(line_number(mark.at)));
+    };
     let span = mark.column.and_then(|column| excerpts.span(mark.at, column));
-    let span = span.unwrap_or(0..row.len());
-    let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
-    let label = match (mark.column, &finding.expected, mark.label.as_str()) {
-        (Some(column), Some(expected), "") => format!("{column}: expected {expected}"),
-        (Some(column), None, "") => column.to_owned(),
-        (None, _, label) => label.to_owned(),
-        (Some(column), _, label) => format!("{column}: {label}"),
-    };
-    let line = usize::try_from(mark.at.line).unwrap_or(usize::MAX);
-    let annotation = kind.span(span).label(visible(&label));
-    Some(
-        Snippet::source(row)
-            .line_start(line)
-            .path(mark.at.table.file_name())
-            .annotation(annotation),
-    )
+    let annotation = kind.span(span.unwrap_or(0..row.len())).label(visible(&label));
+    let snippet = Snippet::source(row).line_start(line_number(mark.at)).path(path);
+    block.element(snippet.annotation(annotation))
 }
 
-/// Which request and iteration it is about, and both values.
-fn about(finding: &Finding) -> Option<String> {
-    let mut parts = Vec::new();
-    if let Some(request) = &finding.request {
-        parts.push(format!("request {}", visible(request)));
-    }
-    if let Some(iteration) = finding.iteration {
-        parts.push(format!("iteration {iteration}"));
-    }
-    if let Some(expected) = &finding.expected {
-        parts.push(format!("expected {}", visible(expected)));
-    }
-    if let Some(actual) = &finding.actual {
-        parts.push(format!("found {}", visible(actual)));
-    }
-    (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// Text of the log without what could steer a terminal.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn write_summary(
-    report: &CheckReport,
-    options: &TextOptions,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    for table in &report.tables {
-        match &table.file {
-            Some(file) => writeln!(out, "{file:<30} {:>12} rows", table.rows)?,
-            None => writeln!(out, "{:<30} not there", table.table.file_name())?,
+/// The rows that a value of a step is made of, neighbours in one piece.
+fn with_rows<'a>(mut block: Block<'a>, sheet: &'a Sheet<'_>, story: &Story) -> Block<'a> {
+    let excerpts = &sheet.diagnosis.excerpts;
+    let mut rows = story.rows.iter().peekable();
+    while let Some(first) = rows.next() {
+        let (mut source, mut spans, mut line) = (String::new(), Vec::new(), first.line);
+        let mut add = |at: &Location| {
+            let Some(row) = excerpts.row(*at) else { return };
+            let start = source.len();
+            let span = excerpts.span(*at, story.rows_column).unwrap_or(0..row.len());
+            spans.push(start + span.start..start + span.end);
+            source.push_str(row);
+            source.push('\n');
+        };
+        add(first);
+        while let Some(next) = rows.next_if(|next| next.line == line + 1) {
+            add(next);
+            line = next.line;
         }
-    }
-    let habits: Vec<_> = report.dialect.habits().map(|habit| habit.name()).collect();
-    let dialect = if habits.is_empty() { "reference".to_owned() } else { habits.join(", ") };
-    let steps = if report.overlapping { ", overlapping steps" } else { "" };
-    writeln!(out, "dialect: {dialect}{steps}")?;
-    for note in &report.notes {
-        writeln!(out, "note: {note}")?;
-    }
-    writeln!(out)?;
-    if options.rules {
-        for rule in &report.rules {
-            write_rule(rule, out)?;
+        let path = first.table.file_name();
+        let mut snippet = Snippet::source(source).line_start(line_number(*first)).path(path);
+        for span in spans {
+            snippet = snippet.annotation(AnnotationKind::Context.span(span));
         }
-        writeln!(out)?;
+        block = block.element(snippet);
     }
-    let count = |wanted: fn(&Outcome) -> bool| {
-        report.rules.iter().filter(|rule| wanted(&rule.outcome)).count()
-    };
-    let holds = count(|outcome| matches!(outcome, Outcome::Holds { .. }));
-    let violated = count(|outcome| matches!(outcome, Outcome::Violated { .. }));
-    let idle = count(|outcome| matches!(outcome, Outcome::NotExercised { .. }));
-    writeln!(out, "rules: {holds} hold, {violated} with findings, {idle} not exercised")?;
-    let (errors, damages, warnings) = report.counts();
-    writeln!(
-        out,
-        "verdict: {} ({errors} errors, {damages} damages, {warnings} warnings)",
-        report.verdict().as_str()
-    )
-}
-
-fn write_rule(rule: &RuleOutcome, out: &mut dyn Write) -> io::Result<()> {
-    let (id, name) = (rule.rule.id, rule.rule.name);
-    match &rule.outcome {
-        Outcome::Holds { exercised } => {
-            writeln!(out, "{id} {name:<34} holds          {exercised} comparisons")
-        }
-        Outcome::Violated { count } => {
-            writeln!(out, "{id} {name:<34} violated       {count} findings")
-        }
-        Outcome::NotExercised { reason } => {
-            writeln!(out, "{id} {name:<34} not exercised  {reason}")
-        }
+    if story.more_rows > 0 {
+        let text = format!("{} more rows are part of it", story.more_rows);
+        block = block.element(Level::NOTE.message(text));
     }
+    block
 }

@@ -6,6 +6,7 @@
 
 use crate::scheduler::Scheduler;
 use crate::scheduler::allocation::Refusal;
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{BatchEntry, Budget, Kind, Pass, TokenBound};
 use crate::scheduler::request::Status;
 use crate::scheduler::running::is_prefill;
@@ -65,7 +66,7 @@ struct Plan {
     drafts: Tokens,
 }
 
-impl Scheduler {
+impl<K: KvCache> Scheduler<K> {
     /// Admits waiting requests until one cannot be.
     pub(crate) fn schedule_waiting(&mut self, pass: &mut Pass) -> Result<(), SchedulerAssertion> {
         let any_running_scheduled = !pass.entries.is_empty();

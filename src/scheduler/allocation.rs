@@ -4,6 +4,7 @@
 
 use crate::config::SchedulerConfig;
 use crate::scheduler::block_pool::BlockPool;
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::request::Request;
 use crate::units::{BlockId, Blocks, Tokens};
 
@@ -71,12 +72,6 @@ impl KvCacheManager {
         }
     }
 
-    /// Blocks that no request holds.
-    #[must_use]
-    pub fn free_blocks(&self) -> Blocks {
-        self.pool.free().len()
-    }
-
     /// The free blocks, next to be handed out first.
     pub fn free_queue(&self) -> impl Iterator<Item = BlockId> + '_ {
         self.pool.free().iter()
@@ -88,21 +83,34 @@ impl KvCacheManager {
         self.pool.cache().len()
     }
 
-    /// Blocks whose cached content was dropped so far.
-    #[must_use]
-    pub fn evicted(&self) -> Blocks {
+    fn check(
+        &self,
+        check: AllocationCheck,
+        needed: Blocks,
+        watermark: Blocks,
+    ) -> Result<(), Refusal> {
+        let free = self.free_blocks();
+        if needed.saturating_add(watermark) > free {
+            return Err(Refusal { check, needed, watermark, free });
+        }
+        Ok(())
+    }
+}
+
+impl KvCache for KvCacheManager {
+    fn free_blocks(&self) -> Blocks {
+        self.pool.free().len()
+    }
+
+    fn evicted(&self) -> Blocks {
         self.pool.evicted()
     }
 
-    /// Tokens in so many blocks.
-    #[must_use]
-    pub fn tokens_in(&self, blocks: usize) -> Tokens {
+    fn tokens_in(&self, blocks: usize) -> Tokens {
         Tokens(u32::try_from(blocks).unwrap_or(u32::MAX).saturating_mul(self.block_size))
     }
 
-    /// Finds the cached blocks that a waiting request starts with; changes nothing
-    /// (`get_computed_blocks`). At least the last token is always left to compute.
-    pub fn lookup(&mut self, request: &mut Request, hits: &mut Vec<BlockId>) {
+    fn lookup(&mut self, request: &mut Request, hits: &mut Vec<BlockId>) {
         hits.clear();
         if !self.caching || request.skip_reading_prefix_cache {
             return;
@@ -121,8 +129,7 @@ impl KvCacheManager {
         }
     }
 
-    /// Extends the table of a running request to `new` more tokens, or says what is missing.
-    pub fn allocate_running(&mut self, request: &mut Request, new: Tokens) -> Result<(), Refusal> {
+    fn allocate_running(&mut self, request: &mut Request, new: Tokens) -> Result<(), Refusal> {
         let reached = request.computed + new;
         let end = (reached + self.lookahead).min(self.max_model_len);
         if end > self.tokens_in(request.blocks.len()) {
@@ -134,9 +141,7 @@ impl KvCacheManager {
         Ok(())
     }
 
-    /// Gives a waiting request its table: the hit blocks, and new ones for `new` tokens more; or says
-    /// which check refused it. A refusal changes nothing.
-    pub fn allocate_admission(
+    fn allocate_admission(
         &mut self,
         request: &mut Request,
         new: Tokens,
@@ -167,23 +172,7 @@ impl KvCacheManager {
         Ok(())
     }
 
-    fn check(
-        &self,
-        check: AllocationCheck,
-        needed: Blocks,
-        watermark: Blocks,
-    ) -> Result<(), Refusal> {
-        let free = self.free_blocks();
-        if needed.saturating_add(watermark) > free {
-            return Err(Refusal { check, needed, watermark, free });
-        }
-        Ok(())
-    }
-
-    /// Registers the blocks that `computed` tokens fill, as far as the tokens are known: drafts and
-    /// promised outputs never are (`cache_blocks`). The KV itself may still be about to be
-    /// computed by the batch being built.
-    pub fn register(&mut self, request: &mut Request, computed: Tokens) {
+    fn register(&mut self, request: &mut Request, computed: Tokens) {
         if !self.caching {
             return;
         }
@@ -197,8 +186,7 @@ impl KvCacheManager {
         }
     }
 
-    /// Takes all blocks from a request (`free`).
-    pub fn free(&mut self, request: &mut Request) {
+    fn free(&mut self, request: &mut Request) {
         self.pool.release(&request.blocks);
         request.blocks.clear();
         request.cached_blocks = 0;

@@ -12,6 +12,7 @@
 //! | [`running`] | the running loop | `Scheduler.schedule`, first loop |
 //! | [`preemption`] | choice of a victim and its effects | `Scheduler._preempt_request` |
 //! | [`admission`] | the waiting loop | `Scheduler.schedule`, second loop |
+//! | [`kv_cache`] | what the rest asks of the KV cache | the methods of `KVCacheManager` |
 //! | [`allocation`] | admission checks and block tables | `KVCacheManager.allocate_slots`, `free` |
 //! | [`block_pool`], [`free_queue`] | blocks, their order of reuse | `BlockPool`, `FreeKVCacheBlockQueue` |
 //! | [`prefix_cache`], [`hashing`] | which block holds which content | `BlockHashToBlockMap`, `hash_block_tokens` |
@@ -29,6 +30,7 @@ pub mod asynchronous;
 pub mod block_pool;
 pub mod free_queue;
 pub mod hashing;
+pub mod kv_cache;
 pub mod output;
 pub mod pass;
 pub mod preemption;
@@ -52,13 +54,14 @@ pub use slab::Slot;
 
 use crate::config::SchedulerConfig;
 use crate::scheduler::allocation::KvCacheManager;
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::slab::Slab;
 use crate::scheduler::waiting::WaitingQueue;
-use crate::units::{BlockId, Blocks};
+use crate::units::{BlockId, Blocks, Tokens};
 
 /// The scheduler: its queues, its requests and its KV cache blocks.
 #[derive(Debug)]
-pub struct Scheduler {
+pub struct Scheduler<K = KvCacheManager> {
     config: SchedulerConfig,
     stop_tokens: StopTokens,
     requests: Slab,
@@ -67,7 +70,7 @@ pub struct Scheduler {
     waiting: WaitingQueue,
     /// Requests that finished since the last pass; the next pass hands them out.
     finished: Vec<Slot>,
-    kv: KvCacheManager,
+    kv: K,
     /// Passes so far, empty ones included.
     step: u64,
     /// The hit blocks of the lookup at hand; kept for its capacity.
@@ -89,13 +92,33 @@ impl Scheduler {
     /// An idle scheduler with all blocks free.
     #[must_use]
     pub fn new(config: SchedulerConfig, stop_tokens: StopTokens) -> Self {
+        let kv = KvCacheManager::new(&config);
+        Self::with_cache(config, stop_tokens, kv)
+    }
+
+    /// The free blocks in the order in which they would be handed out.
+    pub fn free_queue(&self) -> impl Iterator<Item = BlockId> + '_ {
+        self.kv.free_queue()
+    }
+
+    /// Distinct block contents that the prefix cache can serve.
+    #[must_use]
+    pub fn cached_hashes(&self) -> usize {
+        self.kv.cached_hashes()
+    }
+}
+
+impl<K: KvCache> Scheduler<K> {
+    /// An idle scheduler over a cache of which nothing is in use.
+    #[must_use]
+    pub fn with_cache(config: SchedulerConfig, stop_tokens: StopTokens, kv: K) -> Self {
         Self {
             stop_tokens,
             requests: Slab::default(),
             running: Vec::new(),
             waiting: WaitingQueue::new(config.policy),
             finished: Vec::new(),
-            kv: KvCacheManager::new(&config),
+            kv,
             step: 0,
             hits: Vec::new(),
             config,
@@ -188,15 +211,27 @@ impl Scheduler {
         self.config.usable_blocks() - self.kv.free_blocks()
     }
 
-    /// The free blocks in the order in which they would be handed out.
-    pub fn free_queue(&self) -> impl Iterator<Item = BlockId> + '_ {
-        self.kv.free_queue()
+    /// The KV cache.
+    #[must_use]
+    pub fn kv_cache(&self) -> &K {
+        &self.kv
     }
 
-    /// Distinct block contents that the prefix cache can serve.
-    #[must_use]
-    pub fn cached_hashes(&self) -> usize {
-        self.kv.cached_hashes()
+    /// The KV cache, for whoever tells it more than the scheduler does.
+    pub(crate) fn kv_cache_mut(&mut self) -> &mut K {
+        &mut self.kv
+    }
+
+    /// Lowers the most tokens that a request may generate: its observer learnt of it late.
+    pub(crate) fn lower_max_tokens(&mut self, slot: Slot, max_tokens: Tokens) {
+        let request = &mut self.requests[slot];
+        request.max_tokens = request.max_tokens.min(max_tokens);
+    }
+
+    /// Drops all but the first `drafts` draft tokens attached to a request.
+    pub(crate) fn keep_drafts(&mut self, slot: Slot, drafts: Tokens) {
+        let request = &mut self.requests[slot];
+        request.spec = request.spec.min(drafts);
     }
 
     /// Passes so far, empty ones included.

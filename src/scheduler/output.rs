@@ -1,6 +1,7 @@
 //! What the model returned. Stands for `v1/core/sched/scheduler.py: Scheduler.update_from_output`,
 //! `_update_request_with_output` and `v1/core/sched/utils.py: check_stop` of vLLM 0.32.
 
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{BatchEntry, Pass};
 use crate::scheduler::request::{FinishReason, Status};
 use crate::scheduler::slab::Slot;
@@ -108,7 +109,7 @@ pub struct Finished {
     pub blocks: Blocks,
 }
 
-impl Scheduler {
+impl<K: KvCache> Scheduler<K> {
     /// Takes in the output of a batch, in the order of the batch.
     pub fn update_from_output(&mut self, pass: &Pass, output: &ModelOutput, update: &mut Update) {
         update.entries.clear();

@@ -7,12 +7,13 @@
 use crate::config::Policy;
 use crate::scheduler::Scheduler;
 use crate::scheduler::allocation::Refusal;
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{Pass, Preemption};
 use crate::scheduler::request::Status;
 use crate::scheduler::slab::Slot;
 use crate::units::Tokens;
 
-impl Scheduler {
+impl<K: KvCache> Scheduler<K> {
     /// The position in the running queue of the request that gives way: the last one; under the
     /// priority policy the least urgent, latest arrived, and among equals the first.
     pub(crate) fn choose_victim(&self) -> usize {

@@ -5,13 +5,14 @@
 //! the running queue. One that cannot be scheduled is passed over; one that lacks blocks makes others
 //! give way.
 
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{BatchEntry, Kind, Pass, TokenBound};
 use crate::scheduler::request::Request;
 use crate::scheduler::slab::Slot;
 use crate::scheduler::{Scheduler, asynchronous, speculative};
 use crate::units::{Blocks, Tokens};
 
-impl Scheduler {
+impl<K: KvCache> Scheduler<K> {
     /// Schedules the running requests, as far as budget and blocks go.
     pub(crate) fn schedule_running(&mut self, pass: &mut Pass) {
         let mut index = 0;

@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use crate::scheduler::admission::AdmissionStop;
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{Budget, Pass};
 use crate::scheduler::slab::Slot;
 use crate::scheduler::{Scheduler, asynchronous};
@@ -25,7 +26,7 @@ pub enum SchedulerAssertion {
     },
 }
 
-impl Scheduler {
+impl<K: KvCache> Scheduler<K> {
     /// Decides the next batch into `pass`, whose former content is dropped.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! Only the number of drafts decides anything; their content is the model's affair.
 
 use crate::scheduler::Scheduler;
+use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{Pass, TokenBound};
 use crate::scheduler::request::Request;
 use crate::units::Tokens;
@@ -23,7 +24,7 @@ pub(crate) enum Padding {
     },
 }
 
-impl Scheduler {
+impl<K: KvCache> Scheduler<K> {
     /// Attaches the drafter's proposals, one count per entry of a processed batch, to the requests
     /// that are still there and have caught up (`update_draft_token_ids`).
     pub fn update_draft_token_ids(&mut self, pass: &Pass, drafts: &[Tokens]) {

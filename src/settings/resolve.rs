@@ -287,33 +287,9 @@ impl Resolved {
     /// The settings by name, as they stand in `run.json`.
     #[must_use]
     pub fn as_config(&self) -> BTreeMap<String, Value> {
-        let config = &self.scheduler;
-        let policy = match config.policy {
-            Policy::Fcfs => "fcfs",
-            Policy::Priority => "priority",
-        };
-        let entries = [
-            ("policy", json!(policy)),
-            ("block_size", json!(config.block_size)),
-            ("num_gpu_blocks", json!(config.num_gpu_blocks)),
-            ("max_num_seqs", json!(config.max_num_seqs)),
-            ("max_num_active_seqs", json!(config.max_num_active_seqs)),
-            ("max_num_batched_tokens", json!(config.max_num_batched_tokens)),
-            ("max_num_scheduled_tokens", json!(config.max_num_scheduled_tokens)),
-            ("max_model_len", json!(config.max_model_len)),
-            ("enable_chunked_prefill", json!(config.enable_chunked_prefill)),
-            ("long_prefill_token_threshold", json!(config.long_prefill_token_threshold)),
-            (
-                "long_prefill_token_threshold_adaptive",
-                json!(config.long_prefill_token_threshold_adaptive),
-            ),
-            ("enable_prefix_caching", json!(config.enable_prefix_caching)),
+        let mut config = self.scheduler.by_name();
+        let more = [
             ("watermark", json!(self.watermark)),
-            ("scheduler_reserve_full_isl", json!(config.scheduler_reserve_full_isl)),
-            ("async_scheduling", json!(config.async_scheduling)),
-            ("max_concurrent_batches", json!(config.max_concurrent_batches)),
-            ("num_speculative_tokens", json!(config.num_speculative_tokens())),
-            ("speculative_method", json!(config.speculative.map(|s| s.method))),
             ("draft_acceptance", json!(self.draft_acceptance)),
             ("model", json!(self.model)),
             ("device", json!(self.device)),
@@ -322,6 +298,42 @@ impl Resolved {
             ("kv_bytes_per_block", json!(self.kv_bytes_per_block)),
             ("weight_bytes", json!(self.weight_bytes)),
             ("seed", json!(self.seed)),
+        ];
+        config.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        config
+    }
+}
+
+impl SchedulerConfig {
+    /// The settings by their vLLM names, as they stand in `run.json`; `watermark` is not among them,
+    /// because the scheduler has it in blocks.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<String, Value> {
+        let policy = match self.policy {
+            Policy::Fcfs => "fcfs",
+            Policy::Priority => "priority",
+        };
+        let entries = [
+            ("policy", json!(policy)),
+            ("block_size", json!(self.block_size)),
+            ("num_gpu_blocks", json!(self.num_gpu_blocks)),
+            ("max_num_seqs", json!(self.max_num_seqs)),
+            ("max_num_active_seqs", json!(self.max_num_active_seqs)),
+            ("max_num_batched_tokens", json!(self.max_num_batched_tokens)),
+            ("max_num_scheduled_tokens", json!(self.max_num_scheduled_tokens)),
+            ("max_model_len", json!(self.max_model_len)),
+            ("enable_chunked_prefill", json!(self.enable_chunked_prefill)),
+            ("long_prefill_token_threshold", json!(self.long_prefill_token_threshold)),
+            (
+                "long_prefill_token_threshold_adaptive",
+                json!(self.long_prefill_token_threshold_adaptive),
+            ),
+            ("enable_prefix_caching", json!(self.enable_prefix_caching)),
+            ("scheduler_reserve_full_isl", json!(self.scheduler_reserve_full_isl)),
+            ("async_scheduling", json!(self.async_scheduling)),
+            ("max_concurrent_batches", json!(self.max_concurrent_batches)),
+            ("num_speculative_tokens", json!(self.num_speculative_tokens())),
+            ("speculative_method", json!(self.speculative.map(|s| s.method))),
         ];
         entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

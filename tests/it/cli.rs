@@ -61,6 +61,29 @@ fn replay_prints_a_summary() {
 }
 
 #[test]
+fn the_log_of_a_recorded_run_can_be_checked() {
+    let place = tempfile::tempdir().unwrap();
+    let record = |name: &str| {
+        root().join(format!("traces/vllm-0.32/{name}.jsonl.gz")).to_str().unwrap().to_owned()
+    };
+    let (one, two) = (record("spec-0020"), record("depth3-0010"));
+    let exit = |arguments: &[&str]| {
+        let output = schedlog(arguments, place.path());
+        (output.status.code(), transcript(&output))
+    };
+    assert_eq!(exit(&["conform", &one, "--log", "one"]).0, Some(0));
+    assert_eq!(exit(&["check", "one"]).0, Some(0));
+    assert_eq!(exit(&["conform", &one, &two, "--log", "both", "--log-level", "full"]).0, Some(0));
+    for log in ["both/spec-0020", "both/depth3-0010"] {
+        assert_eq!(exit(&["check", log]).0, Some(0));
+    }
+    let (code, text) = exit(&["conform", &one, "--log", "one"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("the log of") && text.contains("--force"), "{text}");
+    assert_eq!(exit(&["conform", &one, "--log", "one", "--force"]).0, Some(0));
+}
+
+#[test]
 fn what_cannot_be_used_is_refused_before_anything_is_written() {
     let trace = "traces/plain-run.jsonl";
     let cases: [(&str, &[&str]); 8] = [

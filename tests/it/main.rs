@@ -1,19 +1,31 @@
 //! All integration tests, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod causes;
 mod check_laws;
 mod cli;
 mod conform;
+mod conform_canaries;
+mod conform_log;
+mod coverage;
 mod dialects;
+mod edits;
 mod fixtures;
 mod generate;
 mod golden;
 mod graph;
 mod laws;
+mod mutants;
 mod notebook;
+mod policy;
 mod reader;
+mod record_logs;
+mod report;
 mod rules;
+mod schema;
+mod sheets;
 mod strategies;
 mod support;
 mod tidy;
 mod trace;
+mod wrong_scheduler;

@@ -35,15 +35,31 @@ fn each(mut visit: impl FnMut(&str, &str)) {
 #[test]
 fn the_judge_never_looks_at_the_judged() {
     each(|name, text| {
-        let judge = ["src/check/", "src/invariants/", "src/state_graph", "src/log/"];
+        let judge = [
+            "src/check/",
+            "src/invariants/",
+            "src/state_graph",
+            "src/log/",
+            "src/diagnose/",
+            "src/policy/",
+            "src/coverage/",
+            "src/report/",
+        ];
         if judge.iter().any(|prefix| name.starts_with(prefix)) {
             for forbidden in ["crate::scheduler", "crate::engine", "crate::logger", "crate::trace"]
             {
                 assert!(!text.contains(forbidden), "{name} uses {forbidden}");
             }
         }
-        if name.starts_with("src/invariants/") || name.starts_with("src/check/") {
+        let before_reports = ["invariants", "check", "diagnose", "policy", "coverage"];
+        if before_reports.iter().any(|module| name.starts_with(&format!("src/{module}/"))) {
             assert!(!text.contains("crate::report"), "{name} renders");
+        }
+        let before_diagnosis = ["invariants", "check"];
+        if before_diagnosis.iter().any(|module| name.starts_with(&format!("src/{module}/"))) {
+            for later in ["crate::diagnose", "crate::policy", "crate::coverage"] {
+                assert!(!text.contains(later), "{name} uses {later}");
+            }
         }
     });
 }

@@ -5,3 +5,5 @@ pub mod x002;
 pub mod x003;
 pub mod x004;
 pub mod x005;
+pub mod x006;
+pub mod x007;

@@ -41,7 +41,20 @@ impl Invariant for Check {
                     .in_iteration(view.id)
                     .values(first, total)
             }),
-            None => self.total = Some((total, step.at())),
+            None => {
+                self.total = Some((total, step.at()));
+                if let Some(blocks) = cx.facts.settings.num_gpu_blocks {
+                    let usable = blocks.saturating_sub(1);
+                    cx.expect(total.0 == usable, |_| {
+                        Finding::new(format!(
+                            "{blocks} blocks, the null block among them, do not make {total} usable ones"
+                        ))
+                        .at(step.at(), "kv_cache_total")
+                        .in_iteration(view.id)
+                        .values(usable, total)
+                    });
+                }
+            }
         }
     }
 }

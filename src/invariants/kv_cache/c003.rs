@@ -4,16 +4,19 @@ use crate::invariants::prelude::*;
 
 declare_invariant! {
     /// Without prefix caching the blocks of a step's rows add up to kv_cache_used; with it they add up
-    /// to at least that, as shared blocks count once in the cache and once per holder in the rows.
+    /// to at least that, as shared blocks count once in the cache and once per holder in the rows, and
+    /// to no more than that and the blocks which the holders found in the cache.
     ///
-    /// More blocks in use than the requests hold is a leak.
+    /// More blocks in use than the requests hold is a leak; fewer were counted after some had been
+    /// given back.
     ///
-    /// Blind spot: with prefix caching, a leak smaller than what is shared.
+    /// Blind spot: with prefix caching, a difference smaller than what may be shared.
     ///
     /// Example: kv_cache_used that does not fall when a request is aborted.
     pub static C003 = {
         name: "blocks-add-up",
         reads: [PerIteration(kv_cache_used), PerIterationRequests(state, kv_cache_blocks)],
+        also: [Events(details)],
         needs: [EnablePrefixCaching],
         severity: Error,
     } => Check
@@ -34,13 +37,34 @@ impl Invariant for Check {
         let sum: u64 = rows.map(|row| u64::from(row.kv_cache_blocks.0)).sum();
         let used = u64::from(step.row.kv_cache_used.0);
         let shared = cx.facts.settings.enable_prefix_caching == Some(true);
-        cx.expect(if shared { used <= sum } else { used == sum }, |_| {
-            let most = if shared { "at most " } else { "" };
+        let least = if shared {
+            shared_at_most(view, cx).map(|hits| sum.saturating_sub(hits))
+        } else {
+            Some(sum)
+        };
+        let least = least.unwrap_or(0);
+        cx.expect(least <= used && used <= sum, |_| {
+            let expected = match least {
+                least if least == sum => sum.to_string(),
+                0 => format!("at most {sum}"),
+                least => format!("{least} to {sum}"),
+            };
             Finding::new(format!("{used} blocks are used, but the requests hold {sum}"))
                 .at(step.at(), "kv_cache_used")
                 .with_row(view.rows.first().map(|row| row.row.at()), "the step's first row")
                 .in_iteration(view.id)
-                .values(format!("{most}{sum}"), used)
+                .values(expected, used)
         });
     }
+}
+
+/// Blocks that the running requests found in the cache, which others may hold too.
+fn shared_at_most(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u64> {
+    let block_size = cx.facts.settings.block_size.filter(|size| *size > 0)?;
+    let mut hits = 0;
+    for row in view.rows.iter().filter(|row| row.state == State::Running) {
+        let hit = view.history(row.request_id)?.totals.hit?;
+        hits += u64::from(hit.0.div_ceil(block_size));
+    }
+    Some(hits)
 }

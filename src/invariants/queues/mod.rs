@@ -9,3 +9,4 @@ pub mod q006;
 pub mod q007;
 pub mod q008;
 pub mod q009;
+pub mod q011;

@@ -93,11 +93,13 @@ impl Check {
         };
         let (Some(arrival), Some(moments)) = (history.arrival(), view.moments) else { return };
         let strict = !cx.facts.dialect.has(Habit::FixedColumnsOnly);
-        let early = arrival > moments.decided;
+        // A step takes in what has arrived when it begins; other logs may note an arrival late.
+        let latest = if strict { moments.start } else { moments.decided };
+        let early = arrival > latest;
         let late = strict && before.is_some_and(|before| arrival < before.start);
         if early || late && view.previous_group.is_some() && !view.damaged {
             let (message, expected) = if early {
-                let bound = format!("an arrival by {}", moments.decided);
+                let bound = format!("an arrival by {latest}");
                 ("the request has a row before it arrived", bound)
             } else {
                 let start = before.map_or(Nanos::ZERO, |before| before.start);

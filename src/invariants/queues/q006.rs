@@ -8,10 +8,14 @@ declare_invariant! {
     /// none while a more urgent one does.
     ///
     /// Admission takes the head of the queue or stops (vLLM: the waiting loop of `schedule`); only
-    /// requests that are blocked by themselves (grammar, remote KV, adapters) are passed over. Under
-    /// FCFS a request that stood in the queue before stands ahead of one that is new in it.
+    /// requests that are blocked by themselves (grammar, remote KV, adapters, output in flight) are
+    /// passed over. Under FCFS a request that stood in the queue before stands ahead of one that is
+    /// new in it. Under `priority` equally urgent requests keep their order in the queue: it is that of
+    /// the client's clock, which need not be the order in which they reached the server.
     ///
-    /// Blind spot: the order of arrivals of one moment; requests preempted with output in flight.
+    /// Blind spot: the order of arrivals of one moment; under `priority`, among equally urgent
+    /// requests, where those that are new in the queue belong; requests preempted with output in
+    /// flight.
     ///
     /// Example: a short prompt admitted past a long one that did not fit.
     pub static Q006 = {
@@ -36,18 +40,24 @@ impl Invariant for Check {
             return;
         }
         let policy = cx.facts.settings.policy.unwrap_or_default();
-        let rank = |row: &RowView| match policy {
+        // Where nothing is known of the order, neither side is in the wrong.
+        let rank = |row: &RowView, unknown: i64| match policy {
             Policy::Fcfs => fcfs(row, view),
-            Policy::Priority => urgency(row, view),
+            Policy::Priority => {
+                urgency(row, view).map(|urgency| Rank(urgency, place(row).unwrap_or(unknown)))
+            }
         };
-        let admitted =
-            view.rows.iter().filter(|row| row.admitted()).filter_map(|row| Some((rank(row)?, row)));
+        let admitted = view
+            .rows
+            .iter()
+            .filter(|row| row.admitted())
+            .filter_map(|row| Some((rank(row, i64::MIN)?, row)));
         let Some((served, lucky)) = admitted.max_by_key(|(rank, _)| *rank) else { return };
         let passed = view
             .rows
             .iter()
             .filter(|row| passed_over(row, cx))
-            .filter_map(|row| Some((rank(row)?, row)));
+            .filter_map(|row| Some((rank(row, i64::MAX)?, row)));
         let first = passed.min_by_key(|(rank, _)| *rank);
         cx.exercised(1);
         let Some((waits, unlucky)) = first else { return };
@@ -76,7 +86,13 @@ fn passed_over(row: &RowView, cx: &Cx<'_>) -> bool {
     };
     let blocked = matches!(
         row.waiting_reason,
-        Some(W::WaitingForRemoteKvs | W::WaitingForFsm | W::LoraLimit | W::InitialWaiting)
+        Some(
+            W::WaitingForRemoteKvs
+                | W::WaitingForFsm
+                | W::WaitingForOutput
+                | W::LoraLimit
+                | W::InitialWaiting
+        )
     );
     waits && !blocked
 }
@@ -85,7 +101,7 @@ fn passed_over(row: &RowView, cx: &Cx<'_>) -> bool {
 fn fcfs(row: &RowView, view: &IterationView<'_>) -> Option<Rank> {
     match row.earlier() {
         Some(before) if before.row.state == State::Running => None,
-        Some(before) => before.row.queue_position.map(|place| Rank(0, i64::from(place.0))),
+        Some(_) => place(row).map(|place| Rank(0, place)),
         None => {
             let arrival = view.history(row.request_id)?.arrival()?;
             i64::try_from(arrival.0).ok().map(|arrival| Rank(1, arrival))
@@ -93,9 +109,14 @@ fn fcfs(row: &RowView, view: &IterationView<'_>) -> Option<Rank> {
     }
 }
 
-/// Priority: urgency, then arrival.
-fn urgency(row: &RowView, view: &IterationView<'_>) -> Option<Rank> {
+/// The place in the waiting queue of the step before.
+fn place(row: &RowView) -> Option<i64> {
+    let before = row.earlier().filter(|before| before.row.state != State::Running)?;
+    before.row.queue_position.map(|place| i64::from(place.0))
+}
+
+/// Priority: the less, the more urgent.
+fn urgency(row: &RowView, view: &IterationView<'_>) -> Option<i64> {
     let history = view.history(row.request_id)?;
-    let told = history.event(EventType::RequestArrived)?.row.details.priority?;
-    i64::try_from(history.arrival()?.0).ok().map(|arrival| Rank(told.0, arrival))
+    Some(history.event(EventType::RequestArrived)?.row.details.priority?.0)
 }

@@ -10,8 +10,12 @@ declare_invariant! {
     /// `memory_insufficient`: what the head of the queue needs exceeds the free blocks. `preempted`:
     /// the step preempted. Each is judged where the settings that it depends on are known.
     ///
-    /// Blind spot: which of two true reasons stopped the scan; reasons of features outside the log;
-    /// budgets with draft slots.
+    /// Where two are true, the one that the scheduler meets first counts: the preemption, the budget,
+    /// the queue, the memory. All requests behind the one at which the scan stopped carry its reason,
+    /// unless something of their own blocks them; and a log in the reference format never guesses
+    /// (`unknown`, `decode_priority`, …). Logs without the reference columns may do all three.
+    ///
+    /// Blind spot: reasons of features outside the log; budgets with draft slots.
     ///
     /// Example: `memory_insufficient` with 400 of 500 blocks free and a prompt of two blocks.
     pub static Q008 = {
@@ -65,7 +69,11 @@ impl Invariant for Check {
             if slot.replace(reason).is_some() {
                 continue;
             }
-            if let Some(objection) = judge(reason, row, view, cx) {
+            let objection = match judge(reason, row, view, cx) {
+                None if strict => first_of_two(reason, &judged, view, cx),
+                objection => objection,
+            };
+            if let Some(objection) = objection {
                 report(row, view, objection, cx);
             }
         }
@@ -90,6 +98,66 @@ fn judge(reason: WaitingReason, row: &RowView, view: &IterationView<'_>, cx: &Cx
         }),
         _ => None,
     }
+}
+
+/// Whether another reason came before a true one in the scan, by the rows judged so far.
+fn first_of_two(
+    reason: WaitingReason,
+    judged: &[Option<WaitingReason>; 4],
+    view: &IterationView<'_>,
+    cx: &Cx<'_>,
+) -> Objection {
+    use WaitingReason as W;
+    let step = &view.iteration?.row;
+    let scan =
+        |reason| matches!(reason, W::MaxNumSeqs | W::MaxNumBatchedTokens | W::MemoryInsufficient);
+    if !scan(reason) {
+        let guessed = !matches!(
+            reason,
+            W::Preempted
+                | W::WaitingForRemoteKvs
+                | W::WaitingForFsm
+                | W::LoraLimit
+                | W::EncoderBudget
+        );
+        return guessed.then(|| {
+            let expected = "the constraint at which the scan stopped".to_owned();
+            ("the reason is a guess", expected, reason.to_string())
+        });
+    }
+    let earlier = if step.preempted_count > Requests::ZERO {
+        Some(W::Preempted)
+    } else if reason != W::MaxNumBatchedTokens && budget_is_spent(view, cx) {
+        Some(W::MaxNumBatchedTokens)
+    } else if full_before(reason, view, cx) {
+        Some(W::MaxNumSeqs)
+    } else {
+        judged.iter().flatten().copied().find(|other| *other != reason && scan(*other))
+    };
+    earlier.map(|earlier| {
+        let message = "the scan stopped at another constraint";
+        (message, earlier.to_string(), reason.to_string())
+    })
+}
+
+fn budget_is_spent(view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
+    let total = view.iteration.map(|step| step.row.total_tokens.0);
+    cx.facts.settings.token_budget().is_some_and(|budget| total >= Some(budget))
+}
+
+/// Whether the running queue was full before the scan could meet the reason.
+fn full_before(reason: WaitingReason, view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
+    let judgeable = match reason {
+        WaitingReason::MemoryInsufficient => true,
+        // Slots for drafts may have spent the budget.
+        WaitingReason::MaxNumBatchedTokens => cx.facts.settings.num_speculative_tokens == Some(0),
+        _ => false,
+    };
+    if !judgeable || budget_is_spent(view, cx) {
+        return false;
+    }
+    let running = view.iteration.map(|step| step.row.running_count.0);
+    cx.facts.settings.running_limit().is_some_and(|limit| running >= Some(limit))
 }
 
 /// Tokens that a request has to compute, at most.

@@ -14,3 +14,5 @@ pub mod m011;
 pub mod m012;
 pub mod m013;
 pub mod m014;
+pub mod m015;
+pub mod m016;

@@ -10,8 +10,10 @@ declare_invariant! {
     /// step, `c < max(input_tokens, input_tokens + outputs - 1)`; recomputation after a preemption is
     /// prefill too.
     ///
-    /// Blind spot: the split by phase where steps overlap (tokens promised by batches in flight are
-    /// not in the log) or where a prompt's length is not known by then.
+    /// Once a request has caught up it decodes until it is preempted, also where steps overlap and
+    /// outputs are in flight.
+    ///
+    /// Blind spot: the split by phase where a prompt's length is not known by then.
     ///
     /// Example: a chunk of a prompt counted as decode because the request was running already.
     pub static K002 = {
@@ -35,14 +37,15 @@ impl Invariant for Check {
         if view.rows.is_empty() {
             return;
         }
-        let (mut total, mut prefill, mut split) = (0u64, 0u64, !cx.facts.overlapping);
+        let (mut total, mut prefill, mut split) = (0u64, 0u64, true);
         for row in view.rows.iter().filter(|row| row.queued()) {
             let tokens = u64::from(row.scheduled_tokens.unwrap_or_default().0);
             if tokens == 0 {
                 continue;
             }
             total += tokens;
-            match is_prefill(row, view) {
+            let history = view.history(row.request_id).filter(|_| !row.past_lost);
+            match history.and_then(|history| history.phase(row)).map(|phase| phase.prefill) {
                 Some(true) => prefill += tokens,
                 Some(false) => {}
                 None => split = false,
@@ -64,12 +67,4 @@ impl Invariant for Check {
             compare("decode_tokens", total - prefill, step.row.decode_tokens);
         }
     }
-}
-
-/// Whether the row's tokens catch up with what is known of the request.
-fn is_prefill(row: &RowView, view: &IterationView<'_>) -> Option<bool> {
-    let computed = row.computed_tokens?.0;
-    let input = view.history(row.request_id)?.input_tokens()?.0;
-    let known = input.saturating_add(row.tokens_generated.0).saturating_sub(1);
-    Some(computed < input.max(known))
 }

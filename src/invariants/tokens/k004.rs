@@ -1,13 +1,15 @@
 //! K004: tokens come one step at a time.
 
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRequestRow;
 
 declare_invariant! {
     /// tokens_generated never falls, and rises by one (and the accepted drafts) after a step that
     /// scheduled the request and brought it up to date, and not at all otherwise.
     ///
     /// A step samples for a request when all its known tokens are computed then. Where steps overlap
-    /// the output comes later; there only the bound per step is checked.
+    /// the output comes later; there only the bound is checked: so much for every step whose output
+    /// was processed between the moments of two rows.
     ///
     /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bound is checked.
     ///
@@ -67,9 +69,7 @@ fn is_speculative(row: &RowView, tokens: u32, high: u32) -> bool {
 fn rise(row: &RowView, view: &IterationView<'_>, most: u32, cx: &Cx<'_>) -> (u32, u32) {
     let Some(before) = &row.before else { return (0, most) };
     if cx.facts.overlapping {
-        // Outputs of the few steps in flight may fall between two decisions.
-        let steps = row.iteration_id.0.saturating_sub(before.row.iteration_id.0).clamp(1, 8);
-        return (0, most.saturating_mul(steps as u32 + 1));
+        return (0, most.saturating_mul(outputs_since(before, row, view)));
     }
     // The end may come with the output of a step that the row before is not of.
     if row.iteration_id.0 > before.row.iteration_id.0.saturating_add(1) {
@@ -87,6 +87,27 @@ fn rise(row: &RowView, view: &IterationView<'_>, most: u32, cx: &Cx<'_>) -> (u32
     let Some(input) = input else { return (0, most) };
     let known = input.0.saturating_add(before.row.tokens_generated.0);
     if computed.0.saturating_add(scheduled.0) >= known { (1, most) } else { (0, 0) }
+}
+
+/// More batches than any engine has in flight.
+const IN_FLIGHT: u64 = 16;
+
+/// How many steps at most had their output processed since the request's row before.
+fn outputs_since(
+    before: &Located<IterationRequestRow>,
+    row: &RowView,
+    view: &IterationView<'_>,
+) -> u32 {
+    let moment = |row: &IterationRequestRow| {
+        let moments = view.moments_of(row.iteration_id)?;
+        Some(if row.state == State::Completed { moments.end } else { moments.decided })
+    };
+    let counted = moment(&before.row).zip(moment(row));
+    let steps =
+        counted.and_then(|(from, to)| view.outputs_between(from, to)).unwrap_or_else(|| {
+            row.iteration_id.0.saturating_sub(before.row.iteration_id.0).saturating_add(IN_FLIGHT)
+        });
+    u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 fn report(row: &RowView, view: &IterationView<'_>, low: u32, high: u32, cx: &mut Cx<'_>) {

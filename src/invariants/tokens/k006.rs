@@ -10,7 +10,7 @@ declare_invariant! {
     /// A waiting or preempted request has nothing computed (the row of the preempting step may still
     /// show what was lost). vLLM: `_update_after_schedule` advances, `_preempt_request` sets to 0.
     ///
-    /// Blind spot: which of the drafts were rejected.
+    /// Blind spot: which of the drafts were rejected, where steps overlap.
     ///
     /// Example: computed_tokens that skips the chunk scheduled by the step before.
     pub static K006 = {
@@ -35,7 +35,7 @@ impl Invariant for Check {
             }
             let allowed = match row.state {
                 State::Running if row.admitted() => cached(row, view, cx),
-                State::Running => advanced(row, cx),
+                State::Running => advanced(row, view, cx),
                 State::Preempted if view.event_or_entry(row) => continue,
                 _ => Some((0, 0)),
             };
@@ -55,7 +55,7 @@ impl IterationView<'_> {
 }
 
 /// What a request that stays running has computed.
-fn advanced(row: &RowView, cx: &Cx<'_>) -> Option<(u32, u32)> {
+fn advanced(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<(u32, u32)> {
     let before = row.earlier().filter(|before| before.row.state == State::Running)?;
     let scheduled = before.row.scheduled_tokens?.0;
     let base = before.row.computed_tokens?.0.saturating_add(scheduled);
@@ -64,6 +64,14 @@ fn advanced(row: &RowView, cx: &Cx<'_>) -> Option<(u32, u32)> {
         // Any token but the first may have been a draft.
         None => scheduled.saturating_sub(1),
     };
+    if drafts > 0 && !cx.facts.overlapping {
+        let history = view.history(row.request_id).filter(|_| !row.past_lost);
+        let samples = history.and_then(|history| history.phase(&before.row))?.samples;
+        // All but the newest token are computed: what came back tells how many drafts were kept.
+        let known = history?.input_tokens()?.0.saturating_add(row.tokens_generated.0);
+        let computed = if samples { base.min(known.saturating_sub(1)) } else { base };
+        return Some((computed, computed));
+    }
     // Where steps overlap, drafts of several steps may be rejected between two decisions.
     let rejected = if cx.facts.overlapping { drafts.saturating_mul(2) } else { drafts };
     Some((base.saturating_sub(rejected), base))

@@ -10,3 +10,4 @@ pub mod k007;
 pub mod k008;
 pub mod k009;
 pub mod k010;
+pub mod k011;

@@ -6,7 +6,7 @@ use crate::log::field::FieldError;
 use crate::log::ids::RequestKey;
 use crate::log::reader::Location;
 use crate::log::schema::Table;
-use crate::units::IterationId;
+use crate::units::{IterationId, Nanos};
 
 /// One thing that is wrong with the form of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,13 @@ pub enum FormKind {
     ZeroForUndefined,
     /// A request id that another row of per_request.csv has already.
     DuplicateId,
+    /// A row of an end that is earlier than one before it.
+    OutOfOrder {
+        /// The end, if it is one.
+        at: Option<Nanos>,
+        /// The later one before it; none if that request was not over.
+        before: Option<Nanos>,
+    },
 }
 
 impl FormProblem {
@@ -149,6 +156,7 @@ impl fmt::Display for FormKind {
             Self::Truncated => f.write_str("the file ends inside this row"),
             Self::Unreadable(error) => write!(f, "the file cannot be read on: {error}"),
             Self::ZeroForUndefined => f.write_str("0 stands where the value is undefined"),
+            Self::OutOfOrder { .. } => f.write_str("the row is not in order of the ends"),
             Self::DuplicateId => f.write_str("the request id has a row already"),
         }
     }

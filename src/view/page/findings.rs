@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::check::{CheckReport, Finding, Mark, RuleOutcome, Severity};
 use crate::log::reader::LogDir;
-use crate::report::Excerpts;
+use crate::diagnose::Excerpts;
 use crate::units::Nanos;
 use crate::view::Picture;
 use crate::view::page::FINDINGS;

@@ -12,7 +12,7 @@ const SHOWN_BYTES: usize = 4 << 10;
 
 /// Rows by location.
 #[derive(Debug, Default)]
-pub(crate) struct Excerpts {
+pub struct Excerpts {
     rows: BTreeMap<Location, String>,
     layouts: BTreeMap<Table, Layout>,
 }
@@ -20,25 +20,29 @@ pub(crate) struct Excerpts {
 impl Excerpts {
     /// Fetches the rows at these locations; what cannot be read stays out.
     pub(crate) fn load(dir: &LogDir, locations: impl Iterator<Item = Location>) -> Self {
+        let mut excerpts = Self::default();
+        excerpts.extend(dir, locations);
+        excerpts
+    }
+
+    /// Fetches more rows.
+    pub(super) fn extend(&mut self, dir: &LogDir, locations: impl Iterator<Item = Location>) {
         let mut wanted: BTreeMap<Table, Vec<Location>> = BTreeMap::new();
-        for location in locations {
+        for location in locations.filter(|location| !self.rows.contains_key(location)) {
             wanted.entry(location.table).or_default().push(location);
         }
-        let mut excerpts = Self::default();
         for (table, mut locations) in wanted {
             locations.sort_unstable_by_key(|location| location.offset);
             locations.dedup();
             // A file that was there for the check and is not now shows no excerpt.
-            let _ = excerpts.read(dir, table, &locations);
+            let _ = self.read(dir, table, &locations);
         }
-        excerpts
     }
 
     fn read(&mut self, dir: &LogDir, table: Table, locations: &[Location]) -> io::Result<()> {
         let Some(file) = dir.file(table) else { return Ok(()) };
         let mut input = file.open().map_err(io::Error::other)?;
-        let header = read_line_at(&mut input, 0)?;
-        let (mut at, header) = header;
+        let (mut at, header) = read_header(&mut input)?;
         self.layouts.insert(table, layout(table, header.trim_start_matches('\u{feff}')));
         let mut kept: Vec<u8> = Vec::new();
         for location in locations {
@@ -60,20 +64,44 @@ impl Excerpts {
     }
 
     /// The text of a row.
-    pub(crate) fn row(&self, location: Location) -> Option<&str> {
+    #[must_use]
+    pub fn row(&self, location: Location) -> Option<&str> {
         self.rows.get(&location).map(String::as_str)
     }
 
+    /// The text of a field, without quotes.
+    #[must_use]
+    pub fn field(&self, location: Location, column: &str) -> Option<&str> {
+        let text = &self.row(location)?[self.span(location, column)?];
+        Some(text.trim_matches('"'))
+    }
+
+    /// A field that is a whole number.
+    #[must_use]
+    pub fn number(&self, location: Location, column: &str) -> Option<i128> {
+        self.field(location, column)?.parse().ok()
+    }
+
+    /// Every field of a row by its column.
+    #[must_use]
+    pub fn fields(&self, location: Location) -> BTreeMap<&'static str, &str> {
+        let columns = location.table.schema().columns.iter();
+        columns
+            .filter_map(|column| Some((column.name, self.field(location, column.name)?)))
+            .collect()
+    }
+
     /// Where a column stands in a row.
-    pub(crate) fn span(&self, location: Location, column: &str) -> Option<Range<usize>> {
+    #[must_use]
+    pub fn span(&self, location: Location, column: &str) -> Option<Range<usize>> {
         let column = location.table.schema().column(column)?;
         let index = (*self.layouts.get(&location.table)?.positions.get(column)?)?;
         fields(self.row(location)?).nth(index)
     }
 }
 
-/// Reads what begins at the front of the input; returns how far it read and the first line.
-fn read_line_at(input: &mut impl Read, _: u64) -> io::Result<(u64, String)> {
+/// Reads the first line and says how long it is.
+fn read_header(input: &mut impl Read) -> io::Result<(u64, String)> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     // Headers are short; the rest of the file must not be consumed here.

@@ -1,0 +1,349 @@
+//! What a pass of the reference and a step of the log do not agree on, the likely cause first.
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::conform::log::cache::Cache;
+use crate::conform::log::replay::LiveRequests;
+use crate::conform::log::sides::reason_of;
+use crate::conform::log::tape::{Group, Tape};
+use crate::conform::log::verdict::Difference;
+use crate::log::ids::{Ids, RequestKey};
+use crate::log::reader::{Located, Location};
+use crate::log::schema::IterationRequestRow;
+use crate::log::values::{EventType, State, WaitingReason};
+use crate::scheduler::{AdmissionStop, BatchEntry, Kind, Pass, Scheduler, Slot, Status};
+use crate::units::Tokens;
+
+/// Both sides of one step at `D`.
+pub(super) struct Sight<'a> {
+    pub(super) group: &'a Group,
+    pub(super) pass: &'a Pass,
+    pub(super) scheduler: &'a Scheduler<Cache>,
+    pub(super) tape: &'a Tape,
+    pub(super) live: &'a LiveRequests,
+    pub(super) owners: &'a [RequestKey],
+}
+
+type Differences = Vec<Difference>;
+
+impl Sight<'_> {
+    /// Everything that differs.
+    pub(super) fn differences(&self) -> Differences {
+        let mut out = Vec::new();
+        self.presence(&mut out);
+        self.generated(&mut out);
+        self.preemptions(&mut out);
+        self.admissions(&mut out);
+        self.batch(&mut out);
+        self.queue("running queue", &self.logged_running(), &self.running(), &mut out);
+        self.queue("waiting queue", &self.logged_waiting(), &self.waiting(), &mut out);
+        self.tables_and_reasons(&mut out);
+        self.counters(&mut out);
+        out
+    }
+
+    fn key(&self, slot: Slot) -> RequestKey {
+        self.owners[slot.index()]
+    }
+
+    fn name(&self, key: RequestKey) -> String {
+        self.tape.ids.id(key).to_owned()
+    }
+
+    fn names(&self, keys: &[RequestKey]) -> String {
+        let names: Vec<_> = keys.iter().map(|key| self.tape.ids.id(*key)).collect();
+        format!("[{}]", names.join(" "))
+    }
+
+    fn running(&self) -> Vec<RequestKey> {
+        self.scheduler.running().iter().map(|&slot| self.key(slot)).collect()
+    }
+
+    fn waiting(&self) -> Vec<RequestKey> {
+        self.scheduler.waiting().map(|slot| self.key(slot)).collect()
+    }
+
+    fn logged_running(&self) -> Vec<RequestKey> {
+        self.group.running().map(|row| row.row.request_id).collect()
+    }
+
+    fn logged_waiting(&self) -> Vec<RequestKey> {
+        self.group.waiting().map(|row| row.row.request_id).collect()
+    }
+
+    /// The row of a request, or that of the step.
+    fn place(&self, key: RequestKey) -> Location {
+        self.group.queued_row(key).map_or(self.group.step.at(), Located::at)
+    }
+
+    fn of_request(
+        &self,
+        field: &'static str,
+        key: RequestKey,
+        logged: impl ToString,
+        reference: impl ToString,
+    ) -> Difference {
+        Difference {
+            field,
+            request: Some(self.name(key)),
+            logged: logged.to_string(),
+            reference: reference.to_string(),
+            at: self.place(key),
+        }
+    }
+
+    /// Requests that only one side has.
+    fn presence(&self, out: &mut Differences) {
+        for row in &self.group.queued {
+            let key = row.row.request_id;
+            if !self.live.contains_key(&key) {
+                let over = "has not arrived, or is over";
+                out.push(self.of_request("requests", key, row.row.state, over));
+            }
+        }
+        let slots = self.scheduler.running().iter().copied().chain(self.scheduler.waiting());
+        for slot in slots {
+            let key = self.key(slot);
+            if self.group.queued_row(key).is_none() {
+                let state = state_of(self.scheduler.request(slot).status());
+                out.push(self.of_request("requests", key, "has no row", state));
+            }
+        }
+    }
+
+    /// The tokens that requests have at `D`.
+    fn generated(&self, out: &mut Differences) {
+        for row in &self.group.queued {
+            let Some(live) = self.live.get(&row.row.request_id) else { continue };
+            let known = self.scheduler.request(live.slot).output_tokens();
+            if row.row.tokens_generated != known {
+                let (field, key) = ("tokens_generated", row.row.request_id);
+                out.push(self.of_request(field, key, row.row.tokens_generated, known));
+            }
+        }
+    }
+
+    fn preemptions(&self, out: &mut Differences) {
+        let reference: Vec<_> =
+            self.pass.preempted.iter().map(|victim| self.key(victim.slot)).collect();
+        let id = self.group.id();
+        let logged = self.tape.decided(id, EventType::RequestPreempted);
+        self.list("preempted requests", logged, &reference, out);
+        let count = self.group.step.row.preempted_count.0 as usize;
+        if count != reference.len() {
+            out.push(self.counter("preempted_count", count, reference.len()));
+        }
+    }
+
+    fn admissions(&self, out: &mut Differences) {
+        let of_kind = |kind| -> Vec<RequestKey> {
+            let entries = self.pass.entries.iter().filter(|entry| entry.kind == kind);
+            entries.map(|entry| self.key(entry.slot)).collect()
+        };
+        let id = self.group.id();
+        let step = &self.group.step.row;
+        let kinds = [
+            (
+                Kind::New,
+                ("admitted requests", "admitted_count"),
+                EventType::RequestScheduled,
+                step.admitted_count,
+            ),
+            (
+                Kind::Resumed,
+                ("resumed requests", "resumed_count"),
+                EventType::RequestResumed,
+                step.resumed_count,
+            ),
+        ];
+        for (kind, (field, counter), event, count) in kinds {
+            let reference = of_kind(kind);
+            self.list(field, self.tape.decided(id, event), &reference, out);
+            if let Some(count) = count.filter(|count| count.0 as usize != reference.len()) {
+                out.push(self.counter(counter, count.0 as usize, reference.len()));
+            }
+        }
+    }
+
+    /// Compares a list of requests that events tell of.
+    fn list(
+        &self,
+        field: &'static str,
+        logged: Option<Vec<RequestKey>>,
+        reference: &[RequestKey],
+        out: &mut Differences,
+    ) {
+        let Some(logged) = logged.filter(|logged| logged != reference) else { return };
+        if self.tape.events_ended() && reference.starts_with(&logged) {
+            // The file may have been cut between two rows.
+            return;
+        }
+        let only = logged.iter().chain(reference);
+        let only = only.copied().find(|key| logged.contains(key) != reference.contains(key));
+        let at = only.map_or(self.group.step.at(), |key| self.place(key));
+        out.push(Difference {
+            field,
+            request: only.map(|key| self.name(key)),
+            logged: self.names(&logged),
+            reference: self.names(reference),
+            at,
+        });
+    }
+
+    /// Who is scheduled, from where on and with how many tokens.
+    fn batch(&self, out: &mut Differences) {
+        let batch: HashMap<RequestKey, &BatchEntry, FxBuildHasher> =
+            self.pass.entries.iter().map(|entry| (self.key(entry.slot), entry)).collect();
+        let mut tokens = Vec::new();
+        for row in self.group.running() {
+            let key = row.row.request_id;
+            let Some(live) = self.live.get(&key) else { continue };
+            let entry = batch.get(&key);
+            let request = self.scheduler.request(live.slot);
+            let scheduled = entry.map_or(Tokens::ZERO, |entry| entry.tokens);
+            let computed = entry.map_or(request.computed_tokens(), |entry| entry.computed);
+            if row.row.computed_tokens != Some(computed) {
+                let logged = shown(row.row.computed_tokens);
+                out.push(self.of_request("computed_tokens", key, logged, computed));
+            }
+            if row.row.scheduled_tokens != Some(scheduled) {
+                let logged = shown(row.row.scheduled_tokens);
+                tokens.push(self.of_request("scheduled_tokens", key, logged, scheduled));
+            }
+        }
+        for entry in &self.pass.entries {
+            let key = self.key(entry.slot);
+            let runs = |row: &Located<IterationRequestRow>| row.row.state == State::Running;
+            if !self.group.queued_row(key).is_some_and(runs) {
+                tokens.push(self.of_request("scheduled_tokens", key, "not running", entry.tokens));
+            }
+        }
+        out.append(&mut tokens);
+    }
+
+    fn queue(
+        &self,
+        field: &'static str,
+        logged: &[RequestKey],
+        reference: &[RequestKey],
+        out: &mut Differences,
+    ) {
+        if logged == reference {
+            return;
+        }
+        let first = logged.iter().zip(reference).position(|(logged, other)| logged != other);
+        let at = first.unwrap_or(logged.len().min(reference.len()));
+        let key = logged.get(at).or(reference.get(at)).copied();
+        out.push(Difference {
+            field,
+            request: key.map(|key| self.name(key)),
+            logged: self.names(logged),
+            reference: self.names(reference),
+            at: key.map_or(self.group.step.at(), |key| self.place(key)),
+        });
+    }
+
+    fn tables_and_reasons(&self, out: &mut Differences) {
+        for row in &self.group.queued {
+            let key = row.row.request_id;
+            let Some(live) = self.live.get(&key) else { continue };
+            let request = self.scheduler.request(live.slot);
+            if row.row.kv_cache_blocks != request.held_blocks() {
+                let (logged, reference) = (row.row.kv_cache_blocks, request.held_blocks());
+                out.push(self.of_request("kv_cache_blocks", key, logged, reference));
+            }
+            let state = state_of(request.status());
+            if row.row.state != state {
+                out.push(self.of_request("state", key, row.row.state, state));
+            } else if let Some(logged) = row.row.waiting_reason
+                && state != State::Running
+            {
+                let reference = reason_of(self.pass, live.slot);
+                if logged != reference && !self.may_be_either(logged, reference) {
+                    out.push(self.of_request("waiting_reason", key, logged, reference));
+                }
+            }
+        }
+    }
+
+    /// Whether it is open which of two limits kept out a request whose prefix hits are unknown:
+    /// with more of them it needs fewer tokens and blocks.
+    fn may_be_either(&self, logged: WaitingReason, reference: WaitingReason) -> bool {
+        let Cache::Counted(cache) = self.scheduler.kv_cache() else { return false };
+        let after_lookup = |reason| {
+            matches!(reason, WaitingReason::MemoryInsufficient | WaitingReason::MaxNumBatchedTokens)
+        };
+        let gate = matches!(
+            self.pass.admission_stop,
+            Some(AdmissionStop::BudgetSpent { .. } | AdmissionStop::MaxNumSeqs { .. })
+        );
+        cache.is_head_unknown() && !gate && after_lookup(logged) && after_lookup(reference)
+    }
+
+    fn counter(
+        &self,
+        field: &'static str,
+        logged: impl ToString,
+        reference: impl ToString,
+    ) -> Difference {
+        Difference {
+            field,
+            request: None,
+            logged: logged.to_string(),
+            reference: reference.to_string(),
+            at: self.group.step.at(),
+        }
+    }
+
+    fn counters(&self, out: &mut Differences) {
+        let step = &self.group.step.row;
+        let entries = &self.pass.entries;
+        let prefill: Tokens =
+            entries.iter().filter(|entry| entry.prefill).map(|entry| entry.tokens).sum();
+        let total = self.pass.total_tokens;
+        let usable = self.scheduler.config().usable_blocks();
+        let pairs = [
+            ("batch_size", step.batch_size.0, entries.len() as u32),
+            ("total_tokens", step.total_tokens.0, total.0),
+            ("prefill_tokens", step.prefill_tokens.0, prefill.0),
+            ("decode_tokens", step.decode_tokens.0, (total - prefill).0),
+            ("kv_cache_total", step.kv_cache_total.0, usable.0),
+            ("running_count", step.running_count.0, self.scheduler.running().len() as u32),
+            ("waiting_count", step.waiting_count.0, self.scheduler.waiting_len() as u32),
+        ];
+        for (field, logged, reference) in pairs {
+            if logged != reference {
+                out.push(self.counter(field, logged, reference));
+            }
+        }
+        let (fewest, most) = self.scheduler.kv_cache().used(usable);
+        let used = step.kv_cache_used.0;
+        if used < fewest || most < used {
+            let reference = if fewest == most {
+                most.to_string()
+            } else {
+                format!("{fewest} to {most}, depending on which blocks are shared")
+            };
+            out.push(self.counter("kv_cache_used", used, reference));
+        }
+        if let (Cache::Content(_), Some(evicted)) = (self.scheduler.kv_cache(), step.evicted_blocks)
+            && evicted != self.pass.evicted_blocks
+        {
+            out.push(self.counter("evicted_blocks", evicted, self.pass.evicted_blocks));
+        }
+    }
+}
+
+fn shown(tokens: Option<Tokens>) -> String {
+    tokens.map_or_else(|| "nothing".to_owned(), |tokens| tokens.to_string())
+}
+
+fn state_of(status: Status) -> State {
+    match status {
+        Status::Waiting => State::Waiting,
+        Status::Running => State::Running,
+        Status::Preempted => State::Preempted,
+        Status::Finished(_) => State::Completed,
+    }
+}

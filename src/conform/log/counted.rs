@@ -1,0 +1,287 @@
+//! The KV cache by number: how many blocks are in use, without knowing which.
+//!
+//! A log has no prompt content, so nothing in it tells which requests share blocks. What it does tell
+//! is how many tokens each admission found in the prefix cache. Every block that was not found
+//! was taken from the free supply, so with `held` blocks in all tables, `hits` of them found and not
+//! taken, between `held - hits` and `held` are in use. Without hits (and always without prefix
+//! caching) both ends meet and every check is exact. Where they do not meet, a check that either
+//! end decides is decided; between the ends the log is believed.
+
+use hashbrown::{HashMap, HashSet};
+use rustc_hash::FxBuildHasher;
+
+use crate::config::SchedulerConfig;
+use crate::log::values::WaitingReason;
+use crate::scheduler::kv_cache::KvCache;
+use crate::scheduler::{AllocationCheck, Refusal, Request};
+use crate::units::{BlockId, Blocks, RequestId, Tokens};
+
+/// What the log says of the pass at hand.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Tokens found in the prefix cache by the requests that the pass admits.
+    pub(super) hits: HashMap<RequestId, Tokens, FxBuildHasher>,
+    /// Requests that it preempts.
+    pub(super) preempted: HashSet<RequestId, FxBuildHasher>,
+    /// Of these, those behind which nobody is scheduled.
+    pub(super) last: HashSet<RequestId, FxBuildHasher>,
+    /// Preemptions still to come.
+    pub(super) preemptions: usize,
+    /// What keeps the head of the waiting queue out.
+    pub(super) stop: Option<WaitingReason>,
+}
+
+/// A cache of which only the number of used blocks is known, between two bounds.
+#[derive(Debug)]
+pub(super) struct CountedCache {
+    config: SchedulerConfig,
+    /// Blocks in all tables.
+    held: u32,
+    /// Blocks of them that were found in the cache, per request and together.
+    hits_of: HashMap<RequestId, u32, FxBuildHasher>,
+    hits: u32,
+    /// The fewest and the most blocks that may be in use.
+    used: (u32, u32),
+    /// The longest chain of blocks that was ever registered.
+    deepest: u32,
+    pub(super) told: Told,
+    /// Whether the request looked up last is not admitted by the log, so that its hits are unknown.
+    unknown: bool,
+    /// Whether the log was believed in a choice that it may not tell fully.
+    pub(super) guessed: bool,
+}
+
+impl CountedCache {
+    /// An empty cache; `fresh` if nothing can be found in it yet.
+    pub(super) fn new(config: SchedulerConfig, fresh: bool) -> Self {
+        Self {
+            config,
+            held: 0,
+            hits_of: HashMap::default(),
+            hits: 0,
+            used: (0, 0),
+            deepest: if fresh { 0 } else { u32::MAX },
+            told: Told::default(),
+            unknown: false,
+            guessed: false,
+        }
+    }
+
+    /// The fewest and the most blocks that may be in use.
+    pub(super) fn used(&self) -> (u32, u32) {
+        self.used
+    }
+
+    /// The log says how many are in use, and it may be so.
+    pub(super) fn settle(&mut self, used: Blocks) {
+        self.used = (used.0, used.0);
+    }
+
+    fn usable(&self) -> u32 {
+        self.config.usable_blocks().0
+    }
+
+    /// The fewest and the most blocks that may be free.
+    fn free_range(&self) -> (u32, u32) {
+        let usable = self.usable();
+        (usable.saturating_sub(self.used.1), usable.saturating_sub(self.used.0))
+    }
+
+    /// Keeps the bounds within what the tables allow.
+    fn clamp(&mut self) {
+        let (fewest, most) = (self.held - self.hits.min(self.held), self.held);
+        self.used = (self.used.0.clamp(fewest, most), self.used.1.clamp(fewest, most));
+    }
+
+    fn take(&mut self, blocks: u32) {
+        self.held += blocks;
+        self.used = (self.used.0 + blocks, self.used.1 + blocks);
+        self.clamp();
+    }
+
+    /// Whether between `least` and `most` blocks are to be had; `believed` decides between the
+    /// bounds.
+    fn decide(&mut self, (least, most): (u32, u32), believed: bool) -> bool {
+        let (free_least, free_most) = self.free_range();
+        if most <= free_least {
+            return true;
+        }
+        if least > free_most {
+            return false;
+        }
+        if believed {
+            // So at least that many were free.
+            self.used.1 = self.used.1.min(self.usable().saturating_sub(least));
+            self.clamp();
+        }
+        believed
+    }
+
+    fn refusal(&self, check: AllocationCheck, needed: u32, watermark: Blocks) -> Refusal {
+        Refusal { check, needed: Blocks(needed), watermark, free: self.free_blocks() }
+    }
+
+    fn blocks(&self, tokens: Tokens) -> u32 {
+        tokens.blocks_ceil(self.config.block_size).0
+    }
+
+    /// Whether the hits of the request at which admission ended are unknown.
+    pub(super) fn is_head_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// A number of hits of a request that the log does not admit. Any up to `limit` is possible; with
+    /// all of them it may be kept out for want of room for its drafts, as the log may say.
+    fn possible_hits(&self, request: &Request, limit: u32) -> u32 {
+        let tokens = request.total_tokens();
+        let padded = self.config.speculative.is_some()
+            && tokens.0 - limit * self.config.block_size == 1
+            && (self.config.enable_chunked_prefill
+                || tokens <= self.config.num_speculative_tokens());
+        let no_room = self.told.stop == Some(WaitingReason::MaxNumBatchedTokens);
+        if padded && no_room { limit } else { 0 }
+    }
+
+    /// The least and the most that an admission may need, and the check that needs the most.
+    fn admission_needs(
+        &self,
+        request: &Request,
+        new: Tokens,
+        hits: u32,
+    ) -> ((u32, u32), AllocationCheck) {
+        let limit = self.config.max_model_len;
+        let lookahead = self.config.num_lookahead_tokens();
+        let known = request.total_tokens().min(limit);
+        if self.unknown {
+            let drafts = self.config.num_speculative_tokens();
+            let most = self.blocks((request.total_tokens() + lookahead + drafts).min(limit));
+            return ((1, most), AllocationCheck::FullSequence);
+        }
+        let base = self.tokens_in(hits as usize).min(limit);
+        let slots = self.blocks((base + new + lookahead).min(limit)).saturating_sub(hits);
+        let full = if self.config.scheduler_reserve_full_isl {
+            self.blocks(known).saturating_sub(hits)
+        } else {
+            0
+        };
+        let check =
+            if full > slots { AllocationCheck::FullSequence } else { AllocationCheck::Slots };
+        let least = full.max(slots);
+        ((least, least + hits), check)
+    }
+}
+
+impl KvCache for CountedCache {
+    fn free_blocks(&self) -> Blocks {
+        Blocks(self.free_range().0)
+    }
+
+    fn evicted(&self) -> Blocks {
+        Blocks::ZERO
+    }
+
+    fn tokens_in(&self, blocks: usize) -> Tokens {
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        Tokens(blocks.saturating_mul(self.config.block_size))
+    }
+
+    fn lookup(&mut self, request: &mut Request, hits: &mut Vec<BlockId>) {
+        hits.clear();
+        if !self.config.enable_prefix_caching {
+            return;
+        }
+        let size = self.config.block_size;
+        let limit = request.total_tokens().0.saturating_sub(1) / size;
+        // No chain is found that was never there; the EAGLE family drops its last block.
+        let dropped = u32::from(self.config.eagle_block_drop());
+        let limit = limit.min(self.deepest).saturating_sub(dropped);
+        let told = self.told.hits.get(request.id()).copied();
+        self.unknown = told.is_none() && limit > 0;
+        let found = match told {
+            Some(tokens) => (tokens.0 / size).min(limit),
+            None => self.possible_hits(request, limit),
+        };
+        hits.resize(found as usize, BlockId::default());
+    }
+
+    fn allocate_running(&mut self, request: &mut Request, new: Tokens) -> Result<(), Refusal> {
+        let reached = request.computed_tokens() + new;
+        let end = (reached + self.config.num_lookahead_tokens()).min(self.config.max_model_len);
+        let missing = self.blocks(end).saturating_sub(request.held_blocks().0);
+        if missing > 0 {
+            let (free_least, free_most) = self.free_range();
+            let open = free_least < missing && missing <= free_most;
+            let refused = if self.told.preempted.contains(request.id()) {
+                self.told.last.contains(request.id())
+            } else {
+                self.told.preemptions > 0
+            };
+            self.guessed |= open && self.told.preemptions > 0;
+            if !self.decide((missing, missing), !refused) {
+                self.told.preemptions = self.told.preemptions.saturating_sub(1);
+                return Err(self.refusal(AllocationCheck::Slots, missing, Blocks::ZERO));
+            }
+            self.take(missing);
+            request.blocks.resize(request.blocks.len() + missing as usize, BlockId::default());
+        }
+        self.register(request, reached);
+        Ok(())
+    }
+
+    fn allocate_admission(
+        &mut self,
+        request: &mut Request,
+        new: Tokens,
+        hits: &[BlockId],
+        others_run: bool,
+    ) -> Result<(), Refusal> {
+        let found = u32::try_from(hits.len()).unwrap_or(u32::MAX);
+        let watermark = if others_run { self.config.watermark_blocks } else { Blocks::ZERO };
+        let ((least, most), check) = self.admission_needs(request, new, found);
+        let bounds = (least.saturating_add(watermark.0), most.saturating_add(watermark.0));
+        let believed = self.told.hits.contains_key(request.id());
+        if !self.decide(bounds, believed) {
+            return Err(self.refusal(check, most, watermark));
+        }
+        let base = self.tokens_in(hits.len()).min(self.config.max_model_len);
+        let end = (base + new + self.config.num_lookahead_tokens()).min(self.config.max_model_len);
+        let missing = self.blocks(end).saturating_sub(found);
+        request.blocks.resize((found + missing) as usize, BlockId::default());
+        request.cached_blocks = found;
+        if found > 0 {
+            self.hits += found;
+            self.held += found;
+            self.hits_of.insert(request.id().clone(), found);
+            // Each of them was in use already, or leaves the free supply.
+            self.used.1 += found;
+            self.clamp();
+        }
+        self.take(missing);
+        self.register(request, base + new);
+        Ok(())
+    }
+
+    fn register(&mut self, request: &mut Request, computed: Tokens) {
+        if !self.config.enable_prefix_caching {
+            return;
+        }
+        let reprefillable = self.config.num_prefill_lookahead().saturating_sub(Tokens(1));
+        let known = computed.min(request.total_tokens()).saturating_sub(reprefillable);
+        request.cached_blocks = request.cached_blocks.max(known.0 / self.config.block_size);
+        self.deepest = self.deepest.max(request.cached_blocks);
+    }
+
+    fn free(&mut self, request: &mut Request) {
+        let table = request.held_blocks().0;
+        let own = self.hits_of.remove(request.id()).unwrap_or(0);
+        self.hits -= own;
+        self.held -= table;
+        // Blocks that it found with others, or others found with it, may stay in use.
+        let shared = (self.hits + own).min(table);
+        self.used.0 = self.used.0.saturating_sub(table);
+        self.used.1 = self.used.1.saturating_sub(table - shared);
+        self.clamp();
+        request.blocks.clear();
+        request.cached_blocks = 0;
+    }
+}

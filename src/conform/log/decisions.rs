@@ -1,0 +1,216 @@
+//! A pass of the reference in the place of a step of the log.
+
+use crate::conform::explain::explain;
+use crate::conform::log::cache::Cache;
+use crate::conform::log::compare::Sight;
+use crate::conform::log::counted::Told;
+use crate::conform::log::replay::{Flying, Replay};
+use crate::conform::log::sides;
+use crate::conform::log::tape::Group;
+use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment};
+use crate::log::reader::Located;
+use crate::log::schema::IterationRequestRow;
+use crate::log::values::{FinishReason, State, WaitingReason};
+use crate::scheduler::{Kind, Pass, Status};
+use crate::units::Tokens;
+
+impl Replay<'_> {
+    /// Runs a pass and compares it with the step.
+    pub(super) fn decide(&mut self, group: Group) {
+        self.counts.compared += 1;
+        let mut pass = self.spare.pop().unwrap_or_default();
+        let depth = self.config.max_concurrent_batches as usize;
+        if self.in_flight.len() >= depth {
+            let flying = self.in_flight.len();
+            let difference = Difference {
+                field: "batches in flight",
+                request: None,
+                logged: format!("the step begins while {flying} are in flight"),
+                reference: format!("at most {depth} are, this one included"),
+                at: group.step.at(),
+            };
+            pass = Pass::default();
+            self.diverge(&group, &pass, LogMoment::Decision, vec![difference]);
+            return;
+        }
+        self.learn_from_rows(&group);
+        self.tell_the_cache(&group);
+        let outcome = self.scheduler.schedule(&mut pass);
+        self.tape.read_events(group.moments().decided);
+        if let Err(assertion) = outcome {
+            let difference = Difference {
+                field: "assertion",
+                request: None,
+                logged: "the step goes on".to_owned(),
+                reference: format!("vLLM's scheduler fails an assertion: {assertion}"),
+                at: group.step.at(),
+            };
+            self.diverge(&group, &Pass::default(), LogMoment::Decision, vec![difference]);
+            return;
+        }
+        let differences = self.sight(&group, &pass).differences();
+        if differences.is_empty() {
+            self.count(&pass);
+            if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
+                cache.settle(group.step.row.kv_cache_used);
+            }
+            self.tape.forget_decisions(group.id());
+            self.in_flight.push_back(Flying { group, pass });
+        } else if matches!(self.scheduler.kv_cache_mut(), Cache::Counted(cache) if cache.guessed) {
+            self.counts.compared -= 1;
+            self.undecided += 1;
+            self.lose();
+        } else {
+            self.diverge(&group, &pass, LogMoment::Decision, differences);
+        }
+    }
+
+    fn sight<'a>(&'a self, group: &'a Group, pass: &'a Pass) -> Sight<'a> {
+        Sight {
+            group,
+            pass,
+            scheduler: &self.scheduler,
+            tape: &self.tape,
+            live: &self.live,
+            owners: &self.owners,
+        }
+    }
+
+    fn count(&mut self, pass: &Pass) {
+        let counts = &mut self.counts;
+        let of_kind = |kind| pass.entries.iter().filter(|entry| entry.kind == kind).count() as u64;
+        counts.same += 1;
+        counts.scheduled += pass.entries.len() as u64;
+        counts.admitted += of_kind(Kind::New);
+        counts.resumed += of_kind(Kind::Resumed);
+        counts.preempted += pass.preempted.len() as u64;
+        counts.waiting += self.scheduler.waiting_len() as u64;
+    }
+
+    /// What the rows tell of inputs that the log does not state: how many drafts were proposed, and
+    /// which limit a request had that ended otherwise.
+    fn learn_from_rows(&mut self, group: &Group) {
+        let drafting = self.config.speculative.is_some() && !self.config.async_scheduling;
+        if drafting {
+            for row in group.running() {
+                let Some(live) = self.live.get(&row.row.request_id) else { continue };
+                let request = self.scheduler.request(live.slot);
+                let known = request.total_tokens().saturating_sub(request.computed_tokens());
+                if let Some(tokens) = row.row.scheduled_tokens.filter(|n| *n > Tokens::ZERO) {
+                    self.scheduler.keep_drafts(live.slot, tokens.saturating_sub(known));
+                }
+            }
+        } else if self.config.async_scheduling {
+            self.learn_limits(group);
+        }
+    }
+
+    /// Whether the step could have scheduled another running request.
+    fn has_room(&self, group: &Group) -> bool {
+        let step = &group.step.row;
+        let slots = self.config.draft_slots();
+        let charged = u64::from(step.total_tokens.0)
+            + u64::from(slots.0) * (1 + u64::from(step.batch_size.0));
+        step.preempted_count.0 == 0
+            && step.total_tokens < self.config.max_num_scheduled_tokens
+            && charged < u64::from(self.config.max_num_batched_tokens.0)
+    }
+
+    /// A running request with output in flight that is passed over although there is room: that output
+    /// is certain to be its last one, so its limit is known, be it that it ends otherwise.
+    fn learn_limits(&mut self, group: &Group) {
+        let has_room = self.has_room(group);
+        let scheduled =
+            |row: &Located<IterationRequestRow>| row.row.scheduled_tokens > Some(Tokens::ZERO);
+        // Up to the last that is scheduled there was room, whatever came then.
+        let last = group.running().filter(|row| scheduled(row)).last().map(|row| row.line);
+        for row in group.running().filter(|row| has_room || Some(row.line) < last) {
+            let Some(live) = self.live.get(&row.row.request_id) else { continue };
+            let request = self.scheduler.request(live.slot);
+            let passed_over = row.row.scheduled_tokens == Some(Tokens::ZERO)
+                && request.output_placeholders() > Tokens::ZERO
+                && request.computed_tokens() + Tokens(1) < self.config.max_model_len;
+            if !passed_over || live.ordinal.is_some() {
+                continue;
+            }
+            let known = request.output_tokens();
+            let possible = live.end.is_none_or(|end| match end.reason {
+                Some(FinishReason::Length) => false,
+                Some(FinishReason::Stop) => end.output <= known + Tokens(1),
+                _ => end.output <= known,
+            });
+            if possible {
+                self.scheduler.lower_max_tokens(live.slot, known + Tokens(1));
+            }
+        }
+    }
+
+    /// What a cache without contents has to be told of the step.
+    fn tell_the_cache(&mut self, group: &Group) {
+        let caching = self.config.enable_prefix_caching;
+        let told = if caching { self.told(group) } else { Told::default() };
+        if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
+            cache.told = told;
+            cache.guessed = false;
+        }
+    }
+
+    fn told(&self, group: &Group) -> Told {
+        let mut told = Told::default();
+        for row in group.running() {
+            let Some(live) = self.live.get(&row.row.request_id) else { continue };
+            let request = self.scheduler.request(live.slot);
+            if request.status() != Status::Running {
+                let hit = row.row.computed_tokens.unwrap_or(Tokens::ZERO);
+                told.hits.insert(request.id().clone(), hit);
+            }
+        }
+        let mut scheduled_behind = false;
+        for &slot in self.scheduler.running().iter().rev() {
+            let row = group.queued_row(self.owners[slot.index()]);
+            let id = self.scheduler.request(slot).id();
+            match row {
+                Some(row) if row.row.state == State::Running => {
+                    scheduled_behind |= row.row.scheduled_tokens > Some(Tokens::ZERO);
+                }
+                _ => {
+                    told.preempted.insert(id.clone());
+                    if !scheduled_behind {
+                        told.last.insert(id.clone());
+                    }
+                }
+            }
+        }
+        told.preemptions = told.preempted.len();
+        let reasons = group.waiting().filter_map(|row| row.row.waiting_reason);
+        told.stop = reasons.into_iter().find(|reason| *reason != WaitingReason::Preempted);
+        told
+    }
+
+    /// Notes a divergence; the reference has lost the log.
+    pub(super) fn diverge(
+        &mut self,
+        group: &Group,
+        pass: &Pass,
+        moment: LogMoment,
+        differences: Vec<Difference>,
+    ) {
+        self.diverged += 1;
+        self.first = self.first.or(Some(group.id()));
+        if self.divergences.len() < KEPT {
+            let rows = group.queued.first().map(|row| row.at());
+            let last = group.completed.last().or(group.queued.last()).map(|row| row.at());
+            self.divergences.push(LogDivergence {
+                iteration: group.id(),
+                moment,
+                differences,
+                iteration_row: group.step.at(),
+                rows: rows.zip(last),
+                logged: sides::logged(group, &self.tape.ids, self.config.max_num_scheduled_tokens),
+                reference: sides::reference(&self.scheduler, pass),
+                reasons: explain(&self.scheduler, pass),
+            });
+        }
+        self.lose();
+    }
+}

@@ -1,0 +1,90 @@
+//! Conformance of a log: its own arrivals, lengths and moments through the reference scheduler.
+//!
+//! A log tells who arrived when, how long prompts and answers were, when each output was processed and
+//! who gave up. That is all the input a scheduler has, but for the content of prompts; so the
+//! reference can be put in the place of the log's scheduler, step by step, and every decision
+//! that the log shows can be compared. The content comes from the trace where the log is a replay of
+//! one; without it, what admissions found in the prefix cache is taken from the log.
+
+mod cache;
+mod compare;
+mod config;
+mod counted;
+mod decisions;
+mod outputs;
+mod prompts;
+mod replay;
+mod rule;
+mod sides;
+mod tape;
+mod verdict;
+
+use std::path::Path;
+
+use crate::conform::log::prompts::Prompts;
+use crate::conform::log::replay::Replay;
+use crate::conform::log::tape::{Tape, Trouble};
+use crate::log::reader::{LogDir, LogDirError};
+use crate::log::schema::Table;
+use crate::log::values::LogLevel;
+use crate::settings::Settings;
+use crate::trace::Trace;
+
+pub use rule::location_text;
+pub use verdict::{
+    Basis, Difference, LogCounts, LogDivergence, LogMoment, LogReport, LogSide, LogVerdict, Void,
+};
+
+/// What a comparison may be told.
+#[derive(Debug, Default)]
+pub struct ConformOptions<'t> {
+    /// Settings that the log does not tell, or tells wrongly.
+    pub settings: Settings,
+    /// The trace that the log is a replay of.
+    pub trace: Option<&'t Trace>,
+}
+
+/// Compares the log in a directory with the reference.
+///
+/// # Errors
+/// If the directory is not a log or a file in it cannot be opened; what keeps a log from being
+/// compared is part of the report.
+pub fn conform_log(path: &Path, options: &ConformOptions<'_>) -> Result<LogReport, LogDirError> {
+    let dir = LogDir::open(path)?;
+    match compare(&dir, options) {
+        Ok(report) => Ok(report),
+        Err(Trouble::Void(reason)) => Ok(LogReport::void(path.to_owned(), reason)),
+        Err(Trouble::Log(error)) => Err(error),
+    }
+}
+
+fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trouble> {
+    let info = dir.run_info.as_ref();
+    if let Some(error) = &dir.run_info_error {
+        return Err(Void::BadRunInfo(error.clone()).into());
+    }
+    let rows = Table::PerIterationRequests;
+    if dir.file(rows).is_none() && info.is_some_and(|info| info.log_level == LogLevel::Summary) {
+        return Err(Void::Summary(rows).into());
+    }
+    let tape = Tape::open(dir)?;
+    let usable = tape.first_step().ok_or(Void::NoIteration)?.kv_cache_total;
+    let resolved = config::resolve(info, &options.settings, Some(usable))?;
+    let prompts = options.trace.map(Prompts::new).transpose()?;
+    let mut replay = Replay::new(resolved.scheduler, tape, prompts);
+    replay.run()?;
+    if replay.counts.compared == 0 {
+        return Err(Void::NoIteration.into());
+    }
+    let mut notes = resolved.assumed;
+    notes.append(&mut replay.notes);
+    Ok(LogReport {
+        directory: dir.path.clone(),
+        verdict: replay.first.map_or(LogVerdict::Conforms, LogVerdict::Diverges),
+        basis: replay.basis,
+        counts: replay.counts,
+        divergences: replay.divergences,
+        diverged: replay.diverged,
+        notes,
+    })
+}

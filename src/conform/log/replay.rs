@@ -1,0 +1,327 @@
+//! The reference under the log's own inputs: who arrives when, which output is processed before which
+//! pass, what the model returned. Every pass is compared with the step that the log has in its place.
+//!
+//! The moments of the log decide what the scheduler knows at a pass, not a model of the engine loop: an
+//! output that was processed by `S` is known, one that was not is in flight. So any engine loop is
+//! followed, as far as it keeps to the settings' number of batches in flight.
+//!
+//! After a divergence the reference is in another state than the log, so nothing is compared until
+//! the log's engine was empty: from there a new reference starts with nothing in its queues, as the
+//! log does.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::config::SchedulerConfig;
+use crate::conform::log::cache::Cache;
+use crate::conform::log::counted::CountedCache;
+use crate::conform::log::prompts::Prompts;
+use crate::conform::log::tape::{Arrived, End, Group, Tape, is_drop};
+use crate::conform::log::verdict::{Basis, LogCounts, LogDivergence, Void};
+use crate::log::ids::{Ids, RequestKey};
+use crate::log::values::FinishReason;
+use crate::scheduler::allocation::KvCacheManager;
+use crate::scheduler::{ModelOutput, NewRequest, Pass, Scheduler, Slot, StopTokens, Update};
+use crate::units::{IterationId, Nanos, Priority, RequestId, TokenId, TokenRun, Tokens};
+
+/// The token that ends an answer before its limit. No prompt has it: it is above all content.
+pub(super) const STOP_TOKEN: TokenId = TokenId(u64::MAX);
+
+/// Steps between two looks for ids that can be forgotten.
+const RELEASE_EVERY: u64 = 1 << 14;
+
+/// A request inside the reference.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Live {
+    pub(super) slot: Slot,
+    pub(super) end: Option<End>,
+    /// Its row of the trace, where there is one; names its tokens.
+    pub(super) ordinal: Option<u32>,
+}
+
+/// A step whose output is not processed yet.
+#[derive(Debug)]
+pub(super) struct Flying {
+    pub(super) group: Group,
+    pub(super) pass: Pass,
+}
+
+pub(super) type LiveRequests = HashMap<RequestKey, Live, FxBuildHasher>;
+
+/// A comparison under way.
+#[derive(Debug)]
+pub(super) struct Replay<'t> {
+    pub(super) config: SchedulerConfig,
+    pub(super) tape: Tape,
+    prompts: Option<Prompts<'t>>,
+    pub(super) scheduler: Scheduler<Cache>,
+    pub(super) in_flight: VecDeque<Flying>,
+    pub(super) spare: Vec<Pass>,
+    pub(super) live: LiveRequests,
+    /// Whose slot it is, or was last.
+    pub(super) owners: Vec<RequestKey>,
+    /// Whether the reference is where the log is.
+    pub(super) following: bool,
+    /// `S` of the step before.
+    previous: Nanos,
+    pub(super) output: ModelOutput,
+    pub(super) update: Update,
+    pub(super) counts: LogCounts,
+    pub(super) basis: Basis,
+    pub(super) divergences: Vec<LogDivergence>,
+    pub(super) diverged: u64,
+    pub(super) first: Option<IterationId>,
+    pub(super) notes: Vec<String>,
+    /// Steps that the log does not tell enough of to decide them.
+    pub(super) undecided: u64,
+    damaged: u64,
+}
+
+impl<'t> Replay<'t> {
+    pub(super) fn new(config: SchedulerConfig, tape: Tape, prompts: Option<Prompts<'t>>) -> Self {
+        let caching = config.enable_prefix_caching;
+        let fresh = tape.first_step().is_some_and(|step| step.iteration_id == IterationId::ZERO);
+        let (cache, basis) = if caching && prompts.is_some() {
+            (Cache::Content(KvCacheManager::new(&config)), Basis::Exact)
+        } else {
+            let basis = if caching { Basis::HitsFromLog } else { Basis::Exact };
+            (Cache::Counted(CountedCache::new(config.clone(), fresh)), basis)
+        };
+        Self {
+            scheduler: scheduler(&config, cache),
+            config,
+            tape,
+            prompts,
+            in_flight: VecDeque::new(),
+            spare: Vec::new(),
+            live: LiveRequests::default(),
+            owners: Vec::new(),
+            following: true,
+            previous: Nanos::ZERO,
+            output: ModelOutput::default(),
+            update: Update::default(),
+            counts: LogCounts::default(),
+            basis,
+            divergences: Vec::new(),
+            diverged: 0,
+            first: None,
+            notes: Vec::new(),
+            undecided: 0,
+            damaged: 0,
+        }
+    }
+
+    /// Goes through the whole log.
+    pub(super) fn run(&mut self) -> Result<(), Void> {
+        let mut cut = None;
+        while let Some(group) = self.tape.next_group() {
+            let id = group.id();
+            if group.cut {
+                cut = Some((id, "per_iteration_requests.csv"));
+                break;
+            }
+            self.counts.iterations += 1;
+            if !self.step(group)? {
+                cut = Some((id, "events.csv"));
+                break;
+            }
+            if self.counts.iterations.is_multiple_of(RELEASE_EVERY) {
+                self.release_ids();
+            }
+        }
+        if cut.is_none() {
+            self.outputs_before(None);
+        }
+        self.note_what_was_left_out(cut);
+        Ok(())
+    }
+
+    fn note_what_was_left_out(&mut self, cut: Option<(IterationId, &str)>) {
+        if let Some((id, file)) = cut {
+            self.notes.push(format!("{file} ends before it has told of iteration {id}"));
+        }
+        let why = [
+            (self.damaged, "could not be read in full"),
+            (self.undecided, "may be decided in more than one way, as prompts are unknown"),
+        ];
+        for (count, what) in why {
+            if count > 0 {
+                self.notes.push(format!("{count} iterations {what}"));
+            }
+        }
+        let left = self.counts.iterations - self.counts.compared;
+        if left > 0 {
+            self.notes.push(format!(
+                "{left} of {} iterations were not compared: once the reference has lost the log, \
+                 it starts anew where the log's engine is empty",
+                self.counts.iterations
+            ));
+        }
+    }
+
+    /// One step of the log; false where events.csv ends before it.
+    fn step(&mut self, group: Group) -> Result<bool, Void> {
+        let start = group.moments().start;
+        if self.following && group.damaged {
+            self.damaged += 1;
+            self.lose();
+        }
+        self.outputs_before(Some(&group));
+        if !self.following {
+            self.restart(&group);
+        }
+        if self.following {
+            self.hand_in(start)?;
+            self.abort_due(start, None);
+            if self.is_unannounced(&group) {
+                return Ok(false);
+            }
+            self.decide(group);
+        } else {
+            self.tape.read_events(group.moments().decided);
+            self.tape.forget_decisions(group.id());
+        }
+        self.previous = start;
+        Ok(true)
+    }
+
+    /// Whether the step has a request of which events.csv, which has ended, does not tell.
+    fn is_unannounced(&self, group: &Group) -> bool {
+        self.tape.events_ended()
+            && group.queued.iter().any(|row| {
+                let key = row.row.request_id;
+                !self.live.contains_key(&key) && !self.owners.contains(&key)
+            })
+    }
+
+    /// The reference is not where the log is any more.
+    pub(super) fn lose(&mut self) {
+        self.following = false;
+        self.in_flight.clear();
+        self.live.clear();
+    }
+
+    /// Starts a new reference if everybody in the step's queues arrived since the step before: the
+    /// engine was empty then, so nothing else is left of the past.
+    fn restart(&mut self, group: &Group) {
+        let since = self.previous;
+        while let Some(old) = self.tape.mail.front().copied().filter(|next| next.at <= since) {
+            self.tape.mail.pop_front();
+            // What was read ahead for it is not needed.
+            let _ = self.tape.end_of(old.key);
+            if let Some(prompts) = &mut self.prompts {
+                prompts.forget(self.tape.ids.id(old.key));
+            }
+        }
+        let start = group.moments().start;
+        self.tape.dropped.retain(|dropped| dropped.at > since);
+        let new =
+            |key| self.tape.mail.iter().any(|arrived| arrived.key == key && arrived.at <= start);
+        if group.damaged || !group.queued.iter().all(|row| new(row.row.request_id)) {
+            return;
+        }
+        if self.config.enable_prefix_caching {
+            // What the prefix cache holds is unknown from here on.
+            self.basis = Basis::HitsFromLog;
+        }
+        let cache = Cache::Counted(CountedCache::new(self.config.clone(), false));
+        self.scheduler = scheduler(&self.config, cache);
+        self.owners.clear();
+        self.following = true;
+        self.counts.restarts += 1;
+    }
+
+    /// Hands in the requests that arrived by `now`.
+    fn hand_in(&mut self, now: Nanos) -> Result<(), Void> {
+        while let Some(arrived) = self.tape.mail.front().copied().filter(|next| next.at <= now) {
+            self.tape.mail.pop_front();
+            let end = self.tape.end_of(arrived.key);
+            self.add(&arrived, end)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, arrived: &Arrived, end: Option<End>) -> Result<(), Void> {
+        let Some(input) = arrived.input.or(end.map(|end| end.input)) else { return Ok(()) };
+        if input == Tokens::ZERO || input >= self.config.max_model_len {
+            // Such a prompt never reaches the scheduler.
+            return Ok(());
+        }
+        let id = self.tape.ids.id(arrived.key);
+        let traced = match &mut self.prompts {
+            Some(prompts) => Some(prompts.take(id, input)?),
+            None => None,
+        };
+        let length = |end: End| (end.reason == Some(FinishReason::Length)).then_some(end.output);
+        let (ordinal, max_tokens) = match &traced {
+            Some(request) => (Some(request.ordinal), request.max_tokens),
+            None => (None, end.and_then(length).unwrap_or(self.config.max_model_len)),
+        };
+        let unknown = || vec![TokenRun { first: TokenId(0), len: input }];
+        let slot = self.scheduler.add_request(NewRequest {
+            id: RequestId::from(id),
+            prompt: traced.map_or_else(unknown, |request| request.prompt),
+            max_tokens,
+            priority: arrived.priority.or(end.and_then(|end| end.priority)).unwrap_or(Priority(0)),
+            arrival_time: arrived.at,
+            cache_salt: None,
+            skip_reading_prefix_cache: false,
+        });
+        if self.owners.len() <= slot.index() {
+            self.owners.resize(slot.index() + 1, arrived.key);
+        }
+        self.owners[slot.index()] = arrived.key;
+        self.live.insert(arrived.key, Live { slot, end, ordinal });
+        Ok(())
+    }
+
+    /// Carries out the aborts that are due. Before the output of `next`, a request that is to get
+    /// more tokens than it has is not aborted yet: it was given that output.
+    pub(super) fn abort_due(&mut self, now: Nanos, next: Option<&Pass>) {
+        let mut at = 0;
+        while let Some(dropped) = self.tape.dropped.get(at).copied() {
+            let live = self.live.get(&dropped.key).copied();
+            let gets_output = |live: Live| {
+                let known = self.scheduler.request(live.slot).output_tokens();
+                let entry =
+                    next.and_then(|pass| pass.entries.iter().find(|entry| entry.slot == live.slot));
+                entry.is_some_and(|entry| entry.samples)
+                    && live.end.is_some_and(|end| end.output > known)
+            };
+            if dropped.at > now || live.is_some_and(gets_output) {
+                at += 1;
+                continue;
+            }
+            let _ = self.tape.dropped.remove(at);
+            let reason = live.and_then(|live| live.end).and_then(|end| end.reason);
+            if !dropped.sure && !reason.is_some_and(is_drop) {
+                continue;
+            }
+            match live {
+                Some(live) => {
+                    self.scheduler.abort(live.slot);
+                    self.live.remove(&dropped.key);
+                }
+                // It never got as far as the scheduler.
+                None => self.tape.mail.retain(|arrived| arrived.key != dropped.key),
+            }
+        }
+    }
+
+    /// Forgets the ids of requests that nothing names any more.
+    fn release_ids(&mut self) {
+        let mut named: hashbrown::HashSet<RequestKey, FxBuildHasher> =
+            self.live.keys().copied().chain(self.owners.iter().copied()).collect();
+        for flying in &self.in_flight {
+            named.extend(flying.group.queued.iter().map(|row| row.row.request_id));
+        }
+        self.tape.release_ids(named);
+    }
+}
+
+fn scheduler(config: &SchedulerConfig, cache: Cache) -> Scheduler<Cache> {
+    let stop = StopTokens { eos_token_id: Some(STOP_TOKEN), stop_token_ids: Vec::new() };
+    Scheduler::with_cache(config.clone(), stop, cache)
+}

@@ -1,0 +1,279 @@
+//! Why findings of one group are there: a table of recognisers, each of one habit of wrong loggers.
+//!
+//! A recogniser looks at the findings of a group (a sample of them, each with its row) and says what
+//! they have in common, or nothing. Some tell what is wrong with the values ([`values`], [`times`]),
+//! some where the findings are ([`places`]), some look at other groups too ([`across`]). Of each kind
+//! the first that recognises something speaks. What it says is likely, not proven.
+
+mod across;
+mod places;
+mod times;
+mod values;
+
+use std::collections::BTreeMap;
+
+use crate::check::Finding;
+use crate::diagnose::excerpt::Excerpts;
+use crate::diagnose::group::Group;
+use crate::diagnose::lookup::Facts;
+use crate::diagnose::{SAMPLE, story::Sums};
+use crate::log::field::Field;
+use crate::log::schema::Table;
+use crate::units::Nanos;
+
+/// What findings have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The recogniser.
+    pub id: &'static str,
+    /// A sentence.
+    pub text: String,
+}
+
+/// What a recogniser speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// How the values are wrong.
+    Values,
+    /// Where the findings are.
+    Places,
+}
+
+/// One habit of wrong loggers.
+#[derive(Debug)]
+pub struct Recogniser {
+    /// Its name.
+    pub id: &'static str,
+    /// What it recognises.
+    pub doc: &'static str,
+    /// What it speaks of.
+    pub about: About,
+    /// Says what the findings of a group have in common.
+    find: fn(&Case<'_>) -> Option<String>,
+}
+
+/// Every recogniser; of each kind the first that fits speaks, so the most special come first.
+pub static RECOGNISERS: &[&Recogniser] = &[
+    &across::SWAPPED,
+    &across::OTHER_SPELLING,
+    &times::RESET,
+    &times::UNCOUNTED,
+    &values::UNIT,
+    &values::NEGATED,
+    &values::STUCK,
+    &values::STEP_LATE,
+    &values::OTHER_COLUMN,
+    &values::ROUNDED,
+    &values::SINGLE_PRECISION,
+    &values::OFF_BY_ONE,
+    &values::OFFSET,
+    &places::FLUSH,
+    &places::STRIDE,
+    &places::FROM_HERE_ON,
+    &places::LAST_STEP,
+    &places::ONE_STEP,
+    &places::ONE_REQUEST,
+    &places::PREEMPTED_ONLY,
+    &places::ONE_ENDING,
+];
+
+/// One finding as recognisers see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Point<'a> {
+    pub(crate) request: Option<&'a str>,
+    pub(crate) iteration: Option<u64>,
+    /// Both values, where they are whole numbers.
+    pub(crate) expected: Option<i128>,
+    pub(crate) actual: Option<i128>,
+    /// What the row says instead of a value.
+    pub(crate) text: Option<&'a str>,
+    /// The fields of the finding's row.
+    pub(crate) row: BTreeMap<&'static str, &'a str>,
+    /// What the changes of the request add up to.
+    pub(crate) sums: Option<Sums>,
+}
+
+/// A finding of any group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer<'a> {
+    pub(crate) rule: &'static str,
+    pub(crate) column: Option<&'static str>,
+    pub(crate) request: Option<&'a str>,
+    pub(crate) expected: Option<i128>,
+    pub(crate) actual: Option<i128>,
+}
+
+/// The findings of a group.
+#[derive(Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) rule: &'static str,
+    pub(crate) column: Option<&'static str>,
+    pub(crate) points: Vec<Point<'a>>,
+    /// The findings of all groups.
+    pub(crate) peers: &'a [Peer<'a>],
+    pub(crate) facts: &'a Facts,
+}
+
+impl Case<'_> {
+    /// The name of the column, for a sentence.
+    fn column_name(&self) -> &'static str {
+        self.column.unwrap_or("the value")
+    }
+
+    /// Whether the column is a time in nanoseconds.
+    fn is_time(&self) -> bool {
+        self.column.is_some_and(|column| {
+            let tables = Table::ALL.iter().map(|table| table.schema());
+            let columns = tables.flat_map(|schema| schema.columns);
+            let mut same = columns.filter(|declared| declared.name == column);
+            same.any(|declared| declared.kind == Nanos::KIND || column == "tpot")
+        })
+    }
+
+    /// Whether at least two requests are among the findings.
+    fn several_requests(&self) -> bool {
+        let first = self.points.first().and_then(|point| point.request);
+        self.points.iter().any(|point| point.request != first)
+    }
+
+    /// Expected and actual of every finding; none unless all are whole numbers.
+    fn pairs(&self) -> Option<Vec<(i128, i128)>> {
+        self.points.iter().map(|point| Some((point.expected?, point.actual?))).collect()
+    }
+
+    /// By how much every finding is off.
+    fn differences(&self) -> Option<Vec<i128>> {
+        Some(self.pairs()?.into_iter().map(|(expected, actual)| actual - expected).collect())
+    }
+
+    /// The iterations, ascending and each once; none unless every finding has one.
+    fn iterations(&self) -> Option<Vec<u64>> {
+        let mut all: Vec<_> =
+            self.points.iter().map(|point| point.iteration).collect::<Option<_>>()?;
+        all.sort_unstable();
+        all.dedup();
+        Some(all)
+    }
+}
+
+fn all_same<T: PartialEq>(values: &[T]) -> bool {
+    values.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+/// Lists the first few of many.
+fn list(values: &[impl ToString]) -> String {
+    const LISTED: usize = 4;
+    let mut text: Vec<_> = values.iter().take(LISTED).map(ToString::to_string).collect();
+    if values.len() > LISTED {
+        text.push("…".to_owned());
+    }
+    text.join(", ")
+}
+
+fn number(text: Option<&String>) -> Option<i128> {
+    text?.parse().ok()
+}
+
+/// Looks for causes in every group.
+pub(super) fn explain(groups: &mut [Group<'_>], excerpts: &Excerpts, facts: &Facts) {
+    let peers: Vec<Peer<'_>> = groups
+        .iter()
+        .flat_map(|group| group.findings.iter().take(SAMPLE).map(|f| peer(group.rule().id, f)))
+        .collect();
+    let found: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let findings = group.findings.iter().take(SAMPLE);
+            recognise(&Case {
+                rule: group.rule().id,
+                column: group.place().and_then(|(_, column)| column),
+                points: findings.map(|finding| point(finding, excerpts, facts)).collect(),
+                peers: &peers,
+                facts,
+            })
+        })
+        .collect();
+    for (group, causes) in groups.iter_mut().zip(found) {
+        group.causes = causes;
+    }
+}
+
+fn peer<'a>(rule: &'static str, finding: &'a Finding) -> Peer<'a> {
+    Peer {
+        rule,
+        column: finding.primary.as_ref().and_then(|mark| mark.column),
+        request: finding.request.as_deref(),
+        expected: number(finding.expected.as_ref()),
+        actual: number(finding.actual.as_ref()),
+    }
+}
+
+fn point<'a>(finding: &'a Finding, excerpts: &'a Excerpts, facts: &Facts) -> Point<'a> {
+    let row = finding.primary.as_ref().map(|mark| excerpts.fields(mark.at)).unwrap_or_default();
+    let request = finding.request.as_deref();
+    Point {
+        request,
+        iteration: finding.iteration.map(|id| id.0),
+        expected: number(finding.expected.as_ref()),
+        actual: number(finding.actual.as_ref()),
+        text: finding.actual.as_deref(),
+        row,
+        sums: request.and_then(|request| facts.sums.get(request).copied()),
+    }
+}
+
+/// What the recognisers say of a case.
+pub(crate) fn recognise(case: &Case<'_>) -> Vec<Cause> {
+    let of = |about: About| {
+        RECOGNISERS
+            .iter()
+            .filter(|recogniser| recogniser.about == about)
+            .find_map(|it| Some(Cause { id: it.id, text: (it.find)(case)? }))
+    };
+    [of(About::Values), of(About::Places)].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts of what is recognised in findings of this column.
+    pub(super) fn said(column: &'static str, points: &[Point<'_>]) -> Vec<String> {
+        let facts = Facts { requests: 9, preempted_requests: 3, ..Facts::default() };
+        said_of(&Case {
+            rule: "M003",
+            column: Some(column),
+            points: points.to_vec(),
+            peers: &[],
+            facts: &facts,
+        })
+    }
+
+    pub(super) fn said_of(case: &Case<'_>) -> Vec<String> {
+        recognise(case).into_iter().map(|cause| format!("{}: {}", cause.id, cause.text)).collect()
+    }
+
+    /// Findings with these expected and actual values.
+    pub(super) fn values(pairs: &[(i128, i128)]) -> Vec<Point<'static>> {
+        let point = |(expected, actual): &(i128, i128)| Point {
+            expected: Some(*expected),
+            actual: Some(*actual),
+            ..Point::default()
+        };
+        pairs.iter().map(point).collect()
+    }
+
+    #[test]
+    fn every_recogniser_has_a_name_of_its_own_and_a_page() {
+        let ids: std::collections::BTreeSet<_> = RECOGNISERS.iter().map(|it| it.id).collect();
+        assert_eq!(ids.len(), RECOGNISERS.len());
+        assert!(RECOGNISERS.iter().all(|it| it.doc.ends_with('.')));
+    }
+
+    #[test]
+    fn nothing_is_recognised_where_nothing_is_common() {
+        assert_eq!(said("duration", &[]), [""; 0]);
+        assert_eq!(said("duration", &values(&[(100, 137)])), [""; 0]);
+        assert_eq!(said("duration", &values(&[(100, 137), (230, 11), (9, 2)])), [""; 0]);
+    }
+}

@@ -1,0 +1,126 @@
+//! Which rules break because another one is broken: the table by which findings are folded.
+
+/// What a consequence shares with its root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shared {
+    /// Both are of the same request.
+    Request,
+    /// Both are of the same iteration.
+    Iteration,
+}
+
+/// One mistake and what follows from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Dependency {
+    /// The rule that names the mistake.
+    pub root: &'static str,
+    /// Rules that break with it.
+    pub consequences: &'static [&'static str],
+    /// What a finding of the one must share with a finding of the other.
+    pub shared: Shared,
+    /// Why.
+    pub why: &'static str,
+}
+
+const fn of_request(
+    root: &'static str,
+    consequences: &'static [&'static str],
+    why: &'static str,
+) -> Dependency {
+    Dependency { root, consequences, shared: Shared::Request, why }
+}
+
+const fn of_iteration(
+    root: &'static str,
+    consequences: &'static [&'static str],
+    why: &'static str,
+) -> Dependency {
+    Dependency { root, consequences, shared: Shared::Iteration, why }
+}
+
+/// Every dependency, nearest roots first. A finding is folded under the first root that is there;
+/// that one may be folded in turn.
+pub static DEPENDENCIES: &[Dependency] = &[
+    of_request("M001", &["M002", "M008", "M009"], "they use e2e_latency"),
+    of_request("M003", &["M002"], "the sum has the wrong part"),
+    of_request("M004", &["M003", "M002"], "the sums have the wrong duration"),
+    of_request("M007", &["M005", "M008"], "they use ttft"),
+    of_request("M006", &["M005", "M003", "M004"], "they use the first scheduling"),
+    of_request("M005", &["M001", "M004", "M013"], "the difference would be negative"),
+    of_request("S003", &["M001", "M003", "M004", "M013"], "they use the completion"),
+    of_request("S005", &["M003", "X002"], "a preemption is missing or told twice"),
+    of_request("S001", &["S002", "M003", "M004", "M006", "M013"], "the changes are not to be had"),
+    of_request("S001", &["S004", "S005"], "a change of state is missing or out of place"),
+    of_request("S007", &["S004", "K004", "K006"], "the row has the wrong state"),
+    of_request("S004", &["M013"], "time_in_state is of the wrong state"),
+    of_request("K004", &["K005"], "the tokens were miscounted on the way"),
+    of_request("K005", &["K007", "K008", "M008", "M009"], "they use output_tokens"),
+    of_request("K006", &["C002", "K007", "K010", "C004"], "they use computed_tokens"),
+    of_request("K010", &["K007"], "they use scheduled_tokens"),
+    of_request("C004", &["C002"], "the blocks are wrong"),
+    of_request(
+        "Q004",
+        &["K010", "S007", "K004", "K006", "M013"],
+        "rows of the request are missing",
+    ),
+    of_request("X002", &["C006", "M006", "M007"], "an event is missing or told twice"),
+    of_request("X001", &["X002", "S001", "S003", "S005"], "the file does not know the request"),
+    of_request("X001", &["Q004", "K005", "K010", "M006"], "the file does not know the request"),
+    of_request("X003", &["X001", "X002", "S003", "S005"], "the request has no row to agree with"),
+    of_request("X003", &["Q004", "K005", "K010"], "the request has no row to agree with"),
+    of_request("F007", &["X001", "X002", "X003", "S001", "S003"], "two requests share one id"),
+    of_request("F007", &["S002", "M003", "M004", "M006", "M007"], "two requests share one id"),
+    of_request("F007", &["K005", "K007", "K010", "Q004", "M013"], "two requests share one id"),
+    of_iteration("K001", &["K002", "K003"], "total_tokens is wrong"),
+    of_iteration("K002", &["K003"], "total_tokens is wrong"),
+    of_iteration("K006", &["C002", "K002"], "the row's tokens are wrong"),
+    of_iteration("C002", &["C003", "C001"], "a request's blocks are wrong"),
+    of_iteration("C003", &["C001", "C007", "Q008"], "kv_cache_used is wrong"),
+    of_iteration("C004", &["C003"], "a request's blocks are wrong"),
+    of_iteration("Q001", &["Q002", "Q003", "Q005", "Q007", "Q009"], "a count is wrong"),
+    of_iteration("Q003", &["Q009"], "a count is wrong"),
+    of_iteration("Q004", &["Q001", "Q003", "Q005", "Q006"], "a row of the step is missing"),
+    of_iteration("Q004", &["K002", "C003"], "a row of the step is missing"),
+    of_iteration("S006", &["Q001", "Q003", "Q005", "K002", "C003"], "a request stands twice"),
+    of_iteration("S007", &["Q001", "Q003", "Q009"], "a row has the wrong state"),
+    of_iteration("X004", &["Q001", "Q003", "K002", "C003", "Q004"], "the step lacks its rows"),
+    of_iteration("M010", &["M013", "M014", "Q004", "S004"], "the step's moments are wrong"),
+    of_iteration("M011", &["X004", "M010", "M014", "Q004"], "steps are missing or twice"),
+    of_iteration("M011", &["M013", "K004", "K006", "S007"], "steps are missing or twice"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use petgraph::algo::toposort;
+    use petgraph::graph::DiGraph;
+
+    #[test]
+    fn every_id_is_a_rule() {
+        for dependency in DEPENDENCIES {
+            for id in dependency.consequences.iter().chain([&dependency.root]) {
+                assert!(crate::invariants::find(id).is_some(), "{id}");
+            }
+            assert!(!dependency.why.is_empty());
+        }
+    }
+
+    #[test]
+    fn nothing_follows_from_itself() {
+        let mut graph = DiGraph::new();
+        let mut nodes = BTreeMap::new();
+        for dependency in DEPENDENCIES {
+            let root = *nodes.entry(dependency.root).or_insert_with(|| graph.add_node(()));
+            for id in dependency.consequences {
+                let node = *nodes.entry(*id).or_insert_with(|| graph.add_node(()));
+                graph.add_edge(root, node, ());
+            }
+        }
+        let cycle = toposort(&graph, None).err().map(|cycle| {
+            nodes.iter().find(|(_, node)| **node == cycle.node_id()).map(|(id, _)| *id)
+        });
+        assert_eq!(cycle, None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Repeated findings together, with what follows from them.
+
+use std::collections::BTreeMap;
+
+use crate::check::{CheckReport, Declaration, Finding, RuleOutcome, Severity};
+use crate::diagnose::causes::Cause;
+use crate::diagnose::fold::Item;
+use crate::diagnose::shape::shape;
+use crate::diagnose::story::Story;
+use crate::log::schema::Table;
+
+/// Findings of another rule that follow from those of a group.
+#[derive(Debug)]
+pub struct Consequence<'a> {
+    /// The rule.
+    pub rule: &'static Declaration,
+    /// Its findings.
+    pub findings: Vec<&'a Finding>,
+}
+
+/// Findings of one rule that are alike.
+#[derive(Debug)]
+pub struct Group<'a> {
+    /// The rule's part of the report.
+    pub outcome: &'a RuleOutcome,
+    /// How bad they are.
+    pub severity: Severity,
+    /// The message without its values.
+    pub shape: String,
+    /// The findings, in the order in which they were found.
+    pub findings: Vec<&'a Finding>,
+    /// What follows from them, in the order of the rules.
+    pub consequences: Vec<Consequence<'a>>,
+    /// What they have in common.
+    pub causes: Vec<Cause>,
+    /// For the first findings: what the log says of their requests.
+    pub stories: Vec<Option<Story>>,
+}
+
+impl Group<'_> {
+    /// The rule.
+    #[must_use]
+    pub const fn rule(&self) -> &'static Declaration {
+        self.outcome.rule
+    }
+
+    /// The table and column that the findings point at.
+    #[must_use]
+    pub fn place(&self) -> Option<(Table, Option<&'static str>)> {
+        place(self.findings.first()?)
+    }
+
+    /// How many findings follow from these.
+    #[must_use]
+    pub fn folded(&self) -> usize {
+        self.consequences.iter().map(|consequence| consequence.findings.len()).sum()
+    }
+}
+
+fn place(finding: &Finding) -> Option<(Table, Option<&'static str>)> {
+    finding.primary.as_ref().map(|mark| (mark.at.table, mark.column))
+}
+
+/// Groups the roots; those with consequences come first, then the order of the rules counts.
+pub(super) fn group<'a>(report: &'a CheckReport, items: &[Item<'a>]) -> Vec<Group<'a>> {
+    let mut index: BTreeMap<_, usize> = BTreeMap::new();
+    let mut groups: Vec<(usize, Group<'a>)> = Vec::new();
+    let mut group_of: Vec<usize> = vec![0; items.len()];
+    for (number, item) in items.iter().enumerate().filter(|(_, item)| item.root.is_none()) {
+        let shape = shape(&item.finding.message);
+        let key = (item.rule, item.severity, place(item.finding), shape.clone());
+        let slot = *index.entry(key).or_insert_with(|| {
+            let outcome = &report.rules[item.rule];
+            groups.push((item.rule, empty(outcome, item.severity, shape)));
+            groups.len() - 1
+        });
+        groups[slot].1.findings.push(item.finding);
+        group_of[number] = slot;
+    }
+    for (item, root) in items.iter().filter_map(|item| Some((item, item.root?))) {
+        let rule = report.rules[item.rule].rule;
+        let consequences = &mut groups[group_of[root]].1.consequences;
+        match consequences.iter_mut().find(|other| other.rule.id == rule.id) {
+            Some(consequence) => consequence.findings.push(item.finding),
+            None => consequences.push(Consequence { rule, findings: vec![item.finding] }),
+        }
+    }
+    groups.sort_by_key(|(rule, group)| {
+        (std::cmp::Reverse(group.severity), group.consequences.is_empty(), *rule)
+    });
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+const fn empty(outcome: &RuleOutcome, severity: Severity, shape: String) -> Group<'_> {
+    Group {
+        outcome,
+        severity,
+        shape,
+        findings: Vec::new(),
+        consequences: Vec::new(),
+        causes: Vec::new(),
+        stories: Vec::new(),
+    }
+}

@@ -1,0 +1,74 @@
+//! From findings to explanations: which belong together, which follow from which, and why.
+//!
+//! A check yields findings rule by rule. Here they are folded under their root causes
+//! ([`dependencies`]), repeated ones are grouped, a table of [`causes`] looks for what those of a
+//! group have in common, and a second, bounded pass over the files fetches the rows and timelines of
+//! what will be shown. All of it is data; the report renders it.
+
+pub mod causes;
+pub mod dependencies;
+mod evidence;
+mod excerpt;
+mod fold;
+mod group;
+mod lookup;
+mod shape;
+mod story;
+
+pub use causes::Cause;
+pub use excerpt::Excerpts;
+pub use group::{Consequence, Group};
+pub use lookup::Facts;
+pub use shape::{fingerprint, shape};
+pub use story::{Entry, Kind, Story, Sums};
+
+use crate::check::CheckReport;
+use crate::log::reader::LogDir;
+
+/// Findings of one group that are shown unless all are asked for.
+pub const SHOWN_FINDINGS: usize = 3;
+/// Findings of one group that are looked at for a common cause.
+const SAMPLE: usize = 64;
+/// Rows that complete a contradiction, per finding.
+const MOST_ROWS: usize = 8;
+
+/// A report's findings, explained.
+#[derive(Debug)]
+pub struct Diagnosis<'a> {
+    /// The groups, root causes first.
+    pub groups: Vec<Group<'a>>,
+    /// The text of the rows that the groups point at.
+    pub excerpts: Excerpts,
+}
+
+impl<'a> Diagnosis<'a> {
+    /// Explains the findings of a report; `all` fetches the rows of every finding that was kept.
+    #[must_use]
+    pub fn of(report: &'a CheckReport, all: bool) -> Self {
+        let folded = fold::fold(report);
+        let mut groups = group::group(report, &folded);
+        // The directory was read a moment ago; if it is gone the findings stand without their rows.
+        let Ok(dir) = LogDir::open(&report.directory) else {
+            return Self { groups, excerpts: Excerpts::default() };
+        };
+        let marks = groups.iter().flat_map(|group| {
+            let sample = group.findings.iter().take(if all { usize::MAX } else { SAMPLE });
+            sample.flat_map(|finding| finding.primary.iter().chain(&finding.related))
+        });
+        let mut excerpts = Excerpts::load(&dir, marks.map(|mark| mark.at));
+        let facts = lookup::tell(&dir, &mut groups, &excerpts);
+        causes::explain(&mut groups, &excerpts, &facts);
+        complete_rows(&mut excerpts, &dir, &groups);
+        Self { groups, excerpts }
+    }
+}
+
+/// Fetches the rows that stories added to findings.
+fn complete_rows(excerpts: &mut Excerpts, dir: &LogDir, groups: &[Group<'_>]) {
+    let added: Vec<_> = groups
+        .iter()
+        .flat_map(|group| group.stories.iter().flatten())
+        .flat_map(|story| story.rows.iter().copied())
+        .collect();
+    excerpts.extend(dir, added.into_iter());
+}

@@ -1,0 +1,174 @@
+//! C008: block events.
+
+use crate::config::Policy;
+use crate::invariants::prelude::*;
+use crate::log::values::LogLevel;
+
+declare_invariant! {
+    /// What the events say was allocated, found in the cache and freed makes the blocks that a request
+    /// holds.
+    ///
+    /// At log level `full` every allocation and every freeing is noted. Blocks taken since the request
+    /// entered the running queue, with those found in the cache then, are its kv_cache_blocks; a
+    /// freeing gives back all of them.
+    ///
+    /// Blind spot: log levels without block events.
+    ///
+    /// Example: a `kv_cache_freed` of 6 blocks by a request that holds 7.
+    pub static C008 = {
+        name: "block-events-add-up",
+        reads: [Events(event_type, details), PerIterationRequests(state, kv_cache_blocks)],
+        needs: [BlockSize],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check {
+    /// Blocks held by key, by the events.
+    held: Vec<i64>,
+    /// Whether the request was preempted and has not given back its blocks yet, by key.
+    preempted: Vec<bool>,
+    /// Whether there are block events, and all with their details.
+    seen: bool,
+    untold: bool,
+}
+
+impl Invariant for Check {
+    fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
+        let Some(block_size) = cx.facts.settings.block_size.filter(|size| *size > 0) else {
+            return;
+        };
+        for event in events {
+            self.note(event, block_size, cx);
+        }
+    }
+
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        if !self.seen && cx.facts.log_level != Some(LogLevel::Full) {
+            cx.vacuous("the log has no block events");
+            return;
+        }
+        let told = view.moments.is_some_and(|m| cx.facts.covers(Table::Events, m.decided));
+        // Where steps overlap, the events may be ahead of the rows; only the freeings are compared.
+        if !told || self.untold || cx.facts.overlapping {
+            return;
+        }
+        let mut exercised = 0;
+        for row in view.rows.iter().filter(|row| row.state == State::Running && !row.past_lost) {
+            let key = row.request_id;
+            if self.held.len() <= key.index() {
+                self.held.resize(key.index() + 1, 0);
+            }
+            // Blocks of a request that this step has finished are given back already.
+            if view.event(key, EventType::KvCacheFreed).is_some() {
+                continue;
+            }
+            exercised += 1;
+            let held =
+                std::mem::replace(&mut self.held[key.index()], i64::from(row.kv_cache_blocks.0));
+            if held != i64::from(row.kv_cache_blocks.0) {
+                cx.found(
+                    Finding::new("the events do not add up to the blocks of the request")
+                        .at(row.row.at(), "kv_cache_blocks")
+                        .of(key, cx.ids)
+                        .in_iteration(view.id)
+                        .values(held, row.kv_cache_blocks),
+                );
+            }
+        }
+        cx.exercised(exercised);
+    }
+
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let held = self.held.get_mut(request.key.index()).map(std::mem::take).unwrap_or(0);
+        let Some(end) = request.completion().filter(|_| self.seen && !request.damaged) else {
+            return;
+        };
+        if self.untold || !cx.facts.covers(Table::Events, end) {
+            return;
+        }
+        cx.expect(held == 0, |ids| {
+            let at = request.event(EventType::RequestCompleted).map(Located::at);
+            let finding = Finding::new("the request is over and has not given back its blocks")
+                .of(request.key, ids)
+                .values(0, held);
+            match at {
+                Some(at) => finding.at(at, "event_type"),
+                None => finding,
+            }
+        });
+    }
+}
+
+impl Check {
+    fn note(&mut self, event: &Located<EventRow>, block_size: u32, cx: &mut Cx<'_>) {
+        use EventType as T;
+        let Some(key) = event.row.request_id else { return };
+        if self.held.len() <= key.index() {
+            self.held.resize(key.index() + 1, 0);
+        }
+        self.preempted.resize(self.held.len(), false);
+        let details = &event.row.details;
+        let held = &mut self.held[key.index()];
+        let blocks = details.blocks.map(|blocks| i64::from(blocks.0));
+        match event.row.event_type {
+            T::RequestArrived => *held = 0,
+            T::RequestPreempted => self.preempted[key.index()] = true,
+            T::RequestScheduled | T::RequestResumed => {
+                let found = details.cached_tokens.map_or(0, |tokens| tokens.0 / block_size);
+                let had = std::mem::replace(held, i64::from(found));
+                if self.seen {
+                    self.expect(had, 0..=0, 0, event, cx);
+                }
+            }
+            T::KvCacheAllocated => {
+                self.seen = true;
+                self.untold |= blocks.is_none();
+                *held += blocks.unwrap_or(0);
+            }
+            T::KvCacheFreed => {
+                self.seen = true;
+                self.untold |= blocks.is_none();
+                let had = std::mem::take(held);
+                let preempted = std::mem::take(&mut self.preempted[key.index()]);
+                // A victim that this very step had served gives back those blocks too; only the
+                // last to be served is preempted under FCFS.
+                let settings = &cx.facts.settings;
+                let served = preempted && settings.policy != Some(Policy::Fcfs);
+                let more = settings.token_budget().unwrap_or(0).div_ceil(block_size);
+                let most = if served { had + i64::from(more) + 1 } else { had };
+                self.expect(had, had..=most, blocks.unwrap_or(0), event, cx);
+            }
+            _ => {}
+        }
+    }
+
+    fn expect(
+        &self,
+        had: i64,
+        allowed: std::ops::RangeInclusive<i64>,
+        blocks: i64,
+        event: &Located<EventRow>,
+        cx: &mut Cx<'_>,
+    ) {
+        if self.untold || !cx.facts.complete(Table::Events) {
+            return;
+        }
+        cx.expect(allowed.contains(&blocks) && (blocks > 0 || had == 0), |ids| {
+            let message = match event.row.event_type {
+                EventType::KvCacheFreed => "the request gives back other blocks than it holds",
+                _ => "the request enters the running queue and has not given back its blocks",
+            };
+            let finding = Finding::new(message).at(event.at(), "details").values(had, blocks);
+            let finding = match event.row.request_id {
+                Some(key) => finding.of(key, ids),
+                None => finding,
+            };
+            match event.row.details.iteration_id {
+                Some(id) => finding.in_iteration(id),
+                None => finding,
+            }
+        });
+    }
+}

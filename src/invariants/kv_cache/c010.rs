@@ -1,0 +1,68 @@
+//! C010: evicted blocks.
+
+use crate::invariants::prelude::*;
+
+declare_invariant! {
+    /// evicted_blocks is at most the number of blocks that the step took, and 0 without prefix caching.
+    ///
+    /// A cached block loses its content only when a step takes it for something else (vLLM:
+    /// `get_new_blocks`, `_maybe_evict_cached_block`).
+    ///
+    /// Blind spot: steps that preempt (a victim may have taken blocks in the same step); fewer evicted
+    /// blocks than there were.
+    ///
+    /// Example: a counter of the whole run, which is 40 in a step that takes one block.
+    pub static C010 = {
+        name: "evictions-take-blocks",
+        reads: [
+            PerIteration(evicted_blocks, preempted_count),
+            PerIterationRequests(state, kv_cache_blocks),
+        ],
+        also: [Events(details)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
+        let Some(evicted) = step.row.evicted_blocks else { return };
+        let caching = cx.facts.settings.enable_prefix_caching != Some(false);
+        let taken = if caching { taken(view, cx) } else { Some(0) };
+        let Some(taken) = taken else { return };
+        cx.expect(u64::from(evicted.0) <= taken, |_| {
+            let why = if caching { "" } else { " without prefix caching" };
+            Finding::new(format!("{evicted} blocks are evicted by a step that takes {taken}{why}"))
+                .at(step.at(), "evicted_blocks")
+                .in_iteration(view.id)
+                .values(format!("at most {taken}"), evicted)
+        });
+    }
+}
+
+/// Blocks that the step took from the free ones, at most; none if the rows do not tell.
+fn taken(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u64> {
+    let step = &view.iteration?.row;
+    if step.preempted_count > Requests::ZERO || view.rows.is_empty() && step.running_count.0 > 0 {
+        return None;
+    }
+    let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
+    let mut taken = 0;
+    for row in view.rows.iter().filter(|row| row.state == State::Running) {
+        if row.past_lost {
+            return None;
+        }
+        let before = match row.earlier() {
+            Some(before) if before.row.state == State::Running => before.row.kv_cache_blocks.0,
+            _ => {
+                let hit = view.history(row.request_id).and_then(|history| history.totals.hit);
+                hit.zip(block_size).map_or(0, |(hit, size)| hit.0 / size)
+            }
+        };
+        taken += u64::from(row.kv_cache_blocks.0.saturating_sub(before));
+    }
+    Some(taken)
+}

@@ -1,0 +1,182 @@
+//! M015: the moments of events and changes.
+
+use crate::invariants::prelude::*;
+use crate::log::ids::RequestKey;
+
+declare_invariant! {
+    /// Events, changes and rows of one fact carry one moment.
+    ///
+    /// `request_arrived` is at arrival_time, `request_completed` at completion_time; the preemptions
+    /// and resumptions of a request are at its changes. In a log with the reference columns decisions
+    /// and allocations are at the `D` of their step, a first token and an end at its `E`, and blocks
+    /// are freed at either, or with an abort.
+    ///
+    /// Blind spot: logs that lack all but one of the files; in logs without the reference columns
+    /// decisions may fall anywhere in their step (M014).
+    ///
+    /// Example: a change to `preempted` at 800 and a `request_preempted` event at 804.
+    pub static M015 = {
+        name: "one-moment-per-fact",
+        reads: [Events(timestamp, event_type)],
+        also: [
+            PerRequest(arrival_time, completion_time),
+            StateTransitions(timestamp, state),
+            PerIteration(start_time, end_time, scheduling_overhead),
+            PerIterationRequests(state),
+        ],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check;
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        if !cx.facts.dialect.is_exact() {
+            return;
+        }
+        use EventType as T;
+        for event in view.events {
+            let named = match event.row.details.iteration_id {
+                Some(id) => id == view.id,
+                None => !cx.facts.overlapping || event.row.event_type == T::KvCacheFreed,
+            };
+            let now = event.row.timestamp;
+            let kind = event.row.event_type;
+            let blocks = matches!(kind, T::KvCacheAllocated | T::KvCacheFreed);
+            let step = event.row.details.iteration_id.filter(|_| blocks).unwrap_or(view.id);
+            let Some(moments) = view.moments_of(step) else { continue };
+            let named = named || step != view.id;
+            let outside = now < moments.start || now > moments.end;
+            // A decision outside the step is M014's business.
+            if !named || outside && !blocks {
+                continue;
+            }
+            let (moment, name) = match event.row.event_type {
+                T::RequestScheduled
+                | T::RequestPreempted
+                | T::RequestResumed
+                | T::RequestEvicted
+                | T::KvCacheAllocated => (moments.decided, "decision"),
+                T::FirstTokenGenerated => (moments.end, "end"),
+                T::KvCacheFreed if event.row.details.iteration_id.is_some() => {
+                    let at_end = now != moments.decided;
+                    if at_end { (moments.end, "end") } else { (moments.decided, "decision") }
+                }
+                // With an abort.
+                T::KvCacheFreed => match event.row.request_id.and_then(|key| ended(key, view)) {
+                    Some(end) => (end, "end"),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            cx.expect(now == moment, |ids| {
+                let finding = Finding::new(format!(
+                    "the {kind} event is not at the {name} that it belongs to"
+                ))
+                .at(event.at(), "timestamp")
+                .with_row(view.iteration.map(Located::at), "the step")
+                .in_iteration(view.id)
+                .values(moment, now);
+                match event.row.request_id {
+                    Some(key) => finding.of(key, ids),
+                    None => finding,
+                }
+            });
+        }
+    }
+
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        if request.damaged {
+            return;
+        }
+        if let Some(record) = &request.record {
+            let at = record.at();
+            let row = &record.row;
+            let arrived = request.event(EventType::RequestArrived);
+            same(request, arrived, Some(row.arrival_time), at, "arrival_time", cx);
+            let ended = request.event(EventType::RequestCompleted);
+            same(request, ended, row.completion_time, at, "completion_time", cx);
+            self.last_step(request, cx);
+        }
+        if request.changes_cut {
+            return;
+        }
+        let preempted: Vec<_> = request.changes_to(State::Preempted).collect();
+        let events = request.events_of(EventType::RequestPreempted);
+        pairs(request, &events.collect::<Vec<_>>(), &preempted, cx);
+        if !cx.facts.dialect.has(Habit::ResumedAtFirst) {
+            let resumed: Vec<_> = request.changes_to(State::Running).skip(1).collect();
+            let events = request.events_of(EventType::RequestResumed);
+            pairs(request, &events.collect::<Vec<_>>(), &resumed, cx);
+        }
+    }
+}
+
+impl Check {
+    /// The `completed` row is of the step that ended at the completion.
+    fn last_step(&self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let span = request.spans.iter().find(|span| span.state == State::Completed);
+        let (Some(record), Some(span)) = (&request.record, span) else { return };
+        let moment = span.first_moment.filter(|_| cx.facts.dialect.is_exact());
+        let (Some(end), Some(moment)) = (record.row.completion_time, moment) else { return };
+        cx.expect(end == moment, |ids| {
+            Finding::new("completion_time is not the end of the step that finished the request")
+                .at(record.at(), "completion_time")
+                .with(span.first_at, "state", "finished here")
+                .of(request.key, ids)
+                .in_iteration(span.first)
+                .values(moment, end)
+        });
+    }
+}
+
+/// The completion of a request by its event.
+fn ended(key: RequestKey, view: &IterationView<'_>) -> Option<Nanos> {
+    let history = view.history(key)?;
+    history.event(EventType::RequestCompleted).map(|event| event.row.timestamp)
+}
+
+/// An event at the moment in the request's row.
+fn same(
+    request: &RequestHistory,
+    event: Option<&Located<EventRow>>,
+    moment: Option<Nanos>,
+    at: Location,
+    column: &'static str,
+    cx: &mut Cx<'_>,
+) {
+    let (Some(event), Some(moment)) = (event, moment) else { return };
+    cx.expect(event.row.timestamp == moment, |ids| {
+        Finding::new(format!("{column} is not the moment of the {} event", event.row.event_type))
+            .at(at, column)
+            .with(event.at(), "timestamp", "the event")
+            .of(request.key, ids)
+            .values(event.row.timestamp, moment)
+    });
+}
+
+/// Events and changes of one kind, one by one. Other numbers of them are S005's and X002's business.
+fn pairs(
+    request: &RequestHistory,
+    events: &[&Located<EventRow>],
+    changes: &[&Located<crate::log::schema::TransitionRow>],
+    cx: &mut Cx<'_>,
+) {
+    if events.len() != changes.len() {
+        return;
+    }
+    for (event, change) in events.iter().zip(changes) {
+        cx.expect(event.row.timestamp == change.row.timestamp, |ids| {
+            Finding::new(format!(
+                "the {} event and the change to {} are not of one moment",
+                event.row.event_type, change.row.state
+            ))
+            .at(change.at(), "timestamp")
+            .with(event.at(), "timestamp", "the event")
+            .of(request.key, ids)
+            .values(event.row.timestamp, change.row.timestamp)
+        });
+    }
+}

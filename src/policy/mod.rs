@@ -1,0 +1,149 @@
+//! What a user wants of a check: which rules, how severe, which findings are known already.
+//!
+//! A [`Policy`] comes from flags and a `schedlog.toml`. It never makes a finding disappear without a
+//! word: what was not run, lowered or accepted is in [`Applied`], and every form of the report says it.
+
+mod baseline;
+mod file;
+mod select;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineError, Collector};
+pub use file::{CONFIG_FILE, ConfigError, ConfigFile};
+pub use select::{SelectError, select};
+
+use crate::check::{
+    CheckError, CheckOptions, CheckReport, Declaration, LogSettings, Severity, check_dir_with,
+};
+
+/// What the flags of a check say.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// Rules to run, by id or prefix; none is the file's, or all.
+    pub select: Vec<String>,
+    /// Rules not to run, beside those of the file.
+    pub ignore: Vec<String>,
+    /// Known findings.
+    pub baseline: Option<PathBuf>,
+    /// Settings of the scheduler.
+    pub settings: LogSettings,
+}
+
+/// What a user wants of a check.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// The file that it is from, if any.
+    pub config: Option<PathBuf>,
+    /// The rules to run, in the order of the registry.
+    pub rules: Vec<&'static Declaration>,
+    /// The rules not to run.
+    pub deselected: Vec<&'static Declaration>,
+    /// Severities that differ from the rules' own.
+    pub severities: BTreeMap<&'static str, Severity>,
+    /// Settings of the scheduler.
+    pub settings: LogSettings,
+    /// The file of known findings.
+    pub baseline: Option<PathBuf>,
+}
+
+/// A rule with another severity than its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The rule.
+    pub rule: &'static str,
+    /// Its own severity.
+    pub from: Severity,
+    /// The one it has in this check.
+    pub to: Severity,
+}
+
+/// Findings that were known already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where they are listed.
+    pub path: PathBuf,
+    /// How many of each rule were found again.
+    pub by_rule: BTreeMap<&'static str, u64>,
+    /// How many listed ones were not found again.
+    pub stale: u64,
+}
+
+impl Accepted {
+    /// How many findings were known.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_rule.values().sum()
+    }
+}
+
+/// What a policy did to a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The file that the policy is from.
+    pub config: Option<PathBuf>,
+    /// Rules that were not run.
+    pub deselected: Vec<(&'static str, &'static str)>,
+    /// Rules whose severity was changed.
+    pub severities: Vec<Changed>,
+    /// Known findings, if there is a list of them.
+    pub accepted: Option<Accepted>,
+}
+
+impl Policy {
+    /// Joins flags and file: flags win, except that both may ignore rules.
+    ///
+    /// # Errors
+    /// If a rule is named that there is none of, or no rule is left.
+    pub fn new(flags: Flags, file: Option<ConfigFile>) -> Result<Self, SelectError> {
+        let file = file.unwrap_or_default();
+        let selected = if flags.select.is_empty() { file.select } else { flags.select };
+        let ignored = [flags.ignore, file.ignore].concat();
+        let (rules, deselected) = select(&selected, &ignored)?;
+        Ok(Self {
+            config: file.path,
+            rules,
+            deselected,
+            severities: file.severity,
+            settings: flags.settings.or(file.settings),
+            baseline: flags.baseline.or(file.baseline),
+        })
+    }
+
+    /// Checks a log by this policy; known findings are not looked at yet.
+    ///
+    /// # Errors
+    /// As [`check_dir_with`].
+    pub fn check(&self, dir: &Path) -> Result<(CheckReport, Applied), CheckError> {
+        let options = CheckOptions { settings: self.settings.clone() };
+        let mut report = check_dir_with(dir, &options, &self.rules)?;
+        let applied = Applied {
+            config: self.config.clone(),
+            deselected: self.deselected.iter().map(|rule| (rule.id, rule.name)).collect(),
+            severities: self.reclassify(&mut report),
+            accepted: None,
+        };
+        Ok((report, applied))
+    }
+
+    /// Gives findings of a rule's own severity the one that the policy wants.
+    fn reclassify(&self, report: &mut CheckReport) -> Vec<Changed> {
+        let mut changed = Vec::new();
+        for outcome in &mut report.rules {
+            let (own, rule) = (outcome.rule.severity, outcome.rule.id);
+            let Some(&wanted) = self.severities.get(rule).filter(|wanted| **wanted != own) else {
+                continue;
+            };
+            for finding in &mut outcome.findings {
+                if finding.severity.unwrap_or(own) == own {
+                    finding.severity = Some(wanted);
+                }
+            }
+            let count = std::mem::take(outcome.count_mut(own));
+            *outcome.count_mut(wanted) += count;
+            changed.push(Changed { rule, from: own, to: wanted });
+        }
+        changed
+    }
+}

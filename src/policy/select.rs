@@ -1,0 +1,80 @@
+//! Rules by id or prefix.
+
+use crate::check::Declaration;
+use crate::invariants::ALL;
+
+/// Why rules cannot be selected so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// No rule has this id or prefix.
+    #[error("no rule is called {0} or begins with it; `schedlog rules` lists them")]
+    Unknown(String),
+    /// Nothing is left to run.
+    #[error("every rule is deselected; nothing would be checked")]
+    Nothing,
+}
+
+/// Rules with this id or prefix, in any case.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn matching(pattern: &str) -> Result<Vec<&'static Declaration>, SelectError> {
+    let wanted = pattern.to_ascii_uppercase();
+    let all = wanted == "ALL";
+    let found: Vec<_> =
+        ALL.iter().copied().filter(|rule| all || rule.id.starts_with(&wanted)).collect();
+    if pattern.is_empty() || found.is_empty() {
+        return Err(SelectError::Unknown(pattern.to_owned()));
+    }
+    Ok(found)
+}
+
+/// The rules to run, and those not to: `ignore` wins over `select`; an empty `select` is all.
+///
+/// # Errors
+/// If a pattern fits no rule, or no rule is left.
+pub fn select(
+    select: &[String],
+    ignore: &[String],
+) -> Result<(Vec<&'static Declaration>, Vec<&'static Declaration>), SelectError> {
+    let ids = |patterns: &[String]| -> Result<Vec<&'static str>, SelectError> {
+        let mut ids = Vec::new();
+        for pattern in patterns {
+            ids.extend(matching(pattern)?.iter().map(|rule| rule.id));
+        }
+        Ok(ids)
+    };
+    let (selected, ignored) = (ids(select)?, ids(ignore)?);
+    let runs = |rule: &&Declaration| {
+        (selected.is_empty() || selected.contains(&rule.id)) && !ignored.contains(&rule.id)
+    };
+    let (run, left): (Vec<_>, Vec<_>) = ALL.iter().copied().partition(runs);
+    if run.is_empty() { Err(SelectError::Nothing) } else { Ok((run, left)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(selected: &[&str], ignored: &[&str]) -> Result<Vec<&'static str>, SelectError> {
+        let owned = |patterns: &[&str]| patterns.iter().map(|text| (*text).to_owned()).collect();
+        let (selected, ignored): (Vec<_>, Vec<_>) = (owned(selected), owned(ignored));
+        let (run, left) = select(&selected, &ignored)?;
+        assert_eq!(run.len() + left.len(), ALL.len());
+        Ok(run.iter().map(|rule| rule.id).collect())
+    }
+
+    #[test]
+    fn by_id_and_prefix() {
+        assert_eq!(ids(&["m002", "K01"], &[]), Ok(vec!["M002", "K010"]));
+        assert!(ids(&["X"], &["X001"]).unwrap().iter().all(|id| id.starts_with('X')));
+        assert_eq!(ids(&[], &[]).unwrap().len(), ALL.len());
+    }
+
+    #[test]
+    fn mistakes_are_errors() {
+        assert_eq!(ids(&["Z"], &[]), Err(SelectError::Unknown("Z".to_owned())));
+        assert_eq!(ids(&[""], &[]), Err(SelectError::Unknown(String::new())));
+        assert_eq!(ids(&["M002"], &["M"]), Err(SelectError::Nothing));
+    }
+}

@@ -1,0 +1,90 @@
+//! Findings as annotations of GitHub's workflow commands.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use crate::check::{Finding, Severity};
+use crate::diagnose::{Group, SHOWN_FINDINGS};
+use crate::report::Sheet;
+use crate::report::explain::about;
+
+/// Writes the first findings of every group, a line each, and the verdict as a notice.
+///
+/// # Errors
+/// What writing gives.
+pub fn write_annotations(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
+    for group in &sheet.diagnosis.groups {
+        for (index, finding) in group.findings.iter().take(SHOWN_FINDINGS).enumerate() {
+            write_finding(sheet, group, finding, index == 0, out)?;
+        }
+    }
+    let (errors, damages, warnings) = sheet.report.counts();
+    let directory = data(&sheet.report.directory.display().to_string());
+    let known = sheet.applied.accepted.as_ref().map_or(0, |accepted| accepted.total());
+    let verdict = sheet.report.verdict().as_str();
+    writeln!(
+        out,
+        "::notice title=schedlog::{directory}: {verdict}, {errors} errors, {damages} damages, \
+         {warnings} warnings, {known} known findings, {} rules not run",
+        sheet.applied.deselected.len()
+    )
+}
+
+fn write_finding(
+    sheet: &Sheet<'_>,
+    group: &Group<'_>,
+    finding: &Finding,
+    first: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let command = match group.severity {
+        Severity::Error | Severity::Damage => "error",
+        Severity::Warning => "warning",
+    };
+    write!(out, "::{command} ")?;
+    if let Some(mark) = &finding.primary {
+        let file = property(&sheet.path(mark.at.table).display().to_string());
+        write!(out, "file={file},line={},", mark.at.line)?;
+        if let Some((start, end)) = sheet.columns(mark) {
+            write!(out, "col={start},endColumn={end},")?;
+        }
+    }
+    let rule = group.rule();
+    let mut message = finding.message.clone();
+    // Writing to a string does not fail.
+    if let Some(about) = about(finding) {
+        let _ = write!(message, "\n{about}");
+    }
+    for cause in group.causes.iter().filter(|_| first) {
+        let _ = write!(message, "\nlikely cause: {}", cause.text);
+    }
+    if first && group.findings.len() > 1 {
+        let _ = write!(message, "\n{} findings like this", group.findings.len());
+    }
+    if first && group.folded() > 0 {
+        let ids: Vec<_> = group.consequences.iter().map(|it| it.rule.id).collect();
+        let _ = write!(message, "\nbecause of it also: {}", ids.join(", "));
+    }
+    writeln!(out, "title={} {}::{}", rule.id, property(rule.name), data(&message))
+}
+
+/// The text of a command's message.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// The value of a command's property.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_end_a_command_is_escaped() {
+        assert_eq!(data("100 %\nnext: a,b"), "100 %25%0Anext: a,b");
+        assert_eq!(property("C:\\a,b\r"), "C%3A\\a%2Cb%0D");
+    }
+}

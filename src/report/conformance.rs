@@ -1,0 +1,305 @@
+//! How a log compares with the reference, for people and for programs.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::conform::log::{
+    Basis, Difference, LogDivergence, LogReport, LogSide, LogVerdict, location_text,
+};
+
+/// The version of the JSON report; members are only ever added within one version.
+pub const CONFORM_SCHEMA: &str = "schedlog.conform/1";
+
+/// Divergences that are shown in full unless all are asked for.
+const SHOWN: usize = 3;
+
+/// Ids of a queue that are shown.
+const SHOWN_IDS: usize = 40;
+
+/// Writes a report as text.
+///
+/// # Errors
+/// What writing gives.
+pub fn write_conformance(report: &LogReport, all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let shown = if all { report.divergences.len() } else { SHOWN };
+    for divergence in report.divergences.iter().take(shown) {
+        writeln!(out, "{}", divergence_text(divergence))?;
+    }
+    let left = report.diverged - report.divergences.len().min(shown) as u64;
+    if left > 0 {
+        writeln!(out, "{left} more divergences (--all shows the first hundred)\n")?;
+    }
+    if !matches!(report.verdict, LogVerdict::Void(_)) {
+        write_counts(report, out)?;
+    }
+    for note in &report.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    writeln!(out, "verdict: {}", verdict_text(report))
+}
+
+fn write_counts(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
+    let counts = &report.counts;
+    writeln!(
+        out,
+        "compared: {} of {} iterations, {} of them the same",
+        counts.compared, counts.iterations, counts.same
+    )?;
+    writeln!(
+        out,
+        "decisions: {} scheduled ({} admitted, {} resumed), {} preempted, {} kept waiting, {} \
+         finished",
+        counts.scheduled,
+        counts.admitted,
+        counts.resumed,
+        counts.preempted,
+        counts.waiting,
+        counts.finished
+    )?;
+    let basis = match report.basis {
+        Basis::Exact => "every block is accounted for",
+        Basis::HitsFromLog => {
+            "prefix hits are taken from the log, and blocks are compared as far as sharing leaves \
+             no choice (--trace tells what is shared)"
+        }
+    };
+    writeln!(out, "blocks: {basis}")
+}
+
+/// The verdict in words.
+fn verdict_text(report: &LogReport) -> String {
+    match &report.verdict {
+        LogVerdict::Conforms if report.basis == Basis::HitsFromLog => {
+            "conforms, prefix hits taken from the log".to_owned()
+        }
+        LogVerdict::Conforms => "conforms".to_owned(),
+        LogVerdict::Diverges(id) => {
+            let (count, restarts) = (report.diverged, report.counts.restarts);
+            format!("diverges at iteration {id} (divergences: {count}, fresh starts: {restarts})")
+        }
+        LogVerdict::Void(reason) => format!("void: {reason}"),
+    }
+}
+
+fn divergence_text(divergence: &LogDivergence) -> String {
+    let LogDivergence { iteration, moment, differences, logged, reference, .. } = divergence;
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "iteration {iteration}, {}: the reference differs", moment.as_str());
+    if let Some(first) = differences.first() {
+        let _ = writeln!(text, "  --> {}", location_text(first.at));
+        let _ = writeln!(text, "  {}", subject(first));
+        let _ = writeln!(text, "    log        {}", visible(&first.logged));
+        let _ = writeln!(text, "    reference  {}", visible(&first.reference));
+    }
+    let mut others: Vec<&str> = Vec::new();
+    for field in differences.iter().skip(1).map(|other| other.field) {
+        if !others.contains(&field) {
+            others.push(field);
+        }
+    }
+    if !others.is_empty() {
+        let _ = writeln!(text, "  also: {}", others.join(", "));
+    }
+    let _ = write!(text, "  rows: {}", location_text(divergence.iteration_row));
+    if let Some((first, last)) = divergence.rows {
+        let _ = write!(text, ", {}-{}", location_text(first), last.line);
+    }
+    let _ = writeln!(text, "\n  the log:\n{}", side_text(logged));
+    let _ = writeln!(text, "  the reference:\n{}", side_text(reference));
+    let _ = writeln!(text, "  why the reference decides so:");
+    for reason in &divergence.reasons {
+        let _ = writeln!(text, "    {}", visible(reason));
+    }
+    if divergence.reasons.is_empty() {
+        let _ = writeln!(text, "    nothing limited this step");
+    }
+    text
+}
+
+fn subject(difference: &Difference) -> String {
+    match &difference.request {
+        Some(request) => format!("{}, request {}", difference.field, visible(request)),
+        None => difference.field.to_owned(),
+    }
+}
+
+fn side_text(side: &LogSide) -> String {
+    let shorten = |mut parts: Vec<String>| {
+        let more = parts.len().saturating_sub(SHOWN_IDS);
+        parts.truncate(SHOWN_IDS);
+        if more > 0 {
+            parts.push(format!("… {more} more"));
+        }
+        if parts.is_empty() { "-".to_owned() } else { visible(&parts.join(" ")) }
+    };
+    let numbers = |pairs: &[(String, u32)]| {
+        shorten(pairs.iter().map(|(id, number)| format!("{id}:{number}")).collect())
+    };
+    let waiting = side.waiting.iter().map(|(id, reason)| format!("{id}:{reason}")).collect();
+    let free = match side.free {
+        (fewest, most) if fewest == most => fewest.to_string(),
+        (fewest, most) => format!("{fewest} to {most}"),
+    };
+    format!(
+        "    batch (id:tokens)    {}\n    budget left          {}\n    running (id:blocks)  {}\n    \
+         waiting (id:reason)  {}\n    free blocks          {free}",
+        numbers(&side.batch),
+        side.budget_left,
+        numbers(&side.running),
+        shorten(waiting),
+    )
+}
+
+/// Text of the log without what could steer a terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// The version of this form.
+    schema: &'static str,
+    /// `conforms`, `diverges` or `void`.
+    verdict: &'static str,
+    /// The first iteration that diverges.
+    iteration: Option<u64>,
+    /// Why nothing could be compared.
+    void: Option<String>,
+    /// `exact`, or `hits_from_log` where the content of prompts is unknown.
+    blocks: &'static str,
+    iterations: u64,
+    compared: u64,
+    same: u64,
+    decisions: Decisions,
+    /// How often the reference started anew.
+    restarts: u64,
+    /// How many divergences there are; `divergences` lists the first hundred.
+    diverged: u64,
+    notes: &'a [String],
+    divergences: Vec<Divergence<'a>>,
+}
+
+#[derive(Serialize)]
+struct Decisions {
+    scheduled: u64,
+    admitted: u64,
+    resumed: u64,
+    preempted: u64,
+    waiting: u64,
+    finished: u64,
+}
+
+#[derive(Serialize)]
+struct Divergence<'a> {
+    iteration: u64,
+    /// `decision` (at D) or `output` (at E).
+    moment: &'static str,
+    /// The likely cause first.
+    differences: Vec<Different<'a>>,
+    log: Side<'a>,
+    reference: Side<'a>,
+    /// Why the reference decided so.
+    reasons: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Different<'a> {
+    field: &'static str,
+    request: Option<&'a str>,
+    log: &'a str,
+    reference: &'a str,
+    file: &'static str,
+    /// Counted from 1, the header.
+    line: u64,
+}
+
+#[derive(Serialize)]
+struct Side<'a> {
+    /// Requests and their tokens.
+    batch: &'a [(String, u32)],
+    budget_left: u32,
+    /// Requests and their blocks.
+    running: &'a [(String, u32)],
+    /// Requests and what kept them out.
+    waiting: &'a [(String, &'static str)],
+    free_blocks_min: u32,
+    free_blocks_max: u32,
+}
+
+impl<'a> Side<'a> {
+    fn new(side: &'a LogSide) -> Self {
+        Self {
+            batch: &side.batch,
+            budget_left: side.budget_left,
+            running: &side.running,
+            waiting: &side.waiting,
+            free_blocks_min: side.free.0,
+            free_blocks_max: side.free.1,
+        }
+    }
+}
+
+/// Writes a report as JSON.
+///
+/// # Errors
+/// What writing gives.
+pub fn write_conformance_json(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
+    let (verdict, iteration, void) = match &report.verdict {
+        LogVerdict::Conforms => ("conforms", None, None),
+        LogVerdict::Diverges(id) => ("diverges", Some(id.0), None),
+        LogVerdict::Void(reason) => ("void", None, Some(reason.to_string())),
+    };
+    let counts = &report.counts;
+    let json = Report {
+        schema: CONFORM_SCHEMA,
+        verdict,
+        iteration,
+        void,
+        blocks: match report.basis {
+            Basis::Exact => "exact",
+            Basis::HitsFromLog => "hits_from_log",
+        },
+        iterations: counts.iterations,
+        compared: counts.compared,
+        same: counts.same,
+        decisions: Decisions {
+            scheduled: counts.scheduled,
+            admitted: counts.admitted,
+            resumed: counts.resumed,
+            preempted: counts.preempted,
+            waiting: counts.waiting,
+            finished: counts.finished,
+        },
+        restarts: counts.restarts,
+        diverged: report.diverged,
+        notes: &report.notes,
+        divergences: report.divergences.iter().map(divergence_json).collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &json)?;
+    writeln!(out)
+}
+
+fn divergence_json(divergence: &LogDivergence) -> Divergence<'_> {
+    Divergence {
+        iteration: divergence.iteration.0,
+        moment: divergence.moment.as_str(),
+        differences: divergence.differences.iter().map(difference_json).collect(),
+        log: Side::new(&divergence.logged),
+        reference: Side::new(&divergence.reference),
+        reasons: &divergence.reasons,
+    }
+}
+
+fn difference_json(difference: &Difference) -> Different<'_> {
+    Different {
+        field: difference.field,
+        request: difference.request.as_deref(),
+        log: &difference.logged,
+        reference: &difference.reference,
+        file: difference.at.table.file_name(),
+        line: difference.at.line,
+    }
+}

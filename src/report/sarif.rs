@@ -1,0 +1,304 @@
+//! Reports as SARIF 2.1.0: a run for every log.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::check::{Finding, Mark, Severity};
+use crate::diagnose::{Group, fingerprint};
+use crate::report::explain::about;
+use crate::report::{Sheet, visible};
+
+const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+
+#[derive(Serialize)]
+struct Sarif {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    version: &'static str,
+    runs: Vec<Run>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    tool: Tool,
+    invocations: Vec<Invocation>,
+    column_kind: &'static str,
+    results: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Tool {
+    driver: Driver,
+}
+
+#[derive(Serialize)]
+struct Driver {
+    name: &'static str,
+    version: &'static str,
+    rules: Vec<Rule>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    id: &'static str,
+    name: &'static str,
+    short_description: Text,
+    full_description: Text,
+    default_configuration: Configuration,
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    level: &'static str,
+}
+
+#[derive(Serialize)]
+struct Text {
+    text: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Invocation {
+    execution_successful: bool,
+    /// What was not checked, and why.
+    tool_execution_notifications: Vec<Notification>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Notification {
+    level: &'static str,
+    message: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    associated_rule: Option<RuleReference>,
+}
+
+#[derive(Serialize)]
+struct RuleReference {
+    id: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    rule_id: &'static str,
+    level: &'static str,
+    message: Text,
+    locations: Vec<Place>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    related_locations: Vec<Place>,
+    partial_fingerprints: Fingerprints,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline_state: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Fingerprints {
+    #[serde(rename = "schedlog/v1")]
+    schedlog: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Place {
+    physical_location: Physical,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Text>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Physical {
+    artifact_location: Artifact,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<Region>,
+}
+
+#[derive(Serialize)]
+struct Artifact {
+    uri: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Region {
+    start_line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snippet: Option<Text>,
+}
+
+/// Writes reports as SARIF.
+///
+/// # Errors
+/// What writing gives.
+pub fn write_sarif(sheets: &[Sheet<'_>], out: &mut dyn Write) -> io::Result<()> {
+    let sarif = Sarif { schema: SCHEMA, version: "2.1.0", runs: sheets.iter().map(run).collect() };
+    serde_json::to_writer_pretty(&mut *out, &sarif)?;
+    writeln!(out)
+}
+
+const fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error | Severity::Damage => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+fn run(sheet: &Sheet<'_>) -> Run {
+    let rules = crate::invariants::ALL.iter().map(|rule| Rule {
+        id: rule.id,
+        name: rule.name,
+        short_description: Text { text: rule.summary() },
+        full_description: Text { text: rule.page() },
+        default_configuration: Configuration { level: level(rule.severity) },
+    });
+    let driver =
+        Driver { name: "schedlog", version: env!("CARGO_PKG_VERSION"), rules: rules.collect() };
+    let mut results = Vec::new();
+    for group in &sheet.diagnosis.groups {
+        results.extend(group.findings.iter().map(|finding| found(sheet, group, finding)));
+        for consequence in &group.consequences {
+            let after = |finding: &&Finding| follows(sheet, group, consequence.rule, finding);
+            results.extend(consequence.findings.iter().map(after));
+        }
+    }
+    let tool_execution_notifications = notifications(sheet);
+    Run {
+        tool: Tool { driver },
+        invocations: vec![Invocation { execution_successful: true, tool_execution_notifications }],
+        column_kind: "unicodeCodePoints",
+        results,
+    }
+}
+
+/// Everything that keeps a clean report from being a full one.
+fn notifications(sheet: &Sheet<'_>) -> Vec<Notification> {
+    let note = |text: String, id: Option<&'static str>| Notification {
+        level: "note",
+        message: Text { text },
+        associated_rule: id.map(|id| RuleReference { id }),
+    };
+    let mut notes: Vec<_> = sheet
+        .applied
+        .deselected
+        .iter()
+        .map(|(id, name)| note(format!("{id} {name} was not run: deselected"), Some(id)))
+        .collect();
+    for rule in &sheet.report.rules {
+        if let crate::check::Outcome::NotExercised { reason } = &rule.outcome {
+            notes.push(note(
+                format!("{} was not exercised: {reason}", rule.rule.id),
+                Some(rule.rule.id),
+            ));
+        }
+        let counted = rule.errors + rule.damages + rule.warnings;
+        let more = counted - rule.findings.len() as u64;
+        if more > 0 {
+            let text =
+                format!("{more} findings of {} beyond these were only counted", rule.rule.id);
+            notes.push(note(text, Some(rule.rule.id)));
+        }
+    }
+    if let Some(accepted) = &sheet.applied.accepted {
+        let text = format!("{} known findings are not listed", accepted.total());
+        notes.push(note(text, None));
+    }
+    notes
+}
+
+fn found(sheet: &Sheet<'_>, group: &Group<'_>, finding: &Finding) -> Found {
+    let mut text = sentences(finding);
+    for cause in &group.causes {
+        text.push_str(&format!("\nLikely cause: {}.", visible(&cause.text)));
+    }
+    result(sheet, group.rule(), finding, text)
+}
+
+fn follows(
+    sheet: &Sheet<'_>,
+    group: &Group<'_>,
+    rule: &'static crate::check::Declaration,
+    finding: &Finding,
+) -> Found {
+    let text = format!("{}\nFollows from {}.", sentences(finding), group.rule().id);
+    result(sheet, rule, finding, text)
+}
+
+fn sentences(finding: &Finding) -> String {
+    let about = about(finding).map(|about| format!(" ({about})")).unwrap_or_default();
+    format!("{}{about}.", visible(&finding.message))
+}
+
+fn result(
+    sheet: &Sheet<'_>,
+    rule: &'static crate::check::Declaration,
+    finding: &Finding,
+    text: String,
+) -> Found {
+    let known = sheet.applied.accepted.is_some();
+    Found {
+        rule_id: rule.id,
+        level: level(finding.severity.unwrap_or(rule.severity)),
+        message: Text { text },
+        locations: match &finding.primary {
+            Some(mark) => vec![place(sheet, mark)],
+            None => vec![directory(sheet)],
+        },
+        related_locations: finding.related.iter().map(|mark| place(sheet, mark)).collect(),
+        partial_fingerprints: Fingerprints { schedlog: fingerprint(rule, finding) },
+        baseline_state: known.then_some("new"),
+    }
+}
+
+fn directory(sheet: &Sheet<'_>) -> Place {
+    let uri = uri(&sheet.report.directory.to_string_lossy());
+    let physical_location = Physical { artifact_location: Artifact { uri }, region: None };
+    Place { physical_location, message: None }
+}
+
+fn place(sheet: &Sheet<'_>, mark: &Mark) -> Place {
+    let columns = sheet.columns(mark);
+    let row = sheet.diagnosis.excerpts.row(mark.at);
+    let region = Region {
+        start_line: mark.at.line,
+        start_column: columns.map(|(start, _)| start),
+        end_column: columns.map(|(_, end)| end),
+        snippet: row.map(|row| Text { text: visible(row) }),
+    };
+    let uri = uri(&sheet.path(mark.at.table).to_string_lossy());
+    let message = (!mark.label.is_empty()).then(|| Text { text: visible(&mark.label) });
+    Place {
+        physical_location: Physical { artifact_location: Artifact { uri }, region: Some(region) },
+        message,
+    }
+}
+
+/// A path as the reference of a URI.
+fn uri(path: &str) -> String {
+    let mut uri = String::new();
+    for byte in path.replace('\\', "/").bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+                uri.push(char::from(byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn paths_are_uris() {
+        assert_eq!(super::uri("logs/run 1/é.csv"), "logs/run%201/%C3%A9.csv");
+    }
+}

@@ -1,0 +1,151 @@
+//! The end of the text: the files, the dialect, the rules and the verdict.
+
+use std::io::{self, Write};
+
+use crate::check::{Outcome, RuleOutcome, Verdict};
+use crate::policy::Applied;
+use crate::report::Sheet;
+use crate::report::coverage::write_coverage;
+use crate::report::text::TextOptions;
+
+pub(super) fn write_summary(
+    sheet: &Sheet<'_>,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let report = sheet.report;
+    for table in &report.tables {
+        match &table.file {
+            Some(file) => writeln!(out, "{file:<30} {:>12} rows", table.rows)?,
+            None => writeln!(out, "{:<30} not there", table.table.file_name())?,
+        }
+    }
+    let habits: Vec<_> = report.dialect.habits().map(|habit| habit.name()).collect();
+    let dialect = if habits.is_empty() { "reference".to_owned() } else { habits.join(", ") };
+    let steps = if report.overlapping { ", overlapping steps" } else { "" };
+    writeln!(out, "dialect: {dialect}{steps}")?;
+    for note in &report.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    writeln!(out)?;
+    if options.rules {
+        for rule in &report.rules {
+            write_rule(rule, out)?;
+        }
+        for (id, name) in &sheet.applied.deselected {
+            writeln!(out, "{id} {name:<34} not run        deselected")?;
+        }
+        writeln!(out)?;
+    }
+    if let Some(coverage) = sheet.coverage {
+        write_coverage(coverage, out)?;
+        writeln!(out)?;
+    }
+    write_applied(sheet.applied, out)?;
+    write_counts(sheet, out)?;
+    write_verdict(sheet, out)
+}
+
+fn write_rule(rule: &RuleOutcome, out: &mut dyn Write) -> io::Result<()> {
+    let (id, name) = (rule.rule.id, rule.rule.name);
+    match &rule.outcome {
+        Outcome::Holds { exercised } => {
+            writeln!(out, "{id} {name:<34} holds          {exercised} comparisons")
+        }
+        Outcome::Violated { count } => {
+            writeln!(out, "{id} {name:<34} violated       {count} findings")
+        }
+        Outcome::NotExercised { reason } => {
+            writeln!(out, "{id} {name:<34} not exercised  {reason}")
+        }
+    }
+}
+
+/// What the user's policy did.
+fn write_applied(applied: &Applied, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(config) = &applied.config {
+        writeln!(out, "config: {}", config.display())?;
+    }
+    for changed in &applied.severities {
+        let (rule, from, to) = (changed.rule, changed.from, changed.to);
+        writeln!(out, "severity: {rule} counts as {to} instead of {from}")?;
+    }
+    if let Some(accepted) = &applied.accepted {
+        let by_rule: Vec<_> =
+            accepted.by_rule.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
+        let list = if by_rule.is_empty() { "none".to_owned() } else { by_rule.join(", ") };
+        write!(out, "known findings in {}: {list}", accepted.path.display())?;
+        match accepted.stale {
+            0 => writeln!(out)?,
+            stale => writeln!(out, "; {stale} listed there were not found again")?,
+        }
+    }
+    Ok(())
+}
+
+fn write_counts(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let count = |wanted: fn(&Outcome) -> bool| {
+        sheet.report.rules.iter().filter(|rule| wanted(&rule.outcome)).count()
+    };
+    let holds = count(|outcome| matches!(outcome, Outcome::Holds { .. }));
+    let violated = count(|outcome| matches!(outcome, Outcome::Violated { .. }));
+    let idle = count(|outcome| matches!(outcome, Outcome::NotExercised { .. }));
+    write!(out, "rules: {holds} hold, {violated} with findings, {idle} not exercised")?;
+    let deselected = &sheet.applied.deselected;
+    if deselected.is_empty() {
+        return writeln!(out);
+    }
+    let ids: Vec<_> = deselected.iter().map(|(id, _)| *id).collect();
+    writeln!(out, ", {} not run ({})", ids.len(), ranges(&ids))
+}
+
+fn write_verdict(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let (errors, damages, warnings) = sheet.report.counts();
+    let verdict = sheet.report.verdict();
+    write!(
+        out,
+        "verdict: {} ({errors} errors, {damages} damages, {warnings} warnings",
+        verdict.as_str()
+    )?;
+    let known = sheet.applied.accepted.as_ref().map_or(0, |accepted| accepted.total());
+    if known > 0 {
+        write!(out, "; {known} known findings not counted")?;
+    }
+    write!(out, ")")?;
+    if verdict == Verdict::Clean && !sheet.applied.deselected.is_empty() {
+        write!(out, " by the rules that were run")?;
+    }
+    writeln!(out)
+}
+
+/// Ids with neighbours of one family joined: `M001-M003, Q002`.
+fn ranges(ids: &[&str]) -> String {
+    let number = |id: &str| id.get(1..).and_then(|digits| digits.parse::<u32>().ok());
+    let follows = |first: &str, second: &str| {
+        first.get(..1) == second.get(..1)
+            && number(first).is_some_and(|first| number(second) == Some(first + 1))
+    };
+    let mut parts: Vec<(&str, &str)> = Vec::new();
+    for id in ids {
+        match parts.last_mut() {
+            Some((_, last)) if follows(last, id) => *last = id,
+            _ => parts.push((id, id)),
+        }
+    }
+    let text = |(first, last): &(&str, &str)| match first == last {
+        true => (*first).to_owned(),
+        false => format!("{first}-{last}"),
+    };
+    parts.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ranges;
+
+    #[test]
+    fn neighbours_are_joined() {
+        assert_eq!(ranges(&["M001", "M002", "M003", "Q001", "Q003"]), "M001-M003, Q001, Q003");
+        assert_eq!(ranges(&["M014", "K001"]), "M014, K001");
+    }
+}

@@ -1,0 +1,210 @@
+//! Every recogniser of causes, on a log that is wrong in its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use schedlog::check::{CheckOptions, check_dir};
+use schedlog::diagnose::Diagnosis;
+use schedlog::diagnose::causes::RECOGNISERS;
+use schedlog::invariants::ALL;
+
+use crate::edits::{Edited, Fields};
+use crate::fixtures::{Log, fixture};
+use crate::support::in_snapshots;
+
+const P: &str = "per_request.csv";
+const I: &str = "per_iteration.csv";
+const R: &str = "per_iteration_requests.csv";
+const T: &str = "state_transitions.csv";
+
+fn preempting() -> Edited {
+    Edited::of("tiny-cache-preemption")
+}
+
+/// What the changes of each request say of the time in a state.
+fn durations(log: &Edited, state: &str, last_only: bool) -> BTreeMap<String, i64> {
+    let mut sums = BTreeMap::new();
+    for row in log.rows(T).iter().filter(|row| row["prev_state"] == state) {
+        let duration: i64 = row["duration_in_prev_state"].parse().unwrap();
+        let sum: &mut i64 = sums.entry(row["request_id"].clone()).or_default();
+        *sum = if last_only { duration } else { *sum + duration };
+    }
+    sums
+}
+
+fn is_preempted(row: &Fields) -> bool {
+    row["preemption_count"] != "0"
+}
+
+/// Wrong loggers: the recogniser that should speak, what is wrong, the log.
+fn wrong_logs() -> Vec<(&'static str, &'static str, Edited)> {
+    let mut logs = wrong_values();
+    logs.extend(wrong_places());
+    logs
+}
+
+fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
+    let preempted = durations(&preempting(), "preempted", false);
+    let last_run = durations(&preempting(), "running", true);
+    let mut before = String::from("0");
+    vec![
+        ("swapped-columns", "waiting_time and execution_time are exchanged", {
+            preempting().edit(P, |_, row| {
+                let waiting = row.remove("waiting_time").unwrap();
+                let execution = row.insert("execution_time".to_owned(), waiting).unwrap();
+                row.insert("waiting_time".to_owned(), execution);
+            })
+        }),
+        ("other-spelling", "events carry the id of the output, not of the request", {
+            preempting()
+                .edit("events.csv", |_, row| row.get_mut("request_id").unwrap().push_str("-0"))
+        }),
+        ("reset-on-preemption", "execution_time starts anew at a preemption", {
+            preempting().number(P, "execution_time", |_, _, row| last_run[&row["request_id"]])
+        }),
+        ("state-not-counted", "waiting_time forgets the time spent preempted", {
+            preempting().number(P, "waiting_time", |_, time, row| {
+                time - preempted.get(&row["request_id"]).copied().unwrap_or(0)
+            })
+        }),
+        ("wrong-unit", "ttft in microseconds", {
+            preempting().number(P, "ttft", |_, time, _| time / 1000)
+        }),
+        ("negated", "time_in_state taken the wrong way round", {
+            preempting().number(R, "time_in_state", |_, time, _| -time)
+        }),
+        ("stuck", "running_count is never set", {
+            preempting().number(I, "running_count", |_, _, _| 0)
+        }),
+        ("one-step-late", "total_tokens of the step before", {
+            Edited::of("speculative-drafts").edit(I, |_, row| {
+                let tokens = row["total_tokens"].clone();
+                row.insert("total_tokens".to_owned(), std::mem::replace(&mut before, tokens));
+            })
+        }),
+        ("other-column", "duration without the scheduler's part", {
+            preempting().number(I, "duration", |_, time, row| {
+                time - row["scheduling_overhead"].parse::<i64>().unwrap()
+            })
+        }),
+        ("rounded", "durations in whole milliseconds", {
+            preempting()
+                .number(T, "duration_in_prev_state", |_, time, _| time / 1_000_000 * 1_000_000)
+        }),
+        ("single-precision", "durations as 32-bit floats", {
+            preempting().number(T, "duration_in_prev_state", |_, time, _| (time as f32) as i64)
+        }),
+        ("off-by-one", "running_count read before the last admission", {
+            preempting().number(I, "running_count", |_, count, _| count - 1)
+        }),
+        ("constant-offset", "ttft measured from another moment", {
+            preempting().number(P, "ttft", |_, time, _| time + 37)
+        }),
+    ]
+}
+
+fn wrong_places() -> Vec<(&'static str, &'static str, Edited)> {
+    vec![
+        ("at-the-flush", "the last row of each flush is written before it is complete", {
+            Edited::long().number(I, "forward_pass_duration", |index, time, _| {
+                if index % 100 == 99 { 0 } else { time }
+            })
+        }),
+        ("periodic", "every seventh row has another duration", {
+            Edited::long().number(I, "duration", |index, time, _| {
+                time + if index % 7 == 3 { 1 + index as i64 } else { 0 }
+            })
+        }),
+        ("from-here-on", "a leak of blocks from iteration 30 on", {
+            Edited::long()
+                .number(I, "kv_cache_used", |index, used, _| used + (index as i64 - 29).max(0))
+        }),
+        ("last-step", "the last row has no tokens", {
+            let log = preempting();
+            let last = log.rows(I).iter().rposition(|row| row["total_tokens"] != "0").unwrap();
+            log.number(I, "prefill_tokens", |index, count, _| if index > last { 5 } else { count })
+        }),
+        ("one-step", "every row of one step has blocks too many", {
+            Edited::of("plain-run").number(R, "kv_cache_blocks", |_, blocks, row| {
+                if row["iteration_id"] == "2" { blocks * 2 + 1 } else { blocks }
+            })
+        }),
+        ("one-request", "time_in_state of one request is something else", {
+            preempting().number(R, "time_in_state", |index, time, row| {
+                let wrong = row["request_id"] == "r4" && row["state"] == "running";
+                time + if wrong { (index * index) as i64 } else { 0 }
+            })
+        }),
+        ("preempted-only", "ttft of preempted requests is something else", {
+            preempting().number(P, "ttft", |index, time, row| {
+                if is_preempted(row) { time + 11 + 7 * index as i64 * index as i64 } else { time }
+            })
+        }),
+        ("one-ending", "e2e_latency of aborted requests is something else", {
+            Edited::of("aborts").number(P, "e2e_latency", |index, time, row| {
+                if row["finish_reason"] == "abort" {
+                    time + 5 + 3 * (index * index) as i64
+                } else {
+                    time
+                }
+            })
+        }),
+    ]
+}
+
+#[test]
+fn every_finding_is_told_once_and_never_under_a_lighter_one() {
+    for rule in ALL {
+        let (_dir, report) = Log::base().edited(&fixture(rule.id)).check();
+        let diagnosis = Diagnosis::of(&report, false);
+        let mut told = Vec::new();
+        for group in &diagnosis.groups {
+            told.extend(group.findings.iter().map(|finding| std::ptr::from_ref(*finding)));
+            for consequence in &group.consequences {
+                for finding in &consequence.findings {
+                    let severity = finding.severity.unwrap_or(consequence.rule.severity);
+                    assert!(severity <= group.severity, "{}: {finding:?}", rule.id);
+                    told.push(std::ptr::from_ref(*finding));
+                }
+            }
+        }
+        let mut found: Vec<_> =
+            report.rules.iter().flat_map(|rule| &rule.findings).map(std::ptr::from_ref).collect();
+        told.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(told, found, "{}", rule.id);
+    }
+}
+
+#[test]
+fn every_recogniser_speaks_of_its_mistake() {
+    let mut text = String::new();
+    let mut spoke = BTreeSet::new();
+    let mut silent = Vec::new();
+    for (id, what, log) in wrong_logs() {
+        let report = check_dir(&log.path(), &CheckOptions::default()).unwrap();
+        let diagnosis = Diagnosis::of(&report, false);
+        writeln!(text, "{what}").unwrap();
+        for group in &diagnosis.groups {
+            for cause in &group.causes {
+                writeln!(text, "  {} {}: {}", group.rule().id, cause.id, cause.text).unwrap();
+                spoke.insert((id, cause.id));
+            }
+        }
+        if !spoke.contains(&(id, id)) {
+            let found = diagnosis.groups.iter().map(|group| {
+                let sample: Vec<_> = group.findings.iter().take(4).collect();
+                format!("{} {:?} {sample:#?}", group.rule().id, group.causes)
+            });
+            silent.push((id, found.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    for (id, found) in &silent {
+        eprintln!("{id} is silent: {found}");
+    }
+    assert!(silent.is_empty());
+    let told: BTreeSet<_> = spoke.iter().map(|(_, id)| *id).collect();
+    let all: BTreeSet<_> = RECOGNISERS.iter().map(|recogniser| recogniser.id).collect();
+    assert_eq!(told, all);
+    in_snapshots("report", || insta::assert_snapshot!("causes", text));
+}

@@ -1,0 +1,69 @@
+//! The reference in the place of a log's scheduler: what it wrote itself conforms.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use schedlog::conform::log::{
+    Basis, ConformOptions as Options, LogReport, LogVerdict, Void, conform_log,
+};
+use schedlog::engine::replay::ReplayError;
+use schedlog::engine::run::{LogOptions, RunError, replay_trace};
+use schedlog::log::values::LogLevel;
+use schedlog::trace::{ReadOptions, Trace};
+
+use crate::golden::{bundled, replay_bundled};
+use crate::strategies::{settings, traces};
+
+/// Compares without and with the trace.
+fn both(directory: &Path, trace: &Trace) -> [LogReport; 2] {
+    [None, Some(trace)]
+        .map(|trace| conform_log(directory, &Options { trace, ..Options::default() }).unwrap())
+}
+
+#[test]
+fn logs_of_bundled_traces_conform() {
+    for (name, path) in bundled() {
+        for log_level in [LogLevel::Standard, LogLevel::Full] {
+            let directory = tempfile::tempdir().unwrap();
+            replay_bundled(
+                &path,
+                directory.path(),
+                &LogOptions { log_level, ..LogOptions::default() },
+            );
+            let trace = Trace::open(&path, &ReadOptions::default()).unwrap();
+            let [relaxed, exact] = both(directory.path(), &trace);
+            assert_eq!(relaxed.basis, Basis::HitsFromLog, "{name}");
+            assert_eq!(exact.basis, Basis::Exact, "{name}");
+            for report in [relaxed, exact] {
+                assert_eq!(report.verdict, LogVerdict::Conforms, "{name}: {report:#?}");
+                assert_eq!(report.counts.same, report.counts.iterations, "{name}: {report:#?}");
+                assert_eq!(report.notes, [""; 0], "{name}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_the_reference_writes_conforms(requests in traces(12), settings in settings()) {
+        let directory = tempfile::tempdir().unwrap();
+        let trace = Trace::from_requests("generated", requests);
+        let options = LogOptions::default();
+        match replay_trace(&trace, &settings, Some(directory.path()), &options, |_| {}) {
+            Ok(_) => {}
+            Err(RunError::Replay(ReplayError::Assertion(_) | ReplayError::Stuck { .. })) => {
+                return Err(TestCaseError::reject("vLLM itself would hang or die"));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        for report in both(directory.path(), &trace) {
+            if report.verdict == LogVerdict::Void(Void::NoIteration) {
+                return Err(TestCaseError::reject("every request is refused at the door"));
+            }
+            prop_assert_eq!(&report.verdict, &LogVerdict::Conforms, "{:#?}", report);
+            prop_assert_eq!(report.counts.same, report.counts.iterations, "{:#?}", report);
+        }
+    }
+}

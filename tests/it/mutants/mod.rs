@@ -1,0 +1,198 @@
+//! Ways in which loggers really go wrong, applied to the logs of all bundled traces: each is caught
+//! by the rule that should catch it.
+
+mod blocks;
+mod files;
+mod lost_rows;
+mod moments;
+mod queues;
+mod states;
+mod times;
+mod tokens;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use schedlog::check::{CheckReport, Verdict};
+use schedlog::engine::run::LogOptions;
+use schedlog::log::values::LogLevel;
+
+use crate::golden::{bundled, replay_bundled};
+use crate::sheets::Sheets;
+
+/// One way to go wrong. It leaves a log alone in which the mistake would not show.
+pub(crate) struct Mutant {
+    pub(crate) name: &'static str,
+    /// What the logger's author did.
+    pub(crate) story: &'static str,
+    /// Any of these must find it.
+    pub(crate) rules: &'static [&'static str],
+    pub(crate) apply: fn(&mut Sheets),
+}
+
+pub(crate) const fn mutant(
+    name: &'static str,
+    story: &'static str,
+    rules: &'static [&'static str],
+    apply: fn(&mut Sheets),
+) -> Mutant {
+    Mutant { name, story, rules, apply }
+}
+
+/// A mistake that shows in the bytes of the files only.
+struct RawMutant {
+    name: &'static str,
+    story: &'static str,
+    rules: &'static [&'static str],
+    apply: fn(&mut crate::fixtures::Log),
+}
+
+pub(crate) fn catalogue() -> Vec<&'static Mutant> {
+    [
+        lost_rows::MUTANTS,
+        times::MUTANTS,
+        moments::MUTANTS,
+        states::MUTANTS,
+        queues::MUTANTS,
+        tokens::MUTANTS,
+        blocks::MUTANTS,
+        words::MUTANTS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The logs of all bundled traces, with all there is.
+pub(crate) fn full_logs() -> Vec<(String, Sheets)> {
+    let options = LogOptions { log_level: LogLevel::Full, ..LogOptions::default() };
+    bundled()
+        .into_iter()
+        .map(|(name, trace)| {
+            let directory = tempfile::tempdir().unwrap();
+            replay_bundled(&trace, directory.path(), &options);
+            (name, Sheets::read(directory.path()))
+        })
+        .collect()
+}
+
+/// Rules with findings that make the log wrong or damaged; warnings count only where expected.
+fn caught_by(report: &CheckReport, expected: &[&str]) -> BTreeSet<&'static str> {
+    report
+        .rules
+        .iter()
+        .filter(|rule| {
+            rule.errors + rule.damages > 0 || rule.warnings > 0 && expected.contains(&rule.rule.id)
+        })
+        .map(|rule| rule.rule.id)
+        .collect()
+}
+
+#[derive(Default)]
+struct Score {
+    /// Per mutant: on how many logs it was applicable.
+    applied: BTreeMap<&'static str, usize>,
+    expected: usize,
+    /// Found, but by other rules only: `mutant on trace: rules`.
+    others: Vec<String>,
+    survivors: Vec<String>,
+    by_rule: BTreeMap<&'static str, usize>,
+}
+
+impl Score {
+    fn note(
+        &mut self,
+        mutant: &'static str,
+        rules: &[&'static str],
+        log: &str,
+        found: &BTreeSet<&'static str>,
+    ) {
+        *self.applied.entry(mutant).or_default() += 1;
+        if let Some(rule) = rules.iter().find(|rule| found.contains(*rule)) {
+            self.expected += 1;
+            *self.by_rule.entry(rule).or_default() += 1;
+        } else if found.is_empty() {
+            self.survivors.push(format!("{mutant} on {log}"));
+        } else {
+            self.others.push(format!("{mutant} on {log}: {found:?} instead of {rules:?}"));
+        }
+    }
+
+    fn total(&self) -> usize {
+        self.expected + self.others.len() + self.survivors.len()
+    }
+}
+
+fn run(score: &Mutex<Score>, logs: &[(String, Sheets)], mutants: &[&'static Mutant]) {
+    for mutant in mutants {
+        for (name, correct) in logs {
+            let mut wrong = correct.clone();
+            (mutant.apply)(&mut wrong);
+            if wrong == *correct {
+                continue;
+            }
+            let (_directory, report) = wrong.log().check();
+            let found = caught_by(&report, mutant.rules);
+            score.lock().unwrap().note(mutant.name, mutant.rules, name, &found);
+        }
+    }
+}
+
+fn run_raw(score: &Mutex<Score>, logs: &[(String, Sheets)]) {
+    for mutant in files::MUTANTS {
+        assert!(!mutant.story.is_empty());
+        for (name, correct) in logs {
+            let correct = correct.log();
+            let mut wrong = correct.clone();
+            (mutant.apply)(&mut wrong);
+            if wrong.files == correct.files {
+                continue;
+            }
+            let (_directory, report) = wrong.check();
+            let found = caught_by(&report, mutant.rules);
+            score.lock().unwrap().note(mutant.name, mutant.rules, name, &found);
+        }
+    }
+}
+
+#[test]
+fn mutants_are_caught() {
+    let (logs, mutants) = (full_logs(), catalogue());
+    for (name, log) in &logs {
+        let (_directory, report) = log.log().check();
+        assert_eq!(report.verdict(), Verdict::Clean, "{name}: {:?}", caught_by(&report, &[]));
+    }
+    let names: Vec<_> =
+        mutants.iter().map(|m| m.name).chain(files::MUTANTS.iter().map(|m| m.name)).collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "a name stands twice");
+    assert!(mutants.iter().all(|mutant| !mutant.story.is_empty() && !mutant.rules.is_empty()));
+    let score = Mutex::new(Score::default());
+    std::thread::scope(|scope| {
+        let (first, second) = mutants.split_at(mutants.len() / 2);
+        scope.spawn(|| run(&score, &logs, first));
+        scope.spawn(|| run(&score, &logs, second));
+        run_raw(&score, &logs);
+    });
+    let score = score.into_inner().unwrap();
+    let idle: Vec<_> = names.iter().filter(|name| !score.applied.contains_key(*name)).collect();
+    println!(
+        "{} mutants on {} logs: {} wrong logs, {} caught by the expected rule, {} by another, {} \
+         survived",
+        names.len(),
+        logs.len(),
+        score.total(),
+        score.expected,
+        score.others.len(),
+        score.survivors.len()
+    );
+    println!("caught first by: {:?}", score.by_rule);
+    score.others.iter().for_each(|line| println!("other: {line}"));
+    score.survivors.iter().for_each(|line| println!("survived: {line}"));
+    println!("not applicable anywhere: {idle:?}");
+    assert!(names.len() >= 120, "{} mutants", names.len());
+    assert!(score.survivors.is_empty(), "{} survivors", score.survivors.len());
+    assert!(score.others.is_empty(), "{} caught by an unexpected rule only", score.others.len());
+    assert!(idle.is_empty(), "{idle:?} are not applicable to any log");
+}

@@ -1,0 +1,198 @@
+//! Which rules run, what is known already, and what the command line says of mistakes.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::fixtures::{Log, fixture};
+use crate::support::in_snapshots;
+
+/// A working directory with a wrong log, a clean one and a damaged one.
+fn place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let write = |name: &str, log: &Log| {
+        let dir = place.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        for (file, bytes) in &log.files {
+            fs::write(dir.join(file), bytes).unwrap();
+        }
+    };
+    write("wrong", &Log::base().edited(&fixture("M002")).edited(&fixture("Q001")));
+    write("clean", &Log::base());
+    let cut = |bytes: Vec<u8>| bytes[..bytes.len() - 20].to_vec();
+    write("damaged", &Log::base().map("events.csv", cut));
+    place
+}
+
+fn check(place: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_schedlog"))
+        .arg("check")
+        .args(arguments)
+        .current_dir(place)
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// The lines of stdout about rules, known findings and the verdict, and all of stderr.
+fn end(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let told = ["config:", "severity:", "known findings", "verdict:", "==>"];
+    let mut lines: Vec<_> =
+        text.lines().filter(|line| told.iter().any(|start| line.starts_with(start))).collect();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    lines.extend(errors.lines());
+    format!("exit {}\n{}\n", code(output), lines.join("\n"))
+}
+
+#[test]
+fn selection_by_id_and_prefix_never_passes_in_silence() {
+    let place = place();
+    assert_eq!(code(&check(place.path(), &["wrong"])), 1);
+    assert_eq!(code(&check(place.path(), &["wrong", "--select", "Q001"])), 1);
+    let clean = check(place.path(), &["wrong", "--ignore", "M002,M003", "--ignore", "q"]);
+    assert_eq!(code(&clean), 0);
+    let text = String::from_utf8_lossy(&clean.stdout).into_owned();
+    assert!(text.contains(" not run (M002-M003, Q001-Q0"), "{text}");
+    assert!(text.contains("by the rules that were run"), "{text}");
+    for format in ["json", "junit", "sarif", "github"] {
+        let output = check(place.path(), &["wrong", "--ignore", "M,Q", "--format", format]);
+        assert_eq!(code(&output), 0);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let told = ["not_run", "not run: deselected", "was not run", "rules not run"];
+        assert!(told.iter().any(|words| text.contains(words)), "{format} is silent: {text}");
+    }
+}
+
+#[test]
+fn known_findings_do_not_fail_and_new_ones_do() {
+    let place = place();
+    let mut text = String::new();
+    let mut run = |what: &str, arguments: &[&str]| {
+        let output = check(place.path(), arguments);
+        text.push_str(&format!("{what}\n{}\n", end(&output)));
+        code(&output)
+    };
+    let write = ["wrong", "--write-baseline", "known.json"];
+    assert_eq!(run("the present findings become known", &write), 0);
+    let known = ["wrong", "--baseline", "known.json"];
+    assert_eq!(run("they are accepted", &known), 0);
+    // Another line above, another moment: the same finding.
+    let path = place.path().join("wrong/per_request.csv");
+    let rows = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<_> = rows.lines().collect();
+    lines.swap(2, 4);
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    assert_eq!(run("a line moved", &known), 0);
+    // Another request with the same mistake: a new finding.
+    fs::write(&path, rows.replace("a,0,2,133,2,131,", "a,0,2,133,1,131,")).unwrap();
+    assert_eq!(run("a second request is wrong", &known), 1);
+    // One repaired: said, so that the list can be made shorter.
+    fs::write(&path, rows.replace("b,5,22,173,76,", "b,5,22,173,77,")).unwrap();
+    assert_eq!(run("one is repaired", &known), 0);
+    let list = fs::read_to_string(place.path().join("known.json")).unwrap();
+    in_snapshots("report", || {
+        insta::assert_snapshot!("baseline", text);
+        insta::assert_snapshot!("baseline-file", list);
+    });
+}
+
+#[test]
+fn several_logs_share_a_list_and_end_with_the_worst() {
+    let place = place();
+    assert_eq!(code(&check(place.path(), &["clean", "damaged"])), 2);
+    let output = check(place.path(), &["clean", "damaged", "wrong"]);
+    assert_eq!(code(&output), 1);
+    in_snapshots("report", || insta::assert_snapshot!("several", end(&output)));
+    let write = ["clean", "damaged", "wrong", "--write-baseline", "known.json"];
+    assert_eq!(code(&check(place.path(), &write)), 0);
+    let read = ["damaged", "wrong", "--baseline", "known.json"];
+    assert_eq!(code(&check(place.path(), &read)), 0);
+    // What is known of one log is not known of another.
+    fs::rename(place.path().join("wrong"), place.path().join("other")).unwrap();
+    assert_eq!(code(&check(place.path(), &["other", "--baseline", "known.json"])), 1);
+}
+
+#[test]
+fn a_report_is_written_whole_or_not_at_all() {
+    let place = place();
+    let arguments = ["wrong", "--format", "json", "--output", "report.json"];
+    let output = check(place.path(), &arguments);
+    assert_eq!((code(&output), output.stdout.len()), (1, 0));
+    let text = fs::read(place.path().join("report.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(json["directory"], "wrong");
+    let lost = check(place.path(), &["wrong", "--output", "no/such/report.txt"]);
+    assert_eq!(code(&lost), 2);
+    let names = fs::read_dir(place.path()).unwrap().count();
+    assert_eq!(names, 4, "a part of a report was left behind");
+}
+
+#[test]
+fn a_file_sets_rules_severities_and_settings() {
+    let place = place();
+    let config = "ignore = [\"M003\"]\nbaseline = \"known.json\"\n\n[severity]\nM002 = \"warning\"\n\
+                  \n[settings]\nmax_num_seqs = 1\n";
+    fs::write(place.path().join("schedlog.toml"), config).unwrap();
+    let mut text = String::new();
+    let mut run = |what: &str, arguments: &[&str]| {
+        let output = check(place.path(), arguments);
+        text.push_str(&format!("{what}\n{}\n", end(&output)));
+        code(&output)
+    };
+    assert_eq!(run("the list of known findings is missing", &["wrong"]), 2);
+    fs::write(place.path().join("known.json"), "[]").unwrap();
+    assert_eq!(run("the list is something else", &["wrong"]), 2);
+    let other = "{\"schema\": \"schedlog.baseline/9\", \"findings\": []}";
+    fs::write(place.path().join("known.json"), other).unwrap();
+    assert_eq!(run("the list is of another version", &["wrong"]), 2);
+    let config = config.replace("baseline = \"known.json\"\n", "");
+    fs::write(place.path().join("schedlog.toml"), &config).unwrap();
+    assert_eq!(
+        run("one seat only: the running queue is too long", &["wrong", "--select", "M002,Q002"]),
+        1
+    );
+    assert_eq!(run("a warning only", &["wrong", "--select", "M002"]), 0);
+    fs::remove_file(place.path().join("schedlog.toml")).unwrap();
+    fs::write(place.path().join("wrong/schedlog.toml"), "select = [\"F\"]\n").unwrap();
+    assert_eq!(run("the file is beside the log", &["wrong"]), 0);
+    in_snapshots("report", || insta::assert_snapshot!("config", text));
+}
+
+#[test]
+fn mistakes_in_the_file_are_errors_with_a_remedy() {
+    let place = place();
+    let mistakes = [
+        ("an unknown member", "selected = [\"M\"]\n"),
+        ("no such rule", "ignore = [\"M999\"]\n"),
+        ("no such severity", "[severity]\nM002 = \"fatal\"\n"),
+        ("no such rule for a severity", "[severity]\nMM = \"error\"\n"),
+        ("no such setting", "[settings]\nmax_seqs = 4\n"),
+        ("a setting of the wrong kind", "[settings]\nmax_num_seqs = \"many\"\n"),
+        ("no TOML", "select = M\n"),
+        ("nothing left", "ignore = [\"ALL\"]\n"),
+    ];
+    let mut text = String::new();
+    for (what, config) in mistakes {
+        fs::write(place.path().join("mine.toml"), config).unwrap();
+        let output = check(place.path(), &["clean", "--config", "mine.toml"]);
+        assert_eq!(code(&output), 2, "{what}");
+        text.push_str(&format!("{what}\n{}\n", end(&output)));
+    }
+    let arguments: [&[&str]; 5] = [
+        &["clean", "--config", "no.toml"],
+        &["clean", "--select", "Z"],
+        &["clean", "--require-coverage", "colours"],
+        &["clean", "--baseline", "a", "--write-baseline", "b"],
+        &["no-such-log"],
+    ];
+    for arguments in arguments {
+        let output = check(place.path(), arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        text.push_str(&format!("{}\n{}\n", arguments.join(" "), end(&output)));
+    }
+    in_snapshots("report", || insta::assert_snapshot!("mistakes", text));
+}

@@ -1,0 +1,279 @@
+//! Every form of the report, on logs with few and with many findings.
+
+use schedlog::check::{CheckOptions, CheckReport, Declaration, check_dir_with};
+use schedlog::coverage::{self, Coverage};
+use schedlog::invariants::find;
+use schedlog::log::reader::LogDir;
+use schedlog::policy::{Accepted, Applied, Changed};
+use schedlog::report::{
+    Sheet, TextOptions, write_annotations, write_json_suite, write_junit, write_sarif, write_sheet,
+};
+
+use crate::edits::Edited;
+use crate::fixtures::{Log, fixture};
+use crate::support::in_snapshots;
+
+/// The rules of these reports: few, so that a new rule changes none of them.
+const RULES: [&str; 9] = ["F001", "F004", "M002", "M003", "M010", "Q001", "K002", "X003", "X005"];
+
+fn rules() -> Vec<&'static Declaration> {
+    RULES.iter().map(|id| find(id).unwrap()).collect()
+}
+
+/// A checked log.
+struct Checked {
+    report: CheckReport,
+    path: String,
+    _dir: Box<dyn std::any::Any>,
+}
+
+impl Checked {
+    fn of(dir: Box<dyn std::any::Any>, path: &std::path::Path) -> Self {
+        let report = check_dir_with(path, &CheckOptions::default(), &rules()).unwrap();
+        Self { report, path: path.display().to_string(), _dir: dir }
+    }
+
+    fn log(log: &Log) -> Self {
+        let dir = log.write();
+        let path = dir.path().to_owned();
+        Self::of(Box::new(dir), &path)
+    }
+
+    fn edited(edited: Edited) -> Self {
+        let path = edited.path();
+        Self::of(Box::new(edited), &path)
+    }
+
+    /// What one of the writers says, without the place of the log.
+    fn written(&self, write: impl FnOnce(&Sheet<'_>, &mut Vec<u8>)) -> String {
+        self.written_with(&Applied::default(), None, write)
+    }
+
+    fn written_with(
+        &self,
+        applied: &Applied,
+        coverage: Option<&Coverage>,
+        write: impl FnOnce(&Sheet<'_>, &mut Vec<u8>),
+    ) -> String {
+        let mut out = Vec::new();
+        write(&Sheet::new(&self.report, applied, coverage, true), &mut out);
+        String::from_utf8(out).unwrap().replace(&self.path, "LOG")
+    }
+}
+
+/// A count that is wrong, and a nanosecond of waiting that is counted nowhere.
+fn few() -> Checked {
+    Checked::log(&Log::base().edited(&fixture("M002")).edited(&fixture("Q001")))
+}
+
+/// Four flushed rows that were not complete.
+fn many() -> Checked {
+    Checked::edited(Edited::long().number(
+        "per_iteration.csv",
+        "forward_pass_duration",
+        |i, t, _| {
+            if i % 60 == 59 { 0 } else { t }
+        },
+    ))
+}
+
+/// A file that is missing, one that is cut and one that is nonsense.
+fn damaged() -> Checked {
+    let log = Log::base().without("state_transitions.csv").map("run.json", |_| b"{".to_vec());
+    Checked::log(&log.map("events.csv", |bytes| bytes[..bytes.len() - 20].to_vec()))
+}
+
+fn logs() -> [(&'static str, Checked); 3] {
+    [("few", few()), ("many", many()), ("damaged", damaged())]
+}
+
+/// A log whose every line is told: what a policy can do, and coverage.
+fn everything(log: &Checked) -> (Applied, Coverage) {
+    let mut accepted = Accepted { path: "known.json".into(), stale: 2, ..Accepted::default() };
+    accepted.by_rule.insert("M003", 3);
+    let rule = find("M002").unwrap();
+    let applied = Applied {
+        config: Some("schedlog.toml".into()),
+        deselected: vec![
+            ("K003", "token-budget"),
+            ("K004", "tokens-rise"),
+            ("X001", "same-requests"),
+        ],
+        severities: vec![Changed {
+            rule: rule.id,
+            from: rule.severity,
+            to: schedlog::check::Severity::Warning,
+        }],
+        accepted: Some(accepted),
+    };
+    let dir = LogDir::open(std::path::Path::new(&log.path)).unwrap();
+    (applied, coverage::of_log(&dir).unwrap())
+}
+
+#[test]
+fn text() {
+    for (name, log) in logs() {
+        for all in [false, true] {
+            let options = TextOptions { all, rules: all, ..TextOptions::default() };
+            let text = log.written(|sheet, out| write_sheet(sheet, &options, out).unwrap());
+            let name = if all { format!("{name}-all.txt") } else { format!("{name}.txt") };
+            in_snapshots("report", || insta::assert_snapshot!(name, text));
+        }
+    }
+}
+
+#[test]
+fn values_are_shown_with_the_rows_that_they_are_made_of() {
+    let queue = Edited::of("burst-into-max-num-seqs");
+    let queue = queue.number("per_iteration.csv", "waiting_count", |index, count, _| {
+        count + i64::from(index == 4)
+    });
+    let again = "b,150,preempted,8,running\nb,160,running,10,preempted\nb,173,completed,13,running";
+    let changes = Log::base().replace("state_transitions.csv", "b,173,completed,31,running", again);
+    let (queue, changes) = (Checked::edited(queue), Checked::log(&changes));
+    for (name, log) in [("queue", queue), ("changes", changes)] {
+        let options = TextOptions::default();
+        let text = log.written(|sheet, out| write_sheet(sheet, &options, out).unwrap());
+        in_snapshots("report", || insta::assert_snapshot!(format!("rows-{name}.txt"), text));
+    }
+}
+
+#[test]
+fn text_says_what_a_policy_did_and_what_was_covered() {
+    let log = few();
+    let (applied, coverage) = everything(&log);
+    let options = TextOptions { rules: true, ..TextOptions::default() };
+    let text = log.written_with(&applied, Some(&coverage), |sheet, out| {
+        write_sheet(sheet, &options, out).unwrap();
+    });
+    let end = text.find("per_request.csv     ").unwrap();
+    // How many rules there are is not to be seen here.
+    let (before, after) = text[end..].split_once("  rules  ").unwrap();
+    let (_, after) = after.split_once("\n\n").unwrap();
+    let text = format!("{before}\n{after}");
+    in_snapshots("report", || insta::assert_snapshot!("policy.txt", text));
+}
+
+#[test]
+fn colour_is_escapes_and_nothing_else() {
+    let log = few();
+    let write = |color| {
+        let options = TextOptions { color, ..TextOptions::default() };
+        log.written(|sheet, out| write_sheet(sheet, &options, out).unwrap())
+    };
+    let (plain, colored) = (write(false), write(true));
+    assert!(!plain.contains('\u{1b}'));
+    let mut without = String::new();
+    let mut rest = colored.as_str();
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        without.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    without.push_str(rest);
+    assert_eq!(without, plain);
+    assert_ne!(colored, plain);
+}
+
+#[test]
+fn json() {
+    for (name, log) in logs() {
+        let text = log.written(|sheet, out| {
+            write_json_suite(std::slice::from_ref(sheet), None, out).unwrap();
+        });
+        in_snapshots("report", || insta::assert_snapshot!(format!("{name}.json"), text));
+    }
+}
+
+#[test]
+fn several_logs_are_a_suite() {
+    let (few, damaged, many) = (few(), damaged(), many());
+    let (applied, coverage) = everything(&few);
+    let sheets = [
+        Sheet::new(&few.report, &applied, Some(&coverage), true),
+        Sheet::new(&damaged.report, &applied, None, true),
+        Sheet::new(&many.report, &applied, None, true),
+    ];
+    let mut out = Vec::new();
+    write_json_suite(&sheets, Some(&coverage), &mut out).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(json["schema"], "schedlog.check-suite/1");
+    assert_eq!(json["verdict"], "violated");
+    assert_eq!(json["reports"].as_array().unwrap().len(), 3);
+    assert_eq!(json["reports"][1]["verdict"], "damaged");
+    // The documentation describes all that is there, and nothing else.
+    crate::schema::assert_documented(&json);
+}
+
+#[test]
+fn junit() {
+    for (name, log) in logs() {
+        let text = log.written(|sheet, out| {
+            write_junit(std::slice::from_ref(sheet), out).unwrap();
+        });
+        in_snapshots("report", || insta::assert_snapshot!(format!("{name}.xml"), text));
+    }
+    let log = few();
+    let (applied, _) = everything(&log);
+    let text = log.written_with(&applied, None, |sheet, out| {
+        write_junit(std::slice::from_ref(sheet), out).unwrap();
+    });
+    assert_eq!(text.matches("not run: deselected").count(), 3);
+}
+
+#[test]
+fn sarif() {
+    for (name, log) in logs() {
+        let text = log.written(|sheet, out| {
+            write_sarif(std::slice::from_ref(sheet), out).unwrap();
+        });
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_is_sarif(&json);
+        // The pages of the rules have their own snapshots.
+        let rules = json["runs"][0]["tool"]["driver"]["rules"].as_array_mut().unwrap();
+        rules.retain(|rule| rule["id"] == "M002");
+        in_snapshots("report", || {
+            insta::assert_json_snapshot!(format!("{name}.sarif"), json);
+        });
+    }
+}
+
+/// What SARIF 2.1.0 requires of the parts that are used.
+fn assert_is_sarif(json: &serde_json::Value) {
+    assert_eq!(json["version"], "2.1.0");
+    assert!(json["$schema"].as_str().unwrap().ends_with("sarif-2.1.0.json"));
+    for run in json["runs"].as_array().unwrap() {
+        let driver = &run["tool"]["driver"];
+        assert!(driver["name"].is_string());
+        let ids: Vec<_> = driver["rules"].as_array().unwrap().iter().map(|r| &r["id"]).collect();
+        assert!(run["invocations"][0]["executionSuccessful"].is_boolean());
+        for result in run["results"].as_array().unwrap() {
+            assert!(ids.contains(&&result["ruleId"]), "{result}");
+            assert!(
+                ["none", "note", "warning", "error"].contains(&result["level"].as_str().unwrap())
+            );
+            assert!(!result["message"]["text"].as_str().unwrap().is_empty());
+            let related = result["relatedLocations"].as_array().into_iter().flatten();
+            for location in result["locations"].as_array().unwrap().iter().chain(related) {
+                let physical = &location["physicalLocation"];
+                assert!(physical["artifactLocation"]["uri"].is_string(), "{location}");
+                if let Some(region) = physical.get("region") {
+                    assert!(region["startLine"].as_u64().unwrap() >= 1);
+                    let start = region.get("startColumn").map(|it| it.as_u64().unwrap());
+                    let end = region.get("endColumn").map(|it| it.as_u64().unwrap());
+                    assert!(start <= end && start != Some(0));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn github() {
+    for (name, log) in logs() {
+        let text = log.written(|sheet, out| write_annotations(sheet, out).unwrap());
+        for line in text.lines() {
+            assert!(line.starts_with("::") && line[2..].contains("::"), "{line}");
+        }
+        in_snapshots("report", || insta::assert_snapshot!(format!("{name}.github"), text));
+    }
+}
