@@ -4,6 +4,7 @@
 //! and its logger on a virtual clock), which writes a [`log`] directory; a reader takes the log of
 //! any logger, the checks judge it, and a report shows what they found.
 
+pub mod analyze;
 pub mod check;
 pub mod cli;
 pub mod config;

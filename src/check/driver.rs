@@ -156,7 +156,7 @@ impl Run {
     fn step(&mut self, id: IterationId, has_row: bool) {
         let gather = &mut self.gather;
         let iteration = if has_row { gather.iterations.pop(&mut gather.shared) } else { None };
-        let moments = iteration.map(|row| Moments::of(&row.row, &self.facts));
+        let moments = iteration.map(|row| Moments::of(&row.row, &self.facts.dialect));
         gather.begin(id, moments);
         gather.read_group(id, moments, &mut self.group);
         let horizon = moments.map(|moments| moments.end);

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::check::ahead::{Ahead, Shared};
 use crate::check::facts::{LogEnd, LogFacts};
 use crate::check::history::Histories;
 use crate::check::repeats::Repeats;
 use crate::check::view::{Moments, RowView};
-use crate::log::dialect::Habit;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::{
-    FormKind, FormProblem, Input, Located, Location, LogDir, LogDirError, TableReader,
+    Ahead, FormKind, FormProblem, Input, Located, Location, LogDir, LogDirError, Shared,
+    TableReader,
 };
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
@@ -398,39 +397,10 @@ fn open_table<R: Row>(
 /// Takes away zeros that stand for undefined values, noting each.
 fn undefine(request: &mut Located<RequestRow>, facts: &LogFacts, problems: &mut Vec<FormProblem>) {
     let at = request.at();
-    let row = &mut request.row;
-    let mut note = |column: &'static str| {
+    facts.dialect.undefine(&mut request.row, |column| {
         let mut problem = FormProblem::of_record(at, FormKind::ZeroForUndefined);
         problem.column = Some(column);
         problem.text = Some("0".to_owned());
         problems.push(problem);
-    };
-    let zero = Some(Nanos::ZERO);
-    if row.ttft == zero && row.output_tokens.0 == 0 {
-        row.ttft = None;
-        note("ttft");
-    }
-    if row.tpot.is_some_and(|tpot| tpot.mantissa == 0) && row.output_tokens.0 < 2 {
-        row.tpot = None;
-        note("tpot");
-    }
-    if row.completion_time == zero && row.arrival_time > Nanos::ZERO {
-        row.completion_time = None;
-        note("completion_time");
-        if row.e2e_latency == zero {
-            row.e2e_latency = None;
-            note("e2e_latency");
-        }
-    }
-    if row.first_scheduled_time == zero && row.arrival_time > Nanos::ZERO {
-        row.first_scheduled_time = None;
-        note("first_scheduled_time");
-    }
-    let immediate = row.e2e_latency.is_none_or(|e2e| e2e == Nanos::ZERO);
-    if row.throughput.is_some_and(|rate| rate.mantissa == 0) && immediate {
-        row.throughput = None;
-        if !facts.dialect.is_reference() || facts.dialect.has(Habit::ZeroForUndefined) {
-            note("throughput");
-        }
-    }
+    });
 }

@@ -4,7 +4,6 @@
 //! keeps no copy of it. Memory is proportional to the requests alive at a time. This module and the
 //! rules never look at the scheduler model: a mistake there must not blind them.
 
-mod ahead;
 mod context;
 mod declare;
 mod driver;

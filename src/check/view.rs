@@ -1,38 +1,13 @@
 //! What a rule sees of one iteration.
 
-use crate::check::facts::LogFacts;
 use crate::check::history::{Histories, RequestHistory};
-use crate::log::dialect::Habit;
 use crate::log::ids::RequestKey;
 use crate::log::reader::Located;
 use crate::log::schema::{EventRow, IterationRequestRow, IterationRow};
 use crate::log::values::{EventType, State};
 use crate::units::{IterationId, Nanos};
 
-/// The four moments of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moments {
-    /// `S`: `schedule()` is entered.
-    pub start: Nanos,
-    /// `D`: `schedule()` returns.
-    pub decided: Nanos,
-    /// `O`: the output arrives.
-    pub output: Nanos,
-    /// `E`: `update_from_output()` returns.
-    pub end: Nanos,
-}
-
-impl Moments {
-    /// The moments of a row, as its dialect writes them.
-    #[must_use]
-    pub fn of(row: &IterationRow, facts: &LogFacts) -> Self {
-        let start = row.start_time;
-        let decided = start.saturating_add(row.scheduling_overhead);
-        let output = decided.saturating_add(row.forward_pass_duration);
-        let end = if facts.dialect.has(Habit::EndsAtDecision) { output } else { row.end_time };
-        Self { start, decided, output, end }
-    }
-}
+pub use crate::log::moments::Moments;
 
 /// One row of the step with what the same request's last row said.
 #[derive(Clone, Copy, Debug)]

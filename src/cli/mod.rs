@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod analyze;
 mod arguments;
 mod check;
 mod config;
@@ -10,7 +11,6 @@ mod generate;
 mod graph;
 mod log_settings;
 mod output;
-mod plot;
 mod replay;
 mod rules;
 mod stopwatch;
@@ -49,11 +49,11 @@ enum Command {
     Trace(trace_args::TraceArgs),
     Conform(conform::ConformArgs),
     Config(config::Args),
+    Analyze(analyze::Args),
     Check(check::Args),
     Rules(rules::Args),
     Explain(explain::Args),
     Graph(graph::Args),
-    Plot(plot::Args),
     #[command(hide = true)]
     Docs(docs::Args),
 }
@@ -89,11 +89,11 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Trace(args) => trace::run(&args),
         Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Graph(args) => graph::run(&args),
-        Command::Plot(args) => plot::run(&args),
         Command::Docs(args) => docs::run(&args),
     }
 }

@@ -113,6 +113,38 @@ impl Dialect {
         !self.has(Habit::FixedColumnsOnly) && !self.has(Habit::EndsAtDecision)
     }
 
+    /// Takes away zeros that stand for undefined values, naming the column of each.
+    pub fn undefine(&self, row: &mut RequestRow, mut note: impl FnMut(&'static str)) {
+        let zero = Some(Nanos::ZERO);
+        if row.ttft == zero && row.output_tokens.0 == 0 {
+            row.ttft = None;
+            note("ttft");
+        }
+        if row.tpot.is_some_and(|tpot| tpot.mantissa == 0) && row.output_tokens.0 < 2 {
+            row.tpot = None;
+            note("tpot");
+        }
+        if row.completion_time == zero && row.arrival_time > Nanos::ZERO {
+            row.completion_time = None;
+            note("completion_time");
+            if row.e2e_latency == zero {
+                row.e2e_latency = None;
+                note("e2e_latency");
+            }
+        }
+        if row.first_scheduled_time == zero && row.arrival_time > Nanos::ZERO {
+            row.first_scheduled_time = None;
+            note("first_scheduled_time");
+        }
+        let immediate = row.e2e_latency.is_none_or(|e2e| e2e == Nanos::ZERO);
+        if row.throughput.is_some_and(|rate| rate.mantissa == 0) && immediate {
+            row.throughput = None;
+            if !self.is_reference() || self.has(Habit::ZeroForUndefined) {
+                note("throughput");
+            }
+        }
+    }
+
     /// Looks at the first rows of each file.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ pub mod dialect;
 pub mod field;
 mod flush;
 pub mod ids;
+pub mod moments;
 pub mod reader;
 pub mod run_info;
 pub mod schema;

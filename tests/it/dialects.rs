@@ -86,10 +86,15 @@ fn events(log: Log) -> Log {
     })
 }
 
+/// The base log as a logger with every habit writes it.
+pub(crate) fn with_all_habits() -> Log {
+    let log = events(steps(iterations(requests(Log::base()))));
+    log.without("state_transitions.csv").without("run.json")
+}
+
 #[test]
 fn all_habits_at_once_are_named_and_clean() {
-    let log = events(steps(iterations(requests(Log::base()))));
-    let log = log.without("state_transitions.csv").without("run.json");
+    let log = with_all_habits();
     let (_dir, report) = log.check();
     let mut expected: BTreeSet<_> = Habit::ALL.iter().copied().collect();
     let found: BTreeSet<_> = report.dialect.habits().collect();

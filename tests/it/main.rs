@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod analyze;
 mod causes;
 mod check_laws;
 mod cli;

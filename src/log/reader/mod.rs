@@ -3,12 +3,14 @@
 //! Nothing here judges a log. A file that cannot be read as CSV of its table yields
 //! [`FormProblem`]s beside the rows that could be read; the rules decide what they mean.
 
+mod ahead;
 mod dir;
 mod header;
 mod problem;
 mod splitter;
 mod table;
 
+pub use ahead::{Ahead, Keyed, Shared};
 pub use dir::{Input, LogDir, LogDirError, TableFile};
 pub use header::Header;
 pub use problem::{FormKind, FormProblem};

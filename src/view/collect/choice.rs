@@ -1,5 +1,6 @@
 //! The requests: distributions over all of them, and which of them are shown one by one.
 
+use crate::log::dialect::Dialect;
 use crate::log::ids::{IdTable, Ids};
 use crate::log::reader::{Item, LogDir, LogDirError};
 use crate::log::schema::RequestRow;
@@ -54,18 +55,17 @@ pub struct RequestFigures {
 
 impl RequestFigures {
     pub(super) fn of(row: &RequestRow, line: u64, ids: &IdTable) -> Self {
-        let completion = row.completion_time.filter(|at| *at >= row.arrival_time && at.0 > 0);
         Self {
             id: ids.id(row.request_id).to_owned(),
             line,
             arrival: row.arrival_time,
-            first_scheduled: row.first_scheduled_time.filter(|at| *at >= row.arrival_time),
-            completion,
+            first_scheduled: row.first_scheduled_time,
+            completion: row.completion_time,
             waiting: row.waiting_time,
             execution: row.execution_time,
-            e2e: row.e2e_latency.filter(|_| completion.is_some()),
-            ttft: row.ttft.filter(|_| row.output_tokens.0 > 0),
-            tpot: row.tpot.filter(|_| row.output_tokens.0 > 1).map(|tpot| tpot.as_f64()),
+            e2e: row.e2e_latency,
+            ttft: row.ttft,
+            tpot: row.tpot.map(|tpot| tpot.as_f64()),
             input_tokens: row.input_tokens.0,
             output_tokens: row.output_tokens.0,
             preemptions: row.preemption_count.0,
@@ -131,7 +131,7 @@ pub(super) fn read(
     let limit = options.requests as u64;
     let all = picture.requests <= limit;
     // A share of the places for the slowest by each figure, the rest for an even sample.
-    let share = limit as f64 / 6.0;
+    let share = limit as f64 / 8.0;
     let thresholds: Vec<f64> = figures
         .iter()
         .map(|quantiles| {
@@ -139,7 +139,7 @@ pub(super) fn read(
             quantiles.quantile(q).unwrap_or(f64::INFINITY)
         })
         .collect();
-    let stride = (picture.requests as f64 / (share * 1.5).max(1.0)).ceil().max(1.0) as u64;
+    let stride = (picture.requests as f64 / (share * 4.0).max(1.0)).ceil().max(1.0) as u64;
     let (mut index, mut kept) = (0, Vec::new());
     each(dir, |request| {
         let slow = request
@@ -181,9 +181,11 @@ fn note(request: &RequestFigures, picture: &mut Picture) {
 
 fn each(dir: &LogDir, mut visit: impl FnMut(RequestFigures)) -> Result<(), LogDirError> {
     let Some(mut reader) = dir.reader::<RequestRow>()? else { return Ok(()) };
+    let dialect = Dialect::detect(dir)?;
     let mut ids = IdTable::default();
     while let Some(item) = reader.next(&mut ids) {
-        let Item::Row(row) = item else { continue };
+        let Item::Row(mut row) = item else { continue };
+        dialect.undefine(&mut row.row, |_| {});
         visit(RequestFigures::of(&row.row, row.line, &ids));
         ids.release(row.row.request_id);
     }

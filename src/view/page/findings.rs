@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::check::{CheckReport, Finding, Mark, RuleOutcome, Severity};
-use crate::log::reader::LogDir;
 use crate::diagnose::Excerpts;
+use crate::log::reader::LogDir;
 use crate::units::Nanos;
 use crate::view::Picture;
 use crate::view::page::FINDINGS;

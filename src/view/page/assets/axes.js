@@ -79,7 +79,7 @@ const drawGrid = (context, box, x, y) => {
     }
     context.fillStyle = colors.ink;
     context.textAlign = "left";
-    context.fillText(y.title, 2, box.top - 7);
+    context.fillText(y.title, 2, box.top - 12);
   }
   context.fillStyle = colors.ink;
   context.textAlign = "right";

@@ -2,7 +2,7 @@
 
 let crosshair = null;
 
-const boxOf = (width, height, left) => ({ left, right: width - 12, top: 22, bottom: height - 36 });
+const boxOf = (width, height, left) => ({ left, right: width - 12, top: 26, bottom: height - 36 });
 
 // The points that are in view: from the one that holds `view.from` to the one behind `view.to`.
 const inView = (times) => {

@@ -62,6 +62,7 @@ const laneAxis = (width) =>
 
 const drawLane = (context, index, top, x, right) => {
   const shortest = (view.to - view.from) / (right - LABEL) / 3;
+  const crowded = x.at(finish[index]) - x.at(requests.arrival[index]) < 14;
   let covered = -1;
   for (const [kind, from, to, reason] of spansOf(index)) {
     if (to < view.from || from > view.to) continue;
@@ -80,6 +81,10 @@ const drawLane = (context, index, top, x, right) => {
     }
     if (kind === "preempted" && from >= view.from) {
       context.fillStyle = STATE_COLORS.preempted;
+      if (crowded) {
+        context.fillRect(left - 0.5, top + 1, 2, 4);
+        continue;
+      }
       context.beginPath();
       context.moveTo(left - 4, top + 1); context.lineTo(left + 4, top + 1); context.lineTo(left, top + 8);
       context.fill();

@@ -10,7 +10,8 @@ use crate::log::schema::{
 };
 
 /// A row that belongs to a request, or to none.
-pub(super) trait Keyed {
+pub trait Keyed {
+    /// The request, if there is one.
     fn key(&self) -> Option<RequestKey>;
 }
 
@@ -46,66 +47,77 @@ impl Keyed for TransitionRow {
 
 /// What all files share while they are read.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) ids: IdTable,
+pub struct Shared {
+    /// The requests that are known.
+    pub ids: IdTable,
     /// Per key: rows that were read but not yet consumed. A key with such rows is not released.
     pins: Vec<u32>,
-    /// Problems not yet shown to the rules.
-    pub(super) problems: Vec<FormProblem>,
+    /// Problems that nobody has taken yet.
+    pub problems: Vec<FormProblem>,
 }
 
 impl Shared {
+    /// Keeps a key from being released.
     #[inline]
-    pub(super) fn pin(&mut self, key: RequestKey) {
+    pub fn pin(&mut self, key: RequestKey) {
         if self.pins.len() <= key.index() {
             self.pins.resize(key.index() + 1, 0);
         }
         self.pins[key.index()] += 1;
     }
 
+    /// Takes one [`pin`](Self::pin) back.
     #[inline]
-    pub(super) fn unpin(&mut self, key: RequestKey) {
+    pub fn unpin(&mut self, key: RequestKey) {
         self.pins[key.index()] -= 1;
     }
 
-    pub(super) fn pinned(&self, key: RequestKey) -> bool {
+    /// Whether unread rows hold on to the key.
+    #[must_use]
+    pub fn pinned(&self, key: RequestKey) -> bool {
         self.pins.get(key.index()).is_some_and(|pins| *pins > 0)
     }
 }
 
 /// A file with `DEPTH` rows of look-ahead.
 #[derive(Debug)]
-pub(super) struct Ahead<R, S, const DEPTH: usize> {
+pub struct Ahead<R, S, const DEPTH: usize> {
     reader: Option<TableReader<R, S>>,
     window: VecDeque<Located<R>>,
     ended: bool,
 }
 
 impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
-    pub(super) fn new(reader: Option<TableReader<R, S>>, shared: &mut Shared) -> Self {
+    /// Reads the first rows of a file; a file that is not there has none.
+    pub fn new(reader: Option<TableReader<R, S>>, shared: &mut Shared) -> Self {
         let ended = reader.is_none();
         let mut ahead = Self { reader, window: VecDeque::with_capacity(DEPTH), ended };
         ahead.fill(shared);
         ahead
     }
 
-    pub(super) const fn reader(&self) -> Option<&TableReader<R, S>> {
+    /// The file, if it is there.
+    #[must_use]
+    pub const fn reader(&self) -> Option<&TableReader<R, S>> {
         self.reader.as_ref()
     }
 
     /// The row at this distance, if the file has it.
     #[inline]
-    pub(super) fn peek(&self, distance: usize) -> Option<&Located<R>> {
+    #[must_use]
+    pub fn peek(&self, distance: usize) -> Option<&Located<R>> {
         self.window.get(distance)
     }
 
     /// Whether every row was consumed.
-    pub(super) fn exhausted(&self) -> bool {
+    #[must_use]
+    pub fn exhausted(&self) -> bool {
         self.ended && self.window.is_empty()
     }
 
+    /// The next row.
     #[inline]
-    pub(super) fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {
+    pub fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {
         let row = self.window.pop_front()?;
         if let Some(key) = row.row.key() {
             shared.unpin(key);
