@@ -16,6 +16,7 @@ mod rules;
 mod stopwatch;
 mod trace;
 mod trace_args;
+mod watch;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,6 +55,7 @@ enum Command {
     Rules(rules::Args),
     Explain(explain::Args),
     Graph(graph::Args),
+    Watch(watch::Args),
     #[command(hide = true)]
     Docs(docs::Args),
 }
@@ -94,6 +96,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Docs(args) => docs::run(&args),
     }
 }

@@ -10,5 +10,6 @@ pub mod collect;
 pub mod draw;
 pub mod page;
 pub mod plots;
+pub mod watch;
 
 pub use collect::{Picture, picture};
