@@ -5,6 +5,8 @@ mod arguments;
 mod check;
 mod config;
 mod conform;
+#[cfg(feature = "tui")]
+mod dashboard;
 mod docs;
 mod explain;
 mod generate;

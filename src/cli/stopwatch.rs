@@ -20,3 +20,9 @@ impl Stopwatch {
 pub(super) fn pause_ms(ms: u64) {
     std::thread::sleep(std::time::Duration::from_millis(ms));
 }
+
+/// A span of real time, for those who wait.
+#[cfg(feature = "tui")]
+pub(super) const fn millis(ms: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(ms)
+}

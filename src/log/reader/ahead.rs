@@ -92,7 +92,8 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
     /// Reads the first rows of a file; a file that is not there has none.
     pub fn new(reader: Option<TableReader<R, S>>, shared: &mut Shared) -> Self {
         let ended = reader.is_none();
-        let mut ahead = Self { reader, window: VecDeque::with_capacity(DEPTH), ended, growing: false };
+        let mut ahead =
+            Self { reader, window: VecDeque::with_capacity(DEPTH), ended, growing: false };
         ahead.fill(shared);
         ahead
     }

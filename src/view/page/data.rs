@@ -7,81 +7,91 @@ use crate::view::chart::{Axis, Body, Chart, Style, TimeSeries, Unit, charts};
 use crate::view::collect::RequestFigures;
 use crate::view::page::findings::Shown;
 
+/// Runs below this length are written in nanoseconds, others in tickseconds.
+const FINE: Nanos = Nanos::SECOND;
+
 /// Writes JSON without a value tree.
-struct Json(String);
+struct Json {
+    text: String,
+    /// Nanoseconds per unit in which times are written.
+    tick: u64,
+}
 
 impl Json {
     fn string(&mut self, text: &str) {
-        self.0.push('"');
+        self.text.push('"');
         for c in text.chars() {
             match c {
                 '"' | '\\' => {
-                    self.0.push('\\');
-                    self.0.push(c);
+                    self.text.push('\\');
+                    self.text.push(c);
                 }
                 // Nothing in the data may end the element that it stands in.
                 c if c.is_control() || matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        self.0.push_str(&format!("\\u{unit:04x}"));
+                        self.text.push_str(&format!("\\u{unit:04x}"));
                     }
                 }
-                c => self.0.push(c),
+                c => self.text.push(c),
             }
         }
-        self.0.push('"');
+        self.text.push('"');
     }
 
     /// A number with at most four significant digits behind the point.
     fn number(&mut self, value: f64) {
         if !value.is_finite() {
-            self.0.push_str("null");
+            self.text.push_str("null");
         } else if value == value.trunc() && value.abs() < 1e15 {
-            self.0.push_str(itoa::Buffer::new().format(value as i64));
+            self.text.push_str(itoa::Buffer::new().format(value as i64));
         } else if value.abs() >= 100.0 {
-            self.0.push_str(&format!("{value:.1}"));
+            self.text.push_str(&format!("{value:.1}"));
         } else {
             let text = format!("{value:.4}");
-            self.0.push_str(text.trim_end_matches('0').trim_end_matches('.'));
+            self.text.push_str(text.trim_end_matches('0').trim_end_matches('.'));
         }
     }
 
     fn key(&mut self, name: &str) {
-        if !self.0.ends_with(['{', '[']) {
-            self.0.push(',');
+        if !self.text.ends_with(['{', '[']) {
+            self.text.push(',');
         }
         self.string(name);
-        self.0.push(':');
+        self.text.push(':');
     }
 
     fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
-        self.0.push('[');
+        self.text.push('[');
         for (index, item) in items.into_iter().enumerate() {
             if index > 0 {
-                self.0.push(',');
+                self.text.push(',');
             }
             write(self, item);
         }
-        self.0.push(']');
+        self.text.push(']');
     }
 
     fn numbers(&mut self, values: impl IntoIterator<Item = f64>) {
         self.list(values, Self::number);
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    fn pair(&mut self, name: &str, value: &str) {
         self.key(name);
         self.string(value);
     }
 
-    /// Whole microseconds: finer than any pixel, shorter than nanoseconds.
-    fn micros(&mut self, at: Nanos) {
-        self.0.push_str(itoa::Buffer::new().format(at.0 / 1_000));
+    /// A moment in whole ticks: finer than any pixel, shorter than nanoseconds.
+    fn time(&mut self, at: Nanos) {
+        self.text.push_str(itoa::Buffer::new().format(at.0 / self.tick));
     }
 }
 
 /// Everything that the script needs.
 pub(super) fn json(picture: &Picture, findings: &Shown) -> String {
-    let mut json = Json(String::from("{"));
+    let tick = if picture.end < FINE { 1 } else { 1_000 };
+    let mut json = Json { text: String::from("{"), tick };
+    json.key("tick");
+    json.number(tick as f64);
     json.key("end");
     json.number(picture.end.0 as f64);
     json.key("charts");
@@ -91,36 +101,36 @@ pub(super) fn json(picture: &Picture, findings: &Shown) -> String {
     json.key("reasons");
     json.list(WaitingReason::ALL, |json, reason| json.string(reason.as_str()));
     json.key("requests");
-    json.0.push('{');
+    json.text.push('{');
     write_requests(&mut json, &picture.chosen.requests);
-    json.0.push('}');
+    json.text.push('}');
     json.key("findings");
     json.list(&findings.findings, |json, finding| {
-        json.0.push('[');
+        json.text.push('[');
         json.string(finding.rule);
-        json.0.push(',');
+        json.text.push(',');
         match finding.request {
             Some(request) => json.number(request as f64),
-            None => json.0.push_str("null"),
+            None => json.text.push_str("null"),
         }
-        json.0.push(',');
+        json.text.push(',');
         match finding.at {
-            Some(at) => json.micros(at),
-            None => json.0.push_str("null"),
+            Some(at) => json.time(at),
+            None => json.text.push_str("null"),
         }
-        json.0.push(',');
+        json.text.push(',');
         json.string(finding.severity.as_str());
-        json.0.push(']');
+        json.text.push(']');
     });
-    json.0.push('}');
-    json.0
+    json.text.push('}');
+    json.text
 }
 
 fn write_axis(json: &mut Json, name: &str, axis: &Axis) {
     json.key(name);
-    json.0.push('{');
-    json.text("label", &axis.label);
-    json.text(
+    json.text.push('{');
+    json.pair("label", &axis.label);
+    json.pair(
         "unit",
         match axis.unit {
             Unit::Nanos => "ns",
@@ -129,90 +139,90 @@ fn write_axis(json: &mut Json, name: &str, axis: &Axis) {
         },
     );
     json.key("log");
-    json.0.push_str(if axis.log { "true" } else { "false" });
+    json.text.push_str(if axis.log { "true" } else { "false" });
     json.key("from");
     json.number(axis.from);
     json.key("to");
     json.number(axis.to);
-    json.0.push('}');
+    json.text.push('}');
 }
 
 fn write_chart(json: &mut Json, chart: &Chart) {
-    json.0.push('{');
-    json.text("name", chart.name);
-    json.text("title", chart.title);
-    json.text("caption", &chart.caption);
+    json.text.push('{');
+    json.pair("name", chart.name);
+    json.pair("title", chart.title);
+    json.pair("caption", &chart.caption);
     write_axis(json, "x", &chart.x);
     write_axis(json, "y", &chart.y);
     match &chart.body {
         Body::Time { times, series, marks, marks_name } => {
-            json.text("kind", "time");
+            json.pair("kind", "time");
             json.key("times");
-            let mut before = 0.0;
+            let (mut before, tick) = (0.0, json.tick as f64);
             json.numbers(times.iter().map(|at| {
                 // Rounding each time, not each difference, lets no error grow.
-                let at = (at / 1_000.0).round();
+                let at = (at / tick).round();
                 at - std::mem::replace(&mut before, at)
             }));
             json.key("series");
             json.list(series, write_series);
-            json.text("marksName", marks_name);
+            json.pair("marksName", marks_name);
             json.key("marks");
-            json.list(marks, |json, (at, count)| json.numbers([(at / 1_000.0).round(), *count]));
+            json.list(marks, |json, (at, count)| json.numbers([(at / tick).round(), *count]));
         }
         Body::Bars { bars, color, lines } => {
-            json.text("kind", "bars");
-            json.text("color", color);
+            json.pair("kind", "bars");
+            json.pair("color", color);
             json.key("bars");
             json.list(bars, |json, (from, to, value)| {
                 json.numbers([from.round(), to.round(), *value]);
             });
             json.key("lines");
             json.list(lines, |json, (at, text)| {
-                json.0.push('[');
+                json.text.push('[');
                 json.number(at.round());
-                json.0.push(',');
+                json.text.push(',');
                 json.string(text);
-                json.0.push(']');
+                json.text.push(']');
             });
         }
         Body::Curves(curves) => {
-            json.text("kind", "curves");
+            json.pair("kind", "curves");
             json.key("curves");
             json.list(curves, |json, curve| {
-                json.0.push('{');
-                json.text("name", &curve.name);
-                json.text("color", curve.color);
+                json.text.push('{');
+                json.pair("name", &curve.name);
+                json.pair("color", curve.color);
                 json.key("points");
                 json.list(&curve.points, |json, (x, y)| json.numbers([x.round(), *y]));
-                json.0.push('}');
+                json.text.push('}');
             });
         }
         Body::Shares { parts, rows } => {
-            json.text("kind", "shares");
+            json.pair("kind", "shares");
             json.key("parts");
             json.list(parts, |json, (name, color)| {
                 json.list([name, color], |json, text| json.string(text));
             });
             json.key("rows");
             json.list(rows, |json, row| {
-                json.0.push('{');
-                json.text("name", &row.name);
-                json.text("note", &row.note);
+                json.text.push('{');
+                json.pair("name", &row.name);
+                json.pair("note", &row.note);
                 json.key("parts");
                 json.numbers(row.parts.iter().map(|part| part.round()));
-                json.0.push('}');
+                json.text.push('}');
             });
         }
     }
-    json.0.push('}');
+    json.text.push('}');
 }
 
 fn write_series(json: &mut Json, series: &TimeSeries) {
-    json.0.push('{');
-    json.text("name", &series.name);
-    json.text("color", series.color);
-    json.text(
+    json.text.push('{');
+    json.pair("name", &series.name);
+    json.pair("color", series.color);
+    json.pair(
         "style",
         match series.style {
             Style::Band => "band",
@@ -226,30 +236,31 @@ fn write_series(json: &mut Json, series: &TimeSeries) {
             json.numbers(values.iter().copied());
         }
     }
-    json.0.push('}');
+    json.text.push('}');
 }
 
 fn write_requests(json: &mut Json, requests: &[RequestFigures]) {
+    let tick = json.tick;
     json.key("id");
     json.list(requests, |json, request| json.string(&request.id));
     let mut column = |name: &str, value: &dyn Fn(&RequestFigures) -> Option<f64>| {
         json.key(name);
         json.list(requests, |json, request| match value(request) {
             Some(value) => json.number(value),
-            None => json.0.push_str("null"),
+            None => json.text.push_str("null"),
         });
     };
-    let micros = |at: Nanos| (at.0 / 1_000) as f64;
-    column("arrival", &|request| Some(micros(request.arrival)));
-    column("completion", &|request| request.completion.map(micros));
+    let ticks = |at: Nanos| (at.0 / tick) as f64;
+    column("arrival", &|request| Some(ticks(request.arrival)));
+    column("completion", &|request| request.completion.map(ticks));
     column("firstToken", &|request| {
         let told = request.ttft.map(|ttft| request.arrival.saturating_add(ttft));
-        request.first_token.or(told).map(micros)
+        request.first_token.or(told).map(ticks)
     });
-    column("waiting", &|request| Some(micros(request.waiting)));
-    column("ttft", &|request| request.ttft.map(micros));
+    column("waiting", &|request| Some(ticks(request.waiting)));
+    column("ttft", &|request| request.ttft.map(ticks));
     column("tpot", &|request| request.tpot.map(f64::round));
-    column("e2e", &|request| request.e2e.map(micros));
+    column("e2e", &|request| request.e2e.map(ticks));
     column("input", &|request| Some(f64::from(request.input_tokens)));
     column("output", &|request| Some(f64::from(request.output_tokens)));
     column("preemptions", &|request| Some(f64::from(request.preemptions)));
@@ -267,8 +278,8 @@ fn write_requests(json: &mut Json, requests: &[RequestFigures]) {
         json.numbers(request.spans.iter().flat_map(|span| {
             let end = span.end.unwrap_or(span.start);
             let reason = span.reason.map_or(-1.0, |reason| f64::from(reason as u8));
-            let start = micros(span.start.saturating_sub(request.arrival));
-            [f64::from(span.state as u8), start, micros(end.saturating_sub(span.start)), reason]
+            let start = ticks(span.start.saturating_sub(request.arrival));
+            [f64::from(span.state as u8), start, ticks(end.saturating_sub(span.start)), reason]
         }));
     });
 }

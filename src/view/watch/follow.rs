@@ -2,8 +2,8 @@
 //!
 //! A logger writes its files one after the other, so a step may have its row in per_iteration.csv
 //! before its other rows are there. Two habits keep that from looking like a contradiction: a step is
-//! looked at only once its row was there at the look before, and only while the other files stand
-//! still or have been growing for some looks.
+//! looked at only once its row was there at the look before, and only once the files have stood still
+//! for two looks or have been growing for some.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,6 +17,8 @@ use crate::view::watch::pulse::Pulse;
 
 /// Looks that files may grow for before they are read all the same: logs without flushes.
 const PATIENCE: u32 = 3;
+/// Looks at unchanged files after which they are read.
+const STILL: u32 = 2;
 /// Findings that are kept for display.
 const KEPT: usize = 200;
 /// Steps from which a log's dialect is told; with fewer it is asked again.
@@ -51,7 +53,8 @@ pub struct Engine {
     check: Option<LiveCheck>,
     nature: Option<Nature>,
     sizes: [u64; 5],
-    waited: u32,
+    still: u32,
+    growing: u32,
 }
 
 /// What a check depends on from its beginning.
@@ -66,10 +69,9 @@ impl Engine {
     /// Begins to follow a directory, which need not be there yet.
     #[must_use]
     pub fn new(path: &Path, options: &CheckOptions) -> Self {
-        let name = path.file_name().map_or_else(
-            || path.display().to_string(),
-            |name| name.to_string_lossy().into_owned(),
-        );
+        let name = path
+            .file_name()
+            .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         Self {
             name,
             pulse: Pulse::default(),
@@ -82,7 +84,8 @@ impl Engine {
             check: None,
             nature: None,
             sizes: [0; 5],
-            waited: 0,
+            still: 0,
+            growing: 0,
         }
     }
 
@@ -93,7 +96,9 @@ impl Engine {
                 self.trouble = None;
                 news
             }
-            Err(CheckError::Log(LogDirError::NotADirectory { .. } | LogDirError::NoFiles { .. })) => {
+            Err(CheckError::Log(
+                LogDirError::NotADirectory { .. } | LogDirError::NoFiles { .. },
+            )) => {
                 self.trouble = Some("no log yet".to_owned());
                 News::default()
             }
@@ -107,7 +112,7 @@ impl Engine {
     /// Reads everything that is there, without waiting for more.
     pub fn catch_up(&mut self) -> News {
         let mut news = self.look();
-        for _ in 0..=PATIENCE {
+        for _ in 0..=STILL {
             let more = self.look();
             news.steps += more.steps;
             news.findings.extend(more.findings);
@@ -146,17 +151,20 @@ impl Engine {
         Ok(news)
     }
 
-    /// Whether the files stand still since the last look, or have not for too long.
+    /// Whether the files have stood still for some looks, or have not for too long.
     fn ready(&mut self, sizes: &[u64; 5]) -> bool {
-        let still = *sizes == self.sizes;
-        self.waited = if still { 0 } else { self.waited + 1 };
-        let ready = still || self.waited > PATIENCE;
-        if ready {
-            self.waited = 0;
-        } else {
-            self.sizes = *sizes;
+        if *sizes == self.sizes {
+            self.still += 1;
+            // Once is enough: nothing is new until they grow again.
+            return self.still == STILL;
         }
-        ready
+        self.still = 0;
+        self.growing += 1;
+        if self.growing > PATIENCE {
+            return true;
+        }
+        self.sizes = *sizes;
+        false
     }
 
     fn move_horizon(&mut self, dir: &LogDir, sizes: &[u64; 5]) -> Result<(), LogDirError> {
@@ -166,14 +174,14 @@ impl Engine {
             let known = if table == Table::PerIteration { &self.sizes } else { sizes };
             let bytes = known[table as usize];
             if bytes > self.horizon.of(table) {
-                let unreadable = |source| {
-                    LogDirError::Unreadable { path: file.path.clone(), source }
-                };
+                let unreadable =
+                    |source| LogDirError::Unreadable { path: file.path.clone(), source };
                 let mut open = File::open(&file.path).map_err(unreadable)?;
                 self.horizon.advance(table, &mut open, bytes).map_err(unreadable)?;
             }
         }
         self.sizes = *sizes;
+        self.growing = 0;
         Ok(())
     }
 

@@ -15,16 +15,16 @@ const data = JSON.parse(byId("data").textContent);
 for (const chart of data.charts) {
   if (chart.kind !== "time") continue;
   let at = 0;
-  // Microseconds as differences become nanoseconds.
-  chart.times = Float64Array.from(chart.times, (step) => (at += step) * 1000);
-  for (const mark of chart.marks) mark[0] *= 1000;
+  // Ticks as differences become nanoseconds.
+  chart.times = Float64Array.from(chart.times, (step) => (at += step) * data.tick);
+  for (const mark of chart.marks) mark[0] *= data.tick;
 }
 const requests = data.requests;
 for (const name of ["arrival", "completion", "firstToken", "waiting", "ttft", "e2e"]) {
-  requests[name] = requests[name].map((value) => (value === null ? null : value * 1000));
+  requests[name] = requests[name].map((value) => (value === null ? null : value * data.tick));
 }
 const findings = data.findings.map(([rule, request, at, severity]) => ({
-  rule, request, severity, at: at === null ? null : at * 1000,
+  rule, request, severity, at: at === null ? null : at * data.tick,
 }));
 requests.findings = requests.id.map(() => 0);
 for (const finding of findings) if (finding.request !== null) requests.findings[finding.request] += 1;
@@ -33,7 +33,7 @@ for (const finding of findings) if (finding.request !== null) requests.findings[
 const view = {
   least: 0, most: Math.max(data.end, 1), from: 0, to: Math.max(data.end, 1), changed: [],
   set(from, to) {
-    const narrowest = Math.max((this.most - this.least) * 1e-7, 1000);
+    const narrowest = Math.max((this.most - this.least) * 1e-7, 1);
     let width = Math.min(Math.max(to - from, narrowest), this.most - this.least);
     from = Math.min(Math.max(from, this.least), this.most - width);
     this.from = from;

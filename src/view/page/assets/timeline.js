@@ -11,7 +11,7 @@ const timeline = {
 
 const finishOf = (index) => {
   const spans = requests.spans[index];
-  const last = spans.length ? requests.arrival[index] + (spans[spans.length - 3] + spans[spans.length - 2]) * 1000 : 0;
+  const last = spans.length ? requests.arrival[index] + (spans[spans.length - 3] + spans[spans.length - 2]) * data.tick : 0;
   return Math.max(requests.completion[index] ?? last, requests.arrival[index]);
 };
 
@@ -48,7 +48,7 @@ const spansOf = (index) => {
   const out = [], spans = requests.spans[index], first = requests.firstToken[index];
   for (let at = 0; at < spans.length; at += 4) {
     const state = data.states[spans[at]];
-    const from = requests.arrival[index] + spans[at + 1] * 1000, to = from + spans[at + 2] * 1000;
+    const from = requests.arrival[index] + spans[at + 1] * data.tick, to = from + spans[at + 2] * data.tick;
     if (state !== "running") out.push([state, from, to, spans[at + 3]]);
     else if (first === null || first >= to) out.push(["prefill", from, to, -1]);
     else if (first <= from) out.push(["running", from, to, -1]);
