@@ -86,9 +86,14 @@ fn paint_shape(shape: &Shape, face: &Face<'_>, pixmap: &mut Pixmap) {
                 Anchor::End => outline.advance,
             };
             let Some(path) = outline.builder.finish() else { return };
-            let turn = if *upward { -90.0 } else { 0.0 };
+            // A quarter of a turn in exact numbers.
+            let turn = if *upward {
+                Transform::from_row(0.0, -1.0, 1.0, 0.0, 0.0, 0.0)
+            } else {
+                Transform::identity()
+            };
             let place = Transform::from_translate(-shift, 0.0)
-                .post_rotate(turn)
+                .post_concat(turn)
                 .post_translate(*x as f32, *y as f32)
                 .post_scale(SCALE, SCALE);
             // The font is a light one; a hair line around it makes it a regular one.
