@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::log::dialect::DEFAULT_SKEW_BOUND;
 use crate::log::dialect::{Dialect, Habit};
 use crate::log::reader::{Input, LogDir, LogDirError, TableReader};
 use crate::log::schema::{Row, Table};
@@ -54,7 +55,7 @@ impl Source {
     /// # Errors
     /// If a file cannot be opened.
     pub(super) fn detect(dir: &LogDir) -> Result<Self, LogDirError> {
-        Ok(Self { dialect: Dialect::detect(dir)?, ..Self::default() })
+        Ok(Self { dialect: Dialect::detect(dir, DEFAULT_SKEW_BOUND)?, ..Self::default() })
     }
 
     /// Opens a file and notes its columns.

@@ -2,7 +2,10 @@
 
 use crate::check::facts::LogFacts;
 use crate::check::finding::{Finding, Severity};
+use crate::check::skew::Skew;
 use crate::log::ids::{IdTable, Ids, RequestKey};
+use crate::log::reader::Location;
+use crate::units::Nanos;
 
 /// Findings of one rule that are kept; all are counted.
 const KEPT_FINDINGS: usize = 1_000;
@@ -41,6 +44,8 @@ pub struct Cx<'a> {
     pub ids: &'a IdTable,
     pub(super) tally: &'a mut Tally,
     pub(super) severity: Severity,
+    /// Small differences of moments, of all rules together.
+    pub skew: &'a mut Skew,
 }
 
 impl Cx<'_> {
@@ -56,6 +61,38 @@ impl Cx<'_> {
         if !holds {
             self.found(finding(self.ids));
         }
+    }
+
+    /// Whether two readings of one moment are the same, or differ by no more than the log's clock
+    /// readings do. `readings` is how many of them may add up in the difference.
+    #[inline]
+    pub fn agree(&mut self, expected: Nanos, actual: Nanos, readings: u64, at: Location) -> bool {
+        self.skew.compared += 1;
+        expected == actual || self.is_skew(expected, actual, readings, at)
+    }
+
+    /// Whether a moment is not before another, but for the log's clock readings.
+    #[inline]
+    pub fn follows(&mut self, earlier: Nanos, later: Nanos, at: Location) -> bool {
+        self.skew.compared += 1;
+        earlier <= later || self.is_skew(earlier, later, 1, at)
+    }
+
+    #[cold]
+    fn is_skew(&mut self, one: Nanos, other: Nanos, readings: u64, at: Location) -> bool {
+        let Some(bound) = self.facts.skew else { return false };
+        let difference = Nanos(one.0.abs_diff(other.0));
+        let small = difference.0 <= bound.0.saturating_mul(readings.max(1));
+        if small {
+            self.skew.note(difference, at);
+        }
+        small
+    }
+
+    /// How much two readings of one moment may differ; 0 in a log that reads its clock once.
+    #[must_use]
+    pub fn slack(&self) -> Nanos {
+        self.facts.skew.unwrap_or(Nanos::ZERO)
     }
 
     /// Records a finding.

@@ -7,6 +7,7 @@ use crate::check::gather::Gather;
 use crate::check::invariant::Invariant;
 use crate::check::live::Observer;
 use crate::check::report::{CheckReport, RuleOutcome, TableSummary};
+use crate::check::skew::Skew;
 use crate::check::view::{IterationView, Moments, RowView};
 use crate::check::{CheckError, CheckOptions, LogSettings};
 use crate::log::dialect::{Dialect, Habit};
@@ -26,6 +27,7 @@ struct Active {
 struct Rules {
     active: Vec<Active>,
     skipped: Vec<(&'static Declaration, String)>,
+    skew: Skew,
 }
 
 impl Rules {
@@ -38,7 +40,8 @@ impl Rules {
     ) {
         for active in &mut self.active {
             let severity = active.rule.severity;
-            let mut cx = Cx { facts, ids, tally: &mut active.tally, severity };
+            let mut cx =
+                Cx { facts, ids, tally: &mut active.tally, severity, skew: &mut self.skew };
             call(active.check.as_mut(), &mut cx);
         }
     }
@@ -58,12 +61,17 @@ pub(super) fn run(
 }
 
 fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckError> {
-    let dialect = Dialect::detect(dir)?;
+    let mut dialect = Dialect::detect(dir, options.skew_bound)?;
+    // This product's own logger reads its clock once per call.
+    if dir.run_info.as_ref().is_some_and(|info| info.producer.name == env!("CARGO_PKG_NAME")) {
+        dialect.forget(Habit::ClockSkew);
+    }
     let told = dir.run_info.as_ref().map(LogSettings::from_run_info).unwrap_or_default();
     let overlapping =
         dir.run_info.as_ref().map_or(dialect.steps_overlap, |info| info.overlapping_steps);
     Ok(LogFacts {
-        settings: options.settings.clone().or(told),
+        settings: options.settings.clone().or(told).or(options.fallback.clone()),
+        skew: dialect.has(Habit::ClockSkew).then_some(options.skew_bound),
         dialect,
         overlapping,
         modelled: dir.run_info.as_ref().is_some_and(|info| info.engine.contains("model")),
@@ -74,7 +82,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
 
 /// Tells the rules that can be checked from those that cannot.
 fn select(rules: &[&'static Declaration], facts: &LogFacts) -> Rules {
-    let mut selected = Rules { active: Vec::new(), skipped: Vec::new() };
+    let mut selected = Rules { active: Vec::new(), skipped: Vec::new(), skew: Skew::default() };
     for &rule in rules {
         match obstacle(rule, facts) {
             Some(reason) => selected.skipped.push((rule, reason)),
@@ -178,9 +186,12 @@ impl Run {
         let iteration = if has_row { gather.iterations.pop(&mut gather.shared) } else { None };
         let moments = iteration.map(|row| Moments::of(&row.row, &self.facts.dialect));
         gather.begin(id, moments);
+        let decided = moments.map(|moments| moments.decided);
+        self.facts.last_decided = self.facts.last_decided.max(decided);
         gather.read_group(id, moments, &mut self.group);
         let horizon = moments.map(|moments| moments.end);
-        gather.read_events(id, horizon, &mut self.events, &mut self.every);
+        let events_until = horizon.map(|end| gather.with_skew(end, &self.facts));
+        gather.read_events(id, events_until, &mut self.events, &mut self.every);
         gather.read_requests(horizon, &self.facts);
         if let Some(row) = &iteration {
             gather.end.last_iteration = Some(id);
@@ -319,10 +330,10 @@ impl Run {
     fn note_cut_off(&mut self, keys: &[RequestKey]) {
         let gather = &mut self.gather;
         let alive = |key: &RequestKey| {
-            gather
-                .histories
-                .get(*key)
-                .is_some_and(|history| history.record.is_none() && history.completion().is_none())
+            gather.histories.get(*key).is_some_and(|history| {
+                let known = history.any_location().is_some();
+                known && history.record.is_none() && history.completion().is_none()
+            })
         };
         let cut_off: Vec<_> = keys.iter().copied().filter(alive).collect();
         self.facts.killed = self.facts.complete(Table::PerRequest)

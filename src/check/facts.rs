@@ -19,6 +19,8 @@ pub struct TableFacts {
     pub rows: u64,
     /// Rows lost so far that may be anybody's.
     pub blind: bool,
+    /// Rows lost so far, whoever's.
+    pub lost: bool,
     /// Whether its end is cut.
     pub truncated: bool,
     /// Whether its last row was read.
@@ -36,6 +38,8 @@ pub struct LogFacts {
     pub dialect: Dialect,
     /// Whether steps overlap, so that only the weaker order holds.
     pub overlapping: bool,
+    /// How much two readings of one moment may differ, if the log reads its clock more than once.
+    pub skew: Option<Nanos>,
     /// Whether the engine is a reference model rather than a real one.
     pub modelled: bool,
     /// How much the log says it has.
@@ -43,6 +47,8 @@ pub struct LogFacts {
     /// Whether the log ends without a shutdown: requests are alive, and no row says so. Known only
     /// when requests that are still alive at the end are judged.
     pub killed: bool,
+    /// The latest `D` of the steps read so far.
+    pub last_decided: Option<Nanos>,
     /// Whether per_iteration_requests.csv ends before per_iteration.csv, or inside a step.
     pub rows_end_early: bool,
     /// The moments of the last step read so far.
@@ -81,6 +87,12 @@ impl LogFacts {
         facts.usable && !facts.blind && !facts.truncated
     }
 
+    /// Whether every row of this file could be read so far, so that rows can be counted.
+    #[must_use]
+    pub const fn whole(&self, table: Table) -> bool {
+        self.complete(table) && !self.table(table).lost
+    }
+
     /// Whether a row of this moment must be in the file: it is [complete](Self::complete) and goes
     /// on behind the moment. At its very last moment a file may have been cut between two rows.
     #[must_use]
@@ -94,6 +106,14 @@ impl LogFacts {
     #[must_use]
     pub fn last_before_the_cut(&self) -> Option<Moments> {
         self.last_step.filter(|_| self.overlapping && self.table(Table::PerIteration).exhausted)
+    }
+
+    /// Whether per_iteration_requests.csv has all rows of a request that ended at this moment, those
+    /// of steps in flight then included.
+    #[must_use]
+    pub fn tells_all_until(&self, end: Nanos) -> bool {
+        let in_flight = self.overlapping && self.last_decided < Some(end);
+        self.reaches(Table::PerIterationRequests, end) && !in_flight
     }
 
     /// Whether the file tells of this moment, be it its last.

@@ -22,6 +22,8 @@ const RECENT_STEPS: usize = 16;
 /// Steps that a finished request is kept for, as its last rows may come late.
 const LINGER_STEPS: u64 = 3;
 const LINGER_STEPS_OVERLAPPING: u64 = 12;
+/// Unreadable rows whose text is remembered in case it is a request's id.
+const MOST_STRANGERS: u32 = 10_000;
 /// How far ahead of its own step an event may be noted.
 const HELD_STEPS: u64 = 64;
 
@@ -39,6 +41,9 @@ pub(super) struct Gather {
     pub(super) end: LogEnd,
     last_request: Option<(Option<Nanos>, Nanos)>,
     last_change: Option<Nanos>,
+    strangers: u32,
+    /// How much two readings of one moment may differ.
+    slack: Nanos,
     held: Vec<Located<EventRow>>,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
@@ -56,13 +61,18 @@ impl Gather {
         let rows = open_table(dir, facts, &mut shared)?;
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
+        let cuts = crate::check::runs::find(dir)?;
+        let cut = |table: Table| cuts[table as usize];
+        if let Some(at) = cut(Table::PerIteration) {
+            shared.problems.push(FormProblem::of_record(at, FormKind::SecondRun { cuts }));
+        }
         let size = dir.file(Table::PerRequest).map_or(0, |file| file.stored_bytes());
         Ok(Self {
-            iterations: Ahead::new(iterations, &mut shared),
-            rows: Ahead::new(rows, &mut shared),
-            requests: Ahead::new(requests, &mut shared),
-            events: Ahead::new(events, &mut shared),
-            transitions: Ahead::new(transitions, &mut shared),
+            iterations: Ahead::new(iterations, cut(Table::PerIteration), &mut shared),
+            rows: Ahead::new(rows, cut(Table::PerIterationRequests), &mut shared),
+            requests: Ahead::new(requests, cut(Table::PerRequest), &mut shared),
+            events: Ahead::new(events, cut(Table::Events), &mut shared),
+            transitions: Ahead::new(transitions, cut(Table::StateTransitions), &mut shared),
             shared,
             histories: Histories::default(),
             repeats: Repeats::new(size),
@@ -70,6 +80,8 @@ impl Gather {
             end: LogEnd::default(),
             last_request: None,
             last_change: None,
+            strangers: 0,
+            slack: facts.skew.unwrap_or(Nanos::ZERO),
             held: Vec::new(),
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
@@ -140,6 +152,9 @@ impl Gather {
         group.clear();
         while self.rows.peek(0).is_some_and(|row| row.row.iteration_id == id) {
             let Some(row) = self.rows.pop(&mut self.shared) else { break };
+            if !self.shared.problems.is_empty() {
+                self.note_lost_rows();
+            }
             let history = self.histories.open(row.row.request_id);
             let past_lost = history.rows_lost;
             let before = if past_lost { None } else { history.last };
@@ -159,6 +174,18 @@ impl Gather {
             self.end.last_group_end = moments.map(|moments| moments.end);
         }
         self.note_absent(id, moments, group);
+    }
+
+    /// Notes whose rows were lost while a step was read: what follows in it lacks them already.
+    #[cold]
+    fn note_lost_rows(&mut self) {
+        for problem in &self.shared.problems {
+            let lost = problem.table == Table::PerIterationRequests && problem.kind.loses_row();
+            let stranger = || self.shared.ids.get(problem.stranger.as_deref()?);
+            if let Some(key) = problem.request.or_else(stranger).filter(|_| lost) {
+                self.histories.open(key).rows_lost = true;
+            }
+        }
     }
 
     /// Notes which requests of the group before have no row in this one.
@@ -216,6 +243,16 @@ impl Gather {
         }
     }
 
+    /// The moment up to which events belong to a step that ends at `end`: a little later if the log
+    /// reads its clock more than once, but before the next decision.
+    pub(super) fn with_skew(&self, end: Nanos, facts: &LogFacts) -> Nanos {
+        let Some(bound) = facts.skew else { return end };
+        let next =
+            self.iterations.peek(0).map(|next| Moments::of(&next.row, &facts.dialect).decided);
+        let gap = next.map_or(bound, |next| Nanos(next.saturating_sub(end).0 / 2));
+        end.saturating_add(bound.min(gap))
+    }
+
     /// Reads all events that are left.
     pub(super) fn rest_of_events(&mut self, every: &mut Vec<Located<EventRow>>) {
         while every.len() < 1024 {
@@ -269,7 +306,8 @@ impl Gather {
         self.histories.open(key).transitions.push(change);
         if change.row.state == State::Completed {
             let at = change.row.timestamp;
-            if self.last_change.is_some_and(|before| at < before) {
+            let early = |before: Nanos| at.saturating_add(self.slack) < before;
+            if self.last_change.is_some_and(early) {
                 let kind = FormKind::OutOfOrder { at: Some(at), before: self.last_change };
                 self.note_disorder(change.at(), "timestamp", kind, key);
             }
@@ -308,7 +346,8 @@ impl Gather {
         let before = self.last_request;
         let (disorder, kind) = match (before, now) {
             (Some((Some(before), _)), (Some(at), _)) => {
-                (at < before, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
+                let early = at.saturating_add(self.slack) < before;
+                (early, FormKind::OutOfOrder { at: Some(at), before: Some(before) })
             }
             (Some((None, _)), (Some(at), _)) => {
                 (true, FormKind::OutOfOrder { at: Some(at), before: None })
@@ -381,13 +420,26 @@ impl Gather {
         for problem in problems.iter().filter(|problem| problem.kind.loses_row()) {
             let table = &mut facts.tables[problem.table as usize];
             table.truncated |= problem.kind.cuts_file();
+            table.lost = true;
             match problem.request {
                 Some(key) => {
                     let history = self.histories.open(key);
                     history.damaged = true;
                     history.rows_lost |= problem.table == Table::PerIterationRequests;
                 }
-                None => table.blind = true,
+                None => {
+                    table.blind = true;
+                    // Perhaps a request that the other files will tell of.
+                    if let Some(name) = &problem.stranger
+                        && self.strangers < MOST_STRANGERS
+                    {
+                        self.strangers += 1;
+                        let key = self.shared.ids.intern(name);
+                        let history = self.histories.open(key);
+                        history.damaged = true;
+                        history.rows_lost |= problem.table == Table::PerIterationRequests;
+                    }
+                }
             }
             let current = || self.rows.peek(0).map(|row| row.row.iteration_id);
             if problem.table == Table::PerIterationRequests {

@@ -82,6 +82,8 @@ pub struct RequestHistory {
     /// have been cut off.
     pub changes_cut: bool,
     pub(super) retiring: bool,
+    /// Preemptions whose step has no row yet: the step, and what had been computed.
+    lines_ahead: Vec<(IterationId, u32)>,
 }
 
 impl RequestHistory {
@@ -110,6 +112,7 @@ impl RequestHistory {
             rows_lost: false,
             changes_cut: false,
             retiring: false,
+            lines_ahead: Vec::new(),
         }
     }
 
@@ -209,6 +212,10 @@ impl RequestHistory {
 
 impl RequestHistory {
     fn extend_queued(&mut self, row: &Located<IterationRequestRow>) {
+        let id = row.row.iteration_id;
+        if !self.lines_ahead.is_empty() {
+            self.draw_lines(id);
+        }
         let totals = &mut self.totals;
         let scheduled = row.row.scheduled_tokens.unwrap_or_default().0;
         totals.scheduled += u64::from(scheduled);
@@ -227,6 +234,19 @@ impl RequestHistory {
         self.queued = Some(*row);
     }
 
+    /// Takes in what the preemptions up to a step say: an event is read before the rows of steps that
+    /// were decided before it where steps overlap.
+    fn draw_lines(&mut self, id: IterationId) {
+        let totals = &mut self.totals;
+        self.lines_ahead.retain(|(step, computed)| {
+            let due = *step <= id;
+            if due {
+                totals.computed_before = totals.computed_before.max(*computed);
+            }
+            !due
+        });
+    }
+
     /// Takes in an event that is not about blocks.
     pub(super) fn note(&mut self, event: &Located<EventRow>) {
         let details = &event.row.details;
@@ -234,7 +254,8 @@ impl RequestHistory {
         match event.row.event_type {
             EventType::RequestPreempted => {
                 let computed = details.computed_tokens.unwrap_or_default().0;
-                self.totals.computed_before = self.totals.computed_before.max(computed);
+                let step = details.iteration_id.unwrap_or(IterationId::ZERO);
+                self.lines_ahead.push((step, computed));
             }
             EventType::RequestScheduled => {
                 self.totals.hit = cached;
@@ -242,8 +263,9 @@ impl RequestHistory {
             }
             EventType::RequestResumed => {
                 self.totals.hit = cached;
-                let beyond =
-                    cached.unwrap_or_default().0.saturating_sub(self.totals.computed_before);
+                let lines = self.lines_ahead.iter().map(|(_, computed)| *computed);
+                let line = lines.fold(self.totals.computed_before, u32::max);
+                let beyond = cached.unwrap_or_default().0.saturating_sub(line);
                 self.totals.cached += u64::from(beyond);
             }
             _ => {}

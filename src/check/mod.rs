@@ -15,7 +15,9 @@ mod invariant;
 mod live;
 mod repeats;
 mod report;
+mod runs;
 mod settings;
+mod skew;
 mod view;
 
 pub use context::{Cx, Tally};
@@ -28,17 +30,35 @@ pub use invariant::Invariant;
 pub use live::{LiveCheck, NewFinding, Observer};
 pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
 pub use settings::{LogSettings, Setting};
+pub use skew::Skew;
 pub use view::{IterationView, Moments, RowView};
 
 use std::path::Path;
 
+use crate::log::dialect::DEFAULT_SKEW_BOUND;
 use crate::log::reader::{LogDir, LogDirError};
+use crate::units::Nanos;
 
 /// What a check may be told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CheckOptions {
     /// Settings that the log does not tell, or tells wrongly.
     pub settings: LogSettings,
+    /// Settings for a log that does not tell them; what it tells counts more.
+    pub fallback: LogSettings,
+    /// How much two readings of one moment may differ in a log that reads its clock more than once;
+    /// 0 takes every difference for a mistake.
+    pub skew_bound: Nanos,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self {
+            settings: LogSettings::default(),
+            fallback: LogSettings::default(),
+            skew_bound: DEFAULT_SKEW_BOUND,
+        }
+    }
 }
 
 /// Why a check could not be made.

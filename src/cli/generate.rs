@@ -59,6 +59,9 @@ fn write_file(path: &Path, generator: Generator, args: &GenerateArgs) -> anyhow:
         let file = std::fs::File::create(path).with_context(cannot)?;
         return write(file, generator, args).with_context(cannot);
     }
+    // Through a link to what it names.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = target.as_path();
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -3,12 +3,16 @@
 mod analyze;
 mod arguments;
 mod check;
+mod compare;
 mod config;
 mod conform;
 #[cfg(feature = "tui")]
 mod dashboard;
+mod diff;
 mod docs;
 mod explain;
+mod export;
+mod fuzz;
 mod generate;
 mod graph;
 mod log_settings;
@@ -53,9 +57,13 @@ enum Command {
     Conform(conform::ConformArgs),
     Config(config::Args),
     Analyze(analyze::Args),
+    Compare(compare::Args),
+    Export(export::Args),
     Check(check::Args),
     Rules(rules::Args),
+    Diff(diff::Args),
     Explain(explain::Args),
+    Fuzz(fuzz::Args),
     Graph(graph::Args),
     Watch(watch::Args),
     #[command(hide = true)]
@@ -94,9 +102,13 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Conform(args) => conform::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Analyze(args) => analyze::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Docs(args) => docs::run(&args),

@@ -29,7 +29,14 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
 
 /// Writes a file that appears under its name only once it is whole.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let what = || format!("{}: cannot be written", path.display());
+    let what =
+        || format!("{}: cannot be written; check the directory and its space", path.display());
+    // Through a link to what it names; a device or a pipe cannot be replaced by a file.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = target.as_path();
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return std::fs::write(path, bytes).with_context(what);
+    }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut file =
         tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new("."))).with_context(what)?;

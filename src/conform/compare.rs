@@ -120,6 +120,12 @@ pub(crate) fn compare(
     log: Option<&mut RecordLog>,
 ) -> Result<Option<Box<Divergence>>, BadRecord> {
     let requests = std::mem::take(&mut record.requests);
+    let longest = record.header.config.max_model_len;
+    if let Some(at) = requests.iter().position(|it| Tokens(it.prompt_len) >= longest) {
+        let problem =
+            format!("the prompt leaves no room for a token under max_model_len ({longest})");
+        return Err(BadRecord::malformed(2 + at, problem));
+    }
     let mut core = EngineCore::new(record.header.config.clone(), record.header.stop_tokens.clone());
     let mut comparison = Comparison::new(&requests, log)?;
     let result = comparison.run(&mut record, &mut core);

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::config::{Policy, SchedulerConfig, Speculative, SpeculativeMethod};
 use crate::conform::record::{BadRecord, MAX_TOKENS};
 use crate::scheduler::StopTokens;
+use crate::settings::MOST_BLOCKS;
 use crate::units::{Blocks, Requests, TokenId, Tokens};
 
 /// A setting that the model does not have.
@@ -111,7 +112,7 @@ impl Settings {
         let config = SchedulerConfig {
             policy,
             block_size,
-            num_gpu_blocks: Blocks(self.within("num_gpu_blocks", 1, MAX_TOKENS)?),
+            num_gpu_blocks: Blocks(self.within("num_gpu_blocks", 1, MOST_BLOCKS)?),
             max_num_seqs: Requests(self.take("max_num_seqs")?),
             max_num_active_seqs: Requests(self.take("max_num_active_seqs")?),
             max_num_batched_tokens: self.tokens("max_num_batched_tokens")?,

@@ -9,7 +9,7 @@ use crate::engine::arrivals::ArrivalQueue;
 use crate::engine::core::{Driver, EngineCore};
 use crate::engine::timeline::Timeline;
 use crate::engine::totals::ReplayTotals;
-use crate::logger::{LoggerError, RequestHandle, SchedulerLogger};
+use crate::logger::{LoggerError, LoggerHooks};
 use crate::scheduler::{
     Aborted, ModelOutput, NewRequest, Pass, Scheduler, SchedulerAssertion, Slot, StopTokens, Update,
 };
@@ -32,6 +32,12 @@ pub enum ReplayError<E> {
     /// vLLM's scheduler dies under these settings.
     #[error("vLLM's scheduler fails an assertion at this point: {0}; change the settings named")]
     Assertion(SchedulerAssertion),
+    /// The virtual clock has left the range of a log.
+    #[error(
+        "the replay has reached {0} ns of virtual time, more than 292 years: check the arrival times and \
+         delays of the trace, --time-unit, and the latency settings"
+    )]
+    TooLong(Nanos),
     /// No step can schedule anything any more.
     #[error(
         "the schedule is stuck at {now} ns: {waiting} requests wait, none runs, and the next in line \
@@ -61,9 +67,9 @@ struct Script {
 
 /// A request that has arrived but that no pass has seen: the engine takes it in at its next step.
 #[derive(Debug)]
-struct Mail {
+struct Mail<H> {
     at: Nanos,
-    handle: RequestHandle,
+    handle: H,
     request: TraceRequest,
 }
 
@@ -75,13 +81,16 @@ struct AbortTimer {
     slot: Slot,
 }
 
+/// The latest moment of a replay; beyond it sums of times could leave their type.
+const LATEST: Nanos = Nanos(i64::MAX as u64);
+
 /// Passes in a row that may schedule nothing while nothing else can happen.
 const STUCK_AFTER: u32 = 1000;
 
-struct Replay<E, I> {
+struct Replay<E, I, L: LoggerHooks> {
     arrivals: ArrivalQueue<I>,
-    timeline: Timeline,
-    mail: Vec<Mail>,
+    timeline: Timeline<L>,
+    mail: Vec<Mail<L::Request>>,
     /// By scheduler slot.
     scripts: Vec<Script>,
     aborts: BinaryHeap<Reverse<AbortTimer>>,
@@ -100,19 +109,23 @@ struct Replay<E, I> {
 /// # Errors
 /// Where the trace cannot be read, the log cannot be written, or the engine cannot go on. What the
 /// log holds by then ends with whole rows.
-pub fn replay<E, I>(
+pub fn replay<E, I, L>(
     trace: I,
     settings: &Resolved,
-    logger: SchedulerLogger,
+    logger: L,
     mut progress: impl FnMut(&ReplayTotals),
 ) -> Result<ReplayTotals, ReplayError<E>>
 where
     I: Iterator<Item = Result<TraceRequest, E>>,
+    L: LoggerHooks<Error = LoggerError>,
 {
     let stop = StopTokens { eos_token_id: Some(STOP_TOKEN), stop_token_ids: Vec::new() };
     let mut core = EngineCore::new(settings.scheduler.clone(), stop);
     let mut replay = Replay::new(trace, settings, logger)?;
     loop {
+        if replay.timeline.now() > LATEST {
+            return Err(ReplayError::TooLong(replay.timeline.now()));
+        }
         replay.receive_until(replay.timeline.now())?;
         replay.take_in_mail(&mut core);
         replay.abort_due(&mut core)?;
@@ -138,8 +151,12 @@ where
     Ok(totals)
 }
 
-impl<E, I: Iterator<Item = Result<TraceRequest, E>>> Replay<E, I> {
-    fn new(trace: I, settings: &Resolved, logger: SchedulerLogger) -> Result<Self, ReplayError<E>> {
+impl<E, I, L> Replay<E, I, L>
+where
+    I: Iterator<Item = Result<TraceRequest, E>>,
+    L: LoggerHooks<Error = LoggerError>,
+{
+    fn new(trace: I, settings: &Resolved, logger: L) -> Result<Self, ReplayError<E>> {
         Ok(Self {
             arrivals: ArrivalQueue::new(trace).map_err(ReplayError::Trace)?,
             timeline: Timeline::new(settings.latency, logger),
@@ -306,7 +323,11 @@ fn acceptance_threshold(p: f64) -> u64 {
     (p * 18_446_744_073_709_551_616.0) as u64
 }
 
-impl<E, I: Iterator<Item = Result<TraceRequest, E>>> Driver for Replay<E, I> {
+impl<E, I, L> Driver for Replay<E, I, L>
+where
+    I: Iterator<Item = Result<TraceRequest, E>>,
+    L: LoggerHooks<Error = LoggerError>,
+{
     fn scheduling(&mut self, _: &Scheduler) {
         self.guard(|replay| Ok(replay.timeline.begin()?));
     }

@@ -89,6 +89,7 @@ pub fn logger_options(settings: &Resolved, options: &LogOptions) -> LoggerOption
         kv_bytes_per_block: Some(settings.kv_bytes_per_block),
         weight_bytes: Some(settings.weight_bytes),
         force: options.force,
+        kill_safe: true,
     }
 }
 

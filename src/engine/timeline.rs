@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::latency::{BatchShape, LatencyModel, StepLatency};
 use crate::log::values::{FinishReason, WaitingReason};
-use crate::logger::{KvCacheUsage, LoggerError, RequestHandle, RunningRequest, SchedulerLogger};
+use crate::logger::{KvCacheUsage, LoggerHooks, RunningRequest, SchedulerLogger};
 use crate::scheduler::{Aborted, AdmissionStop, Kind, Pass, Scheduler, Slot, Update};
 use crate::units::{Nanos, Priority, Tokens};
 
@@ -22,22 +22,22 @@ struct OnDevice {
 
 /// The clock, the device and the logger of one engine.
 #[derive(Debug)]
-pub struct Timeline {
+pub struct Timeline<L: LoggerHooks = SchedulerLogger> {
     now: Nanos,
     latency: LatencyModel,
-    logger: SchedulerLogger,
+    logger: L,
     /// By scheduler slot.
-    handles: Vec<RequestHandle>,
+    handles: Vec<L::Request>,
     on_device: VecDeque<OnDevice>,
     device_free: Nanos,
     /// The end of the output processing under way.
     output_end: Nanos,
 }
 
-impl Timeline {
+impl<L: LoggerHooks> Timeline<L> {
     /// A clock at zero, an idle device.
     #[must_use]
-    pub fn new(latency: LatencyModel, logger: SchedulerLogger) -> Self {
+    pub fn new(latency: LatencyModel, logger: L) -> Self {
         Self {
             now: Nanos::ZERO,
             latency,
@@ -63,30 +63,30 @@ impl Timeline {
     /// Logs an arrival. Call it in order of time, before the engine passes that moment.
     ///
     /// # Errors
-    /// As [`SchedulerLogger::record_request_arrival`].
+    /// As [`LoggerHooks::record_request_arrival`].
     pub fn arrived(
         &mut self,
         at: Nanos,
         id: &str,
         input_tokens: Tokens,
         priority: Priority,
-    ) -> Result<RequestHandle, LoggerError> {
+    ) -> Result<L::Request, L::Error> {
         self.logger.record_request_arrival(at, id, input_tokens, priority)
     }
 
     /// Logs that a request was rejected as it arrived.
     ///
     /// # Errors
-    /// As [`SchedulerLogger::record_request_dropped`].
-    pub fn rejected(&mut self, at: Nanos, request: RequestHandle) -> Result<(), LoggerError> {
+    /// As [`LoggerHooks::record_request_dropped`].
+    pub fn rejected(&mut self, at: Nanos, request: L::Request) -> Result<(), L::Error> {
         let blocks = crate::units::Blocks::ZERO;
         self.logger.record_request_dropped(at, request, FinishReason::Error, blocks)
     }
 
     /// Ties the request that the scheduler has put in `slot` to its log.
-    pub fn bind(&mut self, slot: Slot, request: RequestHandle) {
+    pub fn bind(&mut self, slot: Slot, request: L::Request) {
         if slot.index() >= self.handles.len() {
-            self.handles.resize(slot.index() + 1, RequestHandle::DISABLED);
+            self.handles.resize(slot.index() + 1, request);
         }
         self.handles[slot.index()] = request;
     }
@@ -94,8 +94,8 @@ impl Timeline {
     /// Logs an abort that the engine carried out now.
     ///
     /// # Errors
-    /// As [`SchedulerLogger::record_request_dropped`].
-    pub fn aborted(&mut self, aborted: &Aborted) -> Result<(), LoggerError> {
+    /// As [`LoggerHooks::record_request_dropped`].
+    pub fn aborted(&mut self, aborted: &Aborted) -> Result<(), L::Error> {
         let handle = self.handles[aborted.slot.index()];
         self.logger.record_request_dropped(self.now, handle, FinishReason::Abort, aborted.blocks)
     }
@@ -103,19 +103,19 @@ impl Timeline {
     /// `S`: a pass begins now.
     ///
     /// # Errors
-    /// As [`SchedulerLogger::begin_iteration`].
-    pub fn begin(&mut self) -> Result<(), LoggerError> {
-        self.logger.begin_iteration(self.now).map(|_| ())
+    /// As [`LoggerHooks::begin_iteration`].
+    pub fn begin(&mut self) -> Result<(), L::Error> {
+        self.logger.begin_iteration(self.now)
     }
 
     /// `D` of a pass that has run: the clock moves there, and the device gets the batch.
     pub fn decide(&mut self, pass: &Pass) {
         let latency = self.latency.step(&shape(pass));
-        self.now += latency.schedule;
+        self.now = self.now.saturating_add(latency.schedule);
         let done = if pass.is_empty() {
             self.now
         } else {
-            self.device_free = self.now.max(self.device_free) + latency.forward;
+            self.device_free = self.now.max(self.device_free).saturating_add(latency.forward);
             self.device_free
         };
         self.on_device.push_back(OnDevice { done, latency });
@@ -125,7 +125,7 @@ impl Timeline {
     ///
     /// # Errors
     /// As the logger's decision hooks.
-    pub fn log_pass(&mut self, scheduler: &Scheduler, pass: &Pass) -> Result<(), LoggerError> {
+    pub fn log_pass(&mut self, scheduler: &Scheduler, pass: &Pass) -> Result<(), L::Error> {
         if !self.logger.is_enabled() {
             return Ok(());
         }
@@ -140,7 +140,7 @@ impl Timeline {
         self.log_waiting(scheduler, pass)
     }
 
-    fn log_decisions(&mut self, pass: &Pass) -> Result<(), LoggerError> {
+    fn log_decisions(&mut self, pass: &Pass) -> Result<(), L::Error> {
         for victim in &pass.preempted {
             let handle = self.handles[victim.slot.index()];
             self.logger.record_request_preempted(handle, victim.computed, victim.blocks)?;
@@ -157,7 +157,7 @@ impl Timeline {
         Ok(())
     }
 
-    fn log_running(&mut self, scheduler: &Scheduler, pass: &Pass) -> Result<(), LoggerError> {
+    fn log_running(&mut self, scheduler: &Scheduler, pass: &Pass) -> Result<(), L::Error> {
         // The batch is in the order of the running queue, which may hold more than the batch.
         let mut batch = pass.entries.iter().peekable();
         for &slot in scheduler.running() {
@@ -175,7 +175,7 @@ impl Timeline {
         Ok(())
     }
 
-    fn log_waiting(&mut self, scheduler: &Scheduler, pass: &Pass) -> Result<(), LoggerError> {
+    fn log_waiting(&mut self, scheduler: &Scheduler, pass: &Pass) -> Result<(), L::Error> {
         let stop = pass.admission_stop.map_or(WaitingReason::Preempted, waiting_reason);
         for slot in scheduler.waiting() {
             let reason =
@@ -189,15 +189,15 @@ impl Timeline {
     pub fn await_output(&mut self) {
         if let Some(batch) = self.on_device.pop_front() {
             self.now = self.now.max(batch.done);
-            self.output_end = self.now + batch.latency.output;
+            self.output_end = self.now.saturating_add(batch.latency.output);
         }
     }
 
     /// Logs that the output arrived now.
     ///
     /// # Errors
-    /// As [`SchedulerLogger::record_model_output`].
-    pub fn log_output(&mut self) -> Result<(), LoggerError> {
+    /// As [`LoggerHooks::record_model_output`].
+    pub fn log_output(&mut self) -> Result<(), L::Error> {
         self.logger.record_model_output(self.now)
     }
 
@@ -210,7 +210,7 @@ impl Timeline {
     ///
     /// # Errors
     /// As the logger's output hooks.
-    pub fn log_update(&mut self, pass: &Pass, update: &Update) -> Result<(), LoggerError> {
+    pub fn log_update(&mut self, pass: &Pass, update: &Update) -> Result<(), L::Error> {
         if !self.logger.is_enabled() {
             return Ok(());
         }
@@ -236,8 +236,8 @@ impl Timeline {
     /// Closes the log.
     ///
     /// # Errors
-    /// As [`SchedulerLogger::shutdown`].
-    pub fn shutdown(self) -> Result<(), LoggerError> {
+    /// As [`LoggerHooks::shutdown`].
+    pub fn shutdown(self) -> Result<(), L::Error> {
         self.logger.shutdown(self.now)
     }
 }

@@ -9,6 +9,7 @@ pub mod between_files;
 pub mod conformance;
 pub mod form;
 pub mod kv_cache;
+pub mod liveness;
 pub mod queues;
 pub mod state;
 pub mod time;
@@ -48,6 +49,7 @@ pub static ALL: &[&Declaration] = &[
     &time::m014::M014,
     &time::m015::M015,
     &time::m016::M016,
+    &time::t001::T001,
     &tokens::k001::K001,
     &tokens::k002::K002,
     &tokens::k003::K003,
@@ -68,6 +70,7 @@ pub static ALL: &[&Declaration] = &[
     &queues::q007::Q007,
     &queues::q008::Q008,
     &queues::q009::Q009,
+    &queues::q010::Q010,
     &queues::q011::Q011,
     &kv_cache::c001::C001,
     &kv_cache::c002::C002,
@@ -80,6 +83,9 @@ pub static ALL: &[&Declaration] = &[
     &kv_cache::c009::C009,
     &kv_cache::c010::C010,
     &kv_cache::c011::C011,
+    &liveness::l001::L001,
+    &liveness::l002::L002,
+    &liveness::l003::L003,
     &between_files::x001::X001,
     &between_files::x002::X002,
     &between_files::x003::X003,

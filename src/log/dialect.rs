@@ -4,12 +4,15 @@
 //! a missing row are believed only of logs without the columns of the reference logger: a log that
 //! has those is held to all of the format.
 
+mod skew;
+
 use std::collections::BTreeSet;
 
 use crate::log::ids::IdTable;
 use crate::log::reader::{Item, LogDir, LogDirError};
 use crate::log::schema::{
     EventRow, Group, IterationRequestRow, IterationRow, Layout, RequestRow, Row, Table,
+    TransitionRow,
 };
 use crate::log::values::{EventType, State};
 use crate::units::Nanos;
@@ -19,6 +22,8 @@ const SAMPLE_ROWS: usize = 2_000;
 
 /// First schedulings that are looked at for a resumption beside them.
 const PAIRED_EVENTS: usize = 100;
+
+pub use skew::DEFAULT_SKEW_BOUND;
 
 macro_rules! habits {
     ($( $(#[doc = $doc:literal])* $variant:ident = $name:literal, )*) => {
@@ -78,6 +83,8 @@ habits! {
     FractionalTpot = "fractional-tpot",
     /// `throughput` has two decimals.
     TwoDecimalThroughput = "two-decimal-throughput",
+    /// The clock is read more than once for one moment, so that most times differ by a little.
+    ClockSkew = "clock-skew",
 }
 
 /// The habits of one log.
@@ -149,7 +156,7 @@ impl Dialect {
     ///
     /// # Errors
     /// If a file cannot be opened.
-    pub fn detect(dir: &LogDir) -> Result<Self, LogDirError> {
+    pub fn detect(dir: &LogDir, skew_bound: Nanos) -> Result<Self, LogDirError> {
         let mut dialect = Self::default();
         let iterations = sample::<IterationRow>(dir)?;
         let rows = sample::<IterationRequestRow>(dir)?;
@@ -163,7 +170,23 @@ impl Dialect {
         dialect.look_at_queues(&rows, &iterations, &events);
         dialect.look_at_requests(&requests);
         dialect.look_at_events(&events);
+        let transitions = sample::<TransitionRow>(dir)?;
+        let exact = dialect.is_exact();
+        let skewed = skew::is_skewed(
+            &iterations.rows,
+            &requests.rows,
+            &transitions.rows,
+            &events.rows,
+            exact,
+            skew_bound,
+        );
+        dialect.set(Habit::ClockSkew, skewed);
         Ok(dialect)
+    }
+
+    /// Does not believe in a habit.
+    pub(crate) fn forget(&mut self, habit: Habit) {
+        self.habits.remove(&habit);
     }
 
     fn set(&mut self, habit: Habit, present: bool) {

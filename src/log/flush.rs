@@ -47,24 +47,39 @@ fn write_rows(fd: RawFd, mut rows: &[u8]) -> Result<(), i32> {
 }
 
 /// The flush under way, if any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flusher {
     child: Option<sys::Child>,
+    kill_safe: bool,
 }
 
 impl Flusher {
+    /// Without `kill_safe` no child is forked: a flush is a plain write.
+    pub(super) fn new(kill_safe: bool) -> Self {
+        Self { child: None, kill_safe }
+    }
+
     /// Begins to write; the flush before must have been waited for.
     pub(super) fn start(&mut self, pieces: &[Piece<'_>]) -> Result<(), FlushFailure> {
         if pieces.is_empty() {
             return Ok(());
         }
-        match sys::fork(pieces) {
+        let child = if self.kill_safe { sys::fork(pieces) } else { None };
+        match child {
             Some(child) => {
                 self.child = Some(child);
                 Ok(())
             }
-            // No process to be had: better written with the risk of a torn row than not at all.
+            // No process wanted, or none to be had: better with the risk of a torn row than not at all.
             None => write_pieces(pieces).map_err(failure),
+        }
+    }
+
+    /// Whether the flush is still under way; tells of its failure, once, if it is not.
+    pub(super) fn is_busy(&mut self) -> Result<bool, FlushFailure> {
+        match self.child.take_if(|child| child.has_ended()) {
+            None => Ok(self.child.is_some()),
+            Some(child) => child.wait().map(|()| false).map_err(failure),
         }
     }
 
@@ -148,6 +163,9 @@ mod sys {
         // Out of reach of signals to the parent's group, such as Ctrl-C.
         // SAFETY: plain system calls.
         unsafe { libc::setsid() };
+        // A file that may not grow further is an error to report, not a reason to die in the middle.
+        // SAFETY: a plain system call; ignoring a signal installs no handler.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
         let failed = match write_pieces(pieces) {
             Ok(()) => 0,
             Err((fd, errno)) => {
@@ -163,6 +181,16 @@ mod sys {
     }
 
     impl Child {
+        /// Whether the child has ended; it is left to be waited for.
+        pub(super) fn has_ended(&self) -> bool {
+            let mut poll =
+                libc::pollfd { fd: self.report.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // The child has the only other end of the pipe: it hangs up when the child ends, and has
+            // something to read just before that where a write failed.
+            // SAFETY: one descriptor, which lives as long as `self`.
+            unsafe { libc::poll(&raw mut poll, 1, 0) != 0 }
+        }
+
         /// Waits for the child; which piece failed and why, if one did.
         pub(super) fn wait(mut self) -> Result<(), (RawFd, i32)> {
             let mut message = Vec::with_capacity(8);
@@ -178,7 +206,7 @@ mod sys {
                     Err((RawFd::from_ne_bytes(*fd), i32::from_ne_bytes(*errno)))
                 }
                 // Somebody killed the child: what it had written is all there is.
-                _ if status != 0 => Err((-1, libc::EINTR)),
+                _ if status != 0 => Err((-1, libc::ECANCELED)),
                 _ => Ok(()),
             }
         }

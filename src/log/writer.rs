@@ -24,6 +24,15 @@ pub enum WriteError {
         /// An entry in it.
         found: String,
     },
+    /// The process that wrote a flush was killed.
+    #[error(
+        "{path}: the writing of rows was killed from outside; the last rows of a file may be cut: \
+         run again"
+    )]
+    FlushKilled {
+        /// The directory of the log.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{path}: cannot {action}: {source}{}", remedy(source))]
     Io {
@@ -38,14 +47,14 @@ pub enum WriteError {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull => {
+        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
             "; free some space and run again (what is there ends with a whole row)"
         }
         io::ErrorKind::PermissionDenied => "; check the permissions, or name another directory",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             "; name a directory that is not a file"
         }
-        _ => "",
+        _ => "; check the path",
     }
 }
 
@@ -82,6 +91,7 @@ impl TableFile {
 /// The five files of a log that is being written.
 #[derive(Debug)]
 pub struct LogWriter {
+    directory: PathBuf,
     /// In the order of [`Table::ALL`]; `None` where the log level has no such file.
     files: [Option<TableFile>; 5],
     flusher: Flusher,
@@ -89,11 +99,17 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// Prepares `directory` and creates the files of this log level in it, `run.json` first.
+    /// `kill_safe` has a flush outlive a kill of this process, at the price of a fork.
     ///
     /// # Errors
     /// Where the directory is not empty (unless `force`, which removes an older log from it) or
     /// cannot be written.
-    pub fn create(directory: &Path, run: &RunInfo, force: bool) -> Result<Self, WriteError> {
+    pub fn create(
+        directory: &Path,
+        run: &RunInfo,
+        force: bool,
+        kill_safe: bool,
+    ) -> Result<Self, WriteError> {
         prepare_directory(directory, force)?;
         write_run_info(directory, run)?;
         let mut files = [None, None, None, None, None];
@@ -102,7 +118,8 @@ impl LogWriter {
                 *file = Some(TableFile::create(directory, table)?);
             }
         }
-        let mut writer = Self { files, flusher: Flusher::default() };
+        let mut writer =
+            Self { directory: directory.to_owned(), files, flusher: Flusher::new(kill_safe) };
         writer.flush()?;
         writer.finish()?;
         Ok(writer)
@@ -142,6 +159,14 @@ impl LogWriter {
         failed
     }
 
+    /// Whether the last flush is still being written.
+    ///
+    /// # Errors
+    /// Where it failed; the files then still end with whole rows.
+    pub fn is_busy(&mut self) -> Result<bool, WriteError> {
+        self.flusher.is_busy().map_err(|failure| self.failure(failure))
+    }
+
     /// Waits until everything flushed so far is in the files.
     ///
     /// # Errors
@@ -152,7 +177,10 @@ impl LogWriter {
 
     fn failure(&self, failure: FlushFailure) -> WriteError {
         let file = self.files.iter().flatten().find(|file| file.file.as_raw_fd() == failure.fd);
-        let path = file.map(|file| file.path.clone()).unwrap_or_default();
+        let Some(file) = file else {
+            return WriteError::FlushKilled { path: self.directory.clone() };
+        };
+        let path = file.path.clone();
         WriteError::Io { path, action: "write rows", source: failure.source }
     }
 }

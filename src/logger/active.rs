@@ -55,7 +55,7 @@ impl Active {
         options: LoggerOptions,
     ) -> Result<Self, WriteError> {
         Ok(Self {
-            writer: LogWriter::create(directory, run, options.force)?,
+            writer: LogWriter::create(directory, run, options.force, options.kill_safe)?,
             options,
             ids: IdTable::default(),
             seats: Vec::new(),
@@ -306,6 +306,7 @@ impl Active {
 
     pub(super) fn running(&mut self, running: RunningRequest) -> Result<(), HookError> {
         const HOOK: Hook = "record_running";
+        self.decided(HOOK)?;
         let metrics = self.live_in(HOOK, running.request, &[State::Running], State::Running)?;
         metrics.computed(running.computed_tokens, running.scheduled_tokens);
         let (generated, since) = (metrics.output_tokens(), metrics.state_since());
@@ -320,8 +321,8 @@ impl Active {
         };
         if running.scheduled_tokens > Tokens::ZERO {
             step.batch += Requests(1);
-            *(if running.prefill { &mut step.prefill } else { &mut step.decode }) +=
-                running.scheduled_tokens;
+            let sum = if running.prefill { &mut step.prefill } else { &mut step.decode };
+            *sum = sum.saturating_add(running.scheduled_tokens);
         }
         if writes_rows {
             let row = IterationRequestRow {
@@ -348,6 +349,7 @@ impl Active {
         reason: WaitingReason,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_waiting";
+        self.decided(HOOK)?;
         let from = [State::Waiting, State::Preempted];
         let metrics = self.live_in(HOOK, request, &from, State::Waiting)?;
         metrics.waiting_reason = reason;
@@ -406,9 +408,10 @@ impl Active {
         rejected: Tokens,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_tokens_generated";
-        self.with_output(HOOK)?;
+        let step = self.with_output(HOOK)?.id;
         let from = [State::Running, State::Preempted];
-        if self.live_in(HOOK, request, &from, State::Running)?.generated(tokens, rejected) {
+        let metrics = self.live_in(HOOK, request, &from, State::Running)?;
+        if metrics.generated(step, tokens, rejected) {
             self.with_output(HOOK)?.first_tokens.push(request);
         }
         Ok(())
@@ -427,7 +430,21 @@ impl Active {
             return Err(HookError::UnknownRequest { hook: HOOK });
         }
         let from = [State::Running, State::Preempted];
-        self.live_in(HOOK, request, &from, State::Completed)?;
+        let step = self.with_output(HOOK)?.id;
+        let got_tokens =
+            self.live_in(HOOK, request, &from, State::Completed)?.last_output == Some(step);
+        match reason {
+            FinishReason::Error => {}
+            FinishReason::Stop | FinishReason::Length if got_tokens => {}
+            FinishReason::Stop | FinishReason::Length => {
+                let missing =
+                    "it got no token in this output (record_tokens_generated comes before)";
+                return Err(HookError::OutOfOrder { hook: HOOK, missing });
+            }
+            FinishReason::Abort | FinishReason::Unfinished => {
+                return Err(HookError::FinishReason { hook: HOOK, reason });
+            }
+        }
         let done = Completion { handle: request, reason, blocks, computed };
         self.with_output(HOOK)?.completions.push(done);
         Ok(())
@@ -441,10 +458,14 @@ impl Active {
         blocks: Blocks,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_dropped";
-        self.live(HOOK, request)?;
-        let finishing = self.open.iter().any(|step| {
-            step.completions.iter().any(|done| done.handle == request)
-                || step.first_tokens.contains(&request)
+        let last_output = self.live(HOOK, request)?.last_output;
+        if !matches!(reason, FinishReason::Abort | FinishReason::Error) {
+            return Err(HookError::FinishReason { hook: HOOK, reason });
+        }
+        let finishing = self.open.front().is_some_and(|step| {
+            step.has_output
+                && (last_output == Some(step.id)
+                    || step.completions.iter().any(|done| done.handle == request))
         });
         if finishing {
             let missing = "its output is being processed (end_iteration comes before)";
@@ -497,9 +518,15 @@ impl Active {
         const HOOK: Hook = "end_iteration";
         self.with_output(HOOK)?;
         self.advance(HOOK, now)?;
+        self.close_oldest(HOOK, now)?;
+        self.flush_if_due(now)
+    }
+
+    /// The oldest step ends: what its output brought, and its rows.
+    fn close_oldest(&mut self, hook: Hook, now: Nanos) -> Result<(), HookError> {
         let Some(mut step) = self.open.pop_front() else { return Ok(()) };
         for request in &step.first_tokens {
-            self.live(HOOK, *request)?.first_token(now);
+            self.live(hook, *request)?.first_token(now);
             let details = Details { iteration_id: Some(step.id), ..Details::default() };
             self.event(now, EventType::FirstTokenGenerated, request.key, details);
         }
@@ -509,7 +536,7 @@ impl Active {
         }
         let sizes = self.options.weight_bytes.zip(self.options.kv_bytes_per_block);
         let memory = sizes.map(|(weights, block)| {
-            let kv = u64::from(step.kv.used.0) * block.0;
+            let kv = u64::from(step.kv.used.0).saturating_mul(block.0);
             Bytes(weights.0.saturating_add(kv))
         });
         if let Some(buffer) = self.writer.buffer(Table::PerIteration) {
@@ -519,7 +546,7 @@ impl Active {
             buffer.extend_from_slice(&step.rows);
         }
         self.spare.push(step);
-        self.flush_if_due(now)
+        Ok(())
     }
 
     fn write_completed_rows(&self, step: &mut IterationMetrics) {
@@ -548,10 +575,11 @@ impl Active {
     fn flush_if_due(&mut self, now: Nanos) -> Result<(), LoggerError> {
         self.unflushed_iterations += 1;
         let waited = now.saturating_sub(self.last_flush);
-        if self.unflushed_iterations >= self.options.flush_interval_iterations
-            || waited >= self.options.flush_interval
-            || self.writer.waiting_bytes() >= FLUSH_BYTES
-        {
+        let full = self.writer.waiting_bytes() >= FLUSH_BYTES;
+        let due = self.unflushed_iterations >= self.options.flush_interval_iterations
+            || waited >= self.options.flush_interval;
+        // While the flush before is still being written, the scheduler is not kept waiting for it.
+        if full || due && !self.writer.is_busy()? {
             self.writer.flush()?;
             self.unflushed_iterations = 0;
             self.last_flush = now;
@@ -560,7 +588,9 @@ impl Active {
     }
 
     pub(super) fn shutdown(mut self: Box<Self>, now: Nanos) -> Result<(), LoggerError> {
-        self.advance("shutdown", now)?;
+        // A clock that went backwards is no reason to lose what is buffered.
+        let now = now.max(self.clock);
+        self.cut_open_steps(now)?;
         let mut alive: Vec<_> = std::mem::take(&mut self.seats)
             .into_iter()
             .enumerate()
@@ -573,6 +603,22 @@ impl Active {
         }
         self.writer.flush()?;
         self.writer.finish()?;
+        Ok(())
+    }
+
+    /// Steps under way end with the scheduler, without an output, so that what they decided stands
+    /// in every file; a step that has decided nothing yet leaves no trace.
+    fn cut_open_steps(&mut self, now: Nanos) -> Result<(), HookError> {
+        while let Some(step) = self.open.front_mut() {
+            if !step.is_decided {
+                break;
+            }
+            if !step.has_output {
+                step.output = now;
+                step.has_output = true;
+            }
+            self.close_oldest("shutdown", now)?;
+        }
         Ok(())
     }
 }

@@ -94,7 +94,7 @@ impl IterationMetrics {
             forward_pass_duration: self.output - self.decided,
             output_processing_duration: Some(end - self.output),
             batch_size: self.batch,
-            total_tokens: self.prefill + self.decode,
+            total_tokens: self.prefill.saturating_add(self.decode),
             prefill_tokens: self.prefill,
             decode_tokens: self.decode,
             kv_cache_used: self.kv.used,

@@ -14,6 +14,7 @@
 //! newest step, 3 and 4 the oldest. Arrivals and aborts may come at any time between hooks.
 
 mod active;
+mod hooks;
 mod iteration_metrics;
 mod request_metrics;
 
@@ -27,6 +28,7 @@ use crate::log::writer::WriteError;
 use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Tokens};
 
 use active::Active;
+pub use hooks::LoggerHooks;
 pub use iteration_metrics::{IterationMetrics, KvCacheUsage};
 pub use request_metrics::RequestMetrics;
 
@@ -51,9 +53,9 @@ impl RequestHandle {
 
 /// A request in the running queue after a step was decided.
 #[derive(Clone, Copy, Debug)]
-pub struct RunningRequest {
+pub struct RunningRequest<R = RequestHandle> {
     /// Which request.
-    pub request: RequestHandle,
+    pub request: R,
     /// Blocks it holds.
     pub kv_cache_blocks: Blocks,
     /// Tokens given to it by this step.
@@ -79,6 +81,8 @@ pub struct LoggerOptions {
     pub weight_bytes: Option<Bytes>,
     /// Whether an older log in the directory is replaced.
     pub force: bool,
+    /// Whether a kill in the middle of a flush still leaves whole rows: a child process writes it.
+    pub kill_safe: bool,
 }
 
 impl Default for LoggerOptions {
@@ -90,6 +94,7 @@ impl Default for LoggerOptions {
             kv_bytes_per_block: None,
             weight_bytes: None,
             force: false,
+            kill_safe: true,
         }
     }
 }
@@ -131,6 +136,14 @@ pub enum HookError {
         hook: &'static str,
         /// What should have come before.
         missing: &'static str,
+    },
+    /// A request does not end like this there.
+    #[error("{hook}: a request does not end with {reason} here")]
+    FinishReason {
+        /// The hook.
+        hook: &'static str,
+        /// The reason that it was called with.
+        reason: FinishReason,
     },
     /// The caller's clock went backwards.
     #[error("{hook}: the time {now} is before {last}, the last one seen")]
@@ -372,10 +385,10 @@ impl SchedulerLogger {
     }
 
     /// The oldest step's output finished a request, which held `blocks` and had `computed_tokens`
-    /// computed before that step.
+    /// computed before that step. Ends with `stop` or `length` by the token that it got, or `error`.
     ///
     /// # Errors
-    /// If the request is not live or no output has arrived.
+    /// If the request is not live, got no token, or no output has arrived.
     pub fn record_request_completed(
         &mut self,
         request: RequestHandle,
@@ -392,7 +405,7 @@ impl SchedulerLogger {
     /// A request ended outside of a step's output at `now`: aborted, or rejected with an error.
     ///
     /// # Errors
-    /// If the request is not live, or the time goes backwards.
+    /// If the request is not live or got tokens in the output under way, or the time goes backwards.
     pub fn record_request_dropped(
         &mut self,
         now: Nanos,
@@ -417,7 +430,8 @@ impl SchedulerLogger {
         }
     }
 
-    /// Writes what is left: requests still alive get their rows as `unfinished`.
+    /// Writes what is left: steps under way end now, without an output (one that has decided
+    /// nothing leaves no trace); requests still alive get their rows as `unfinished`.
     ///
     /// # Errors
     /// If the log cannot be written.

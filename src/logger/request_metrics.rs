@@ -4,7 +4,7 @@ use crate::log::field::{Count, Decimal};
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::schema::{RequestRow, Row, TransitionRow};
 use crate::log::values::{FinishReason, State, WaitingReason};
-use crate::units::{Blocks, Bytes, Nanos, Priority, Tokens};
+use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Tokens};
 
 /// A change of state that was seen, kept until the request's rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct RequestMetrics {
     /// `num_computed_tokens` when it was last preempted.
     computed_at_preemption: Tokens,
     pub(super) waiting_reason: WaitingReason,
+    /// The last step whose output gave it tokens.
+    pub(super) last_output: Option<IterationId>,
     transitions: Vec<Transition>,
 }
 
@@ -68,6 +70,7 @@ impl RequestMetrics {
             computed_before: Tokens::ZERO,
             computed_at_preemption: Tokens::ZERO,
             waiting_reason: WaitingReason::InitialWaiting,
+            last_output: None,
             transitions: Vec::new(),
         }
     }
@@ -137,7 +140,8 @@ impl RequestMetrics {
     /// Resumes it; the tokens that had been computed and are no longer cached, if any.
     pub(super) fn resumed(&mut self, now: Nanos, cached: Tokens) -> Option<Tokens> {
         self.enter(State::Running, now);
-        self.cached_tokens += cached.saturating_sub(self.computed_before);
+        let more = cached.saturating_sub(self.computed_before);
+        self.cached_tokens = self.cached_tokens.saturating_add(more);
         let lost = self.computed_at_preemption.saturating_sub(cached);
         (lost > Tokens::ZERO).then_some(lost)
     }
@@ -148,16 +152,24 @@ impl RequestMetrics {
 
     /// Books `tokens` scheduled from position `computed` on.
     pub(super) fn computed(&mut self, computed: Tokens, tokens: Tokens) {
-        self.scheduled_tokens += tokens;
+        self.scheduled_tokens = self.scheduled_tokens.saturating_add(tokens);
         let again = self.computed_before.saturating_sub(computed).min(tokens);
-        self.recomputed_tokens += again;
+        self.recomputed_tokens = self.recomputed_tokens.saturating_add(again);
     }
 
     /// Books the outcome of a step: tokens that were kept, and drafts that were not. Whether this
     /// brought the first token.
-    pub(super) fn generated(&mut self, tokens: Tokens, rejected: Tokens) -> bool {
+    pub(super) fn generated(
+        &mut self,
+        step: IterationId,
+        tokens: Tokens,
+        rejected: Tokens,
+    ) -> bool {
         let first = self.output_tokens == Tokens::ZERO && tokens > Tokens::ZERO;
-        self.output_tokens += tokens;
+        self.output_tokens = self.output_tokens.saturating_add(tokens);
+        if tokens > Tokens::ZERO {
+            self.last_output = Some(step);
+        }
         if self.state == State::Preempted {
             // The preemption counted drafts in flight as computed; these were not.
             self.computed_before = self.computed_before.saturating_sub(rejected);
@@ -201,7 +213,7 @@ impl RequestMetrics {
             eviction_count: self.evictions,
             kv_cache_blocks: Some(blocks),
             kv_cache_memory_bytes: bytes_per_block
-                .map(|bytes| Bytes(u64::from(blocks.0) * bytes.0)),
+                .map(|bytes| Bytes(u64::from(blocks.0).saturating_mul(bytes.0))),
             priority_score: Some(self.priority),
             finish_reason: Some(reason),
             cached_tokens: Some(self.cached_tokens),

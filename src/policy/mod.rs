@@ -44,6 +44,8 @@ pub struct Policy {
     pub severities: BTreeMap<&'static str, Severity>,
     /// Settings of the scheduler.
     pub settings: LogSettings,
+    /// Settings of the scheduler for a log that does not tell them.
+    pub fallback: LogSettings,
     /// The file of known findings.
     pub baseline: Option<PathBuf>,
 }
@@ -106,7 +108,8 @@ impl Policy {
             rules,
             deselected,
             severities: file.severity,
-            settings: flags.settings.or(file.settings),
+            settings: flags.settings,
+            fallback: file.settings,
             baseline: flags.baseline.or(file.baseline),
         })
     }
@@ -116,7 +119,11 @@ impl Policy {
     /// # Errors
     /// As [`check_dir_with`].
     pub fn check(&self, dir: &Path) -> Result<(CheckReport, Applied), CheckError> {
-        let options = CheckOptions { settings: self.settings.clone() };
+        let options = CheckOptions {
+            settings: self.settings.clone(),
+            fallback: self.fallback.clone(),
+            ..CheckOptions::default()
+        };
         let mut report = check_dir_with(dir, &options, &self.rules)?;
         let applied = Applied {
             config: self.config.clone(),

@@ -74,8 +74,8 @@ macro_rules! settings {
         #[command(next_help_heading = "Engine settings (vLLM's names and defaults)")]
         pub struct Settings {
             $(
-                #[doc = concat!($meaning, " [default: ", $default, "]")]
-                #[arg(long)]
+                #[doc = $meaning]
+                #[arg(long, help = concat!($meaning, " [default: ", $default, "]"))]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 $(#[$attribute])*
                 pub $name: Option<$kind>,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 pub use declare::{LatencyKind, Origin, SETTINGS, SettingInfo, Settings, UNSUPPORTED};
 pub use file::FileError;
-pub use resolve::{Resolved, SettingError};
+pub use resolve::{MOST_BLOCKS, Resolved, SettingError};
 
 /// Where settings come from on the command line: flags first, then a file, then the defaults.
 #[derive(Clone, Debug, Default, clap::Args)]

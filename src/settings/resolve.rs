@@ -55,6 +55,10 @@ pub struct Resolved {
     pub seed: u64,
 }
 
+/// The largest KV cache that is modelled, in blocks: a billion tokens in blocks of 16. Some 48 bytes are
+/// kept per block.
+pub const MOST_BLOCKS: u32 = 1 << 26;
+
 /// The largest double below 1.
 const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
 
@@ -71,6 +75,9 @@ impl Settings {
             "max_model_len",
             self.max_model_len.unwrap_or(hardware.model.max_model_len().0),
         )?);
+        if let Some(tokens) = self.max_num_batched_tokens {
+            at_least_one("max_num_batched_tokens", tokens)?;
+        }
         let (tokens, seqs) = self.batch_limits(&hardware, max_model_len);
         let scheduler = SchedulerConfig {
             policy: self.policy.unwrap_or_default(),
@@ -143,6 +150,13 @@ impl Settings {
 
     fn gpu_blocks(&self, hardware: &Hardware, block_size: u32) -> Result<Blocks, SettingError> {
         if let Some(blocks) = self.num_gpu_blocks {
+            if blocks > MOST_BLOCKS {
+                return Err(wrong(
+                    "num_gpu_blocks",
+                    format!("is {blocks}, more than this program keeps books of"),
+                    format!("give at most {MOST_BLOCKS}"),
+                ));
+            }
             return Ok(Blocks(at_least_one("num_gpu_blocks", blocks)?));
         }
         let share = share(
@@ -267,6 +281,13 @@ fn check_cache(config: &SchedulerConfig) -> Result<(), SettingError> {
         (config.usable_blocks(), config.max_model_len.blocks_ceil(config.block_size));
     if needed <= usable {
         return Ok(());
+    }
+    if usable == Blocks::ZERO {
+        return Err(wrong(
+            "num_gpu_blocks",
+            "is 1, but the null block alone takes one",
+            format!("raise it to {}", u64::from(needed.0) + 1),
+        ));
     }
     let fits = u64::from(usable.0) * u64::from(config.block_size);
     Err(wrong(

@@ -7,6 +7,7 @@ use std::process::Command;
 use schedlog::analyze::distribution::Summary;
 use schedlog::analyze::render::{to_csv, to_json, to_text};
 use schedlog::analyze::{Analysis, AnalyzeOptions, RequestFigures, Sink, analyze_dir, read_log};
+use schedlog::compare::{CompareOptions, compare_dirs};
 use schedlog::engine::run::LogOptions;
 
 use crate::dialects::with_all_habits;
@@ -230,4 +231,37 @@ fn quantiles_are_those_of_pandas_to_the_last_digit() {
         Some(theirs) => assert_eq!(all, theirs),
         None => println!("skipped: no python3 with pandas; the committed values were checked"),
     }
+}
+
+/// Maps whose keys are words of the log.
+const MAPS: [&str; 5] = ["rows_by_state", "stays_ns", "events", "by_ending", "by_action"];
+
+fn assert_documented(value: &serde_json::Value, page: &str) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, value) in members {
+                assert!(page.contains(&format!("`{name}`")), "docs/analyze.md misses {name}");
+                if !MAPS.contains(&name.as_str()) {
+                    assert_documented(value, page);
+                }
+            }
+        }
+        serde_json::Value::Array(elements) => {
+            elements.iter().for_each(|element| assert_documented(element, page));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_member_is_documented() {
+    let page = std::fs::read_to_string(repo("docs/analyze.md")).unwrap();
+    let log = log_of("priorities");
+    let options = AnalyzeOptions { slo: Some("ttft=1s".parse().unwrap()), series_buckets: 2 };
+    let analysis = analyze_dir(log.path(), &options).unwrap();
+    assert_documented(&serde_json::to_value(&analysis).unwrap(), &page);
+    let runs = [log.path().to_owned(), log.path().to_owned()];
+    let options = CompareOptions { slo: None, seed: 0, resamples: 10 };
+    let comparison = compare_dirs(&runs, &options).unwrap();
+    assert_documented(&serde_json::to_value(&comparison).unwrap(), &page);
 }

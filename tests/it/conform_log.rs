@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
+use proptest::option;
 use proptest::prelude::*;
 use schedlog::conform::log::{
     Basis, ConformOptions as Options, LogReport, LogVerdict, Void, conform_log,
 };
 use schedlog::engine::replay::ReplayError;
 use schedlog::engine::run::{LogOptions, RunError, replay_trace};
+use schedlog::latency::{CpuCosts, FixedLatency, LatencyModel};
 use schedlog::log::values::LogLevel;
+use schedlog::settings::Resolved;
 use schedlog::trace::{ReadOptions, Trace};
+use schedlog::units::Nanos;
 
 use crate::golden::{bundled, replay_bundled};
 use crate::strategies::{settings, traces};
@@ -43,11 +47,30 @@ fn logs_of_bundled_traces_conform() {
     }
 }
 
+/// Engines whose moments fall together.
+fn latencies() -> impl Strategy<Value = LatencyModel> {
+    let forward = prop_oneof![Just(0), Just(1), Just(1_000_000)];
+    let cpu = (0u64..2, 0u64..2, 0u64..2).prop_map(|(schedule, per_request, output)| CpuCosts {
+        schedule_base: Nanos(schedule),
+        schedule_per_request: Nanos(per_request),
+        output_base: Nanos(output),
+        output_per_request: Nanos::ZERO,
+    });
+    (forward, cpu).prop_map(|(forward, cpu)| {
+        LatencyModel::Fixed(FixedLatency { forward: Nanos(forward), cpu })
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_the_reference_writes_conforms(requests in traces(12), settings in settings()) {
+    fn what_the_reference_writes_conforms(
+        requests in traces(12),
+        settings in settings(),
+        latency in option::weighted(0.2, latencies()),
+    ) {
+        let settings = Resolved { latency: latency.unwrap_or(settings.latency), ..settings };
         let directory = tempfile::tempdir().unwrap();
         let trace = Trace::from_requests("generated", requests);
         let options = LogOptions::default();

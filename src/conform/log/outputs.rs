@@ -113,7 +113,7 @@ impl Replay<'_> {
         let mut further = 0;
         for flying in &self.in_flight {
             let moments = flying.group.moments();
-            let told = next.is_none_or(|next| moments.end <= next.moments().start);
+            let told = next.is_none_or(|next| self.is_processed(moments, next.moments()));
             if row.is_some() && !told || moments.output >= until {
                 break;
             }

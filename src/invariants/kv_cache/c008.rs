@@ -51,7 +51,7 @@ impl Invariant for Check {
         }
         let told = view.moments.is_some_and(|m| cx.facts.covers(Table::Events, m.decided));
         // Where steps overlap, the events may be ahead of the rows; only the freeings are compared.
-        if !told || self.untold || cx.facts.overlapping {
+        if !told || self.untold || !cx.facts.whole(Table::Events) || cx.facts.overlapping {
             return;
         }
         let mut exercised = 0;
@@ -85,7 +85,7 @@ impl Invariant for Check {
         let Some(end) = request.completion().filter(|_| self.seen && !request.damaged) else {
             return;
         };
-        if self.untold || !cx.facts.covers(Table::Events, end) {
+        if self.untold || !cx.facts.whole(Table::Events) || !cx.facts.covers(Table::Events, end) {
             return;
         }
         cx.expect(held == 0, |ids| {
@@ -152,7 +152,7 @@ impl Check {
         event: &Located<EventRow>,
         cx: &mut Cx<'_>,
     ) {
-        if self.untold || !cx.facts.complete(Table::Events) {
+        if self.untold || !cx.facts.whole(Table::Events) {
             return;
         }
         cx.expect(allowed.contains(&blocks) && (blocks > 0 || had == 0), |ids| {

@@ -31,7 +31,7 @@ impl Invariant for Check {
         };
         let dialect = &cx.facts.dialect;
         let hidden = dialect.has(Habit::NoWaitingRows) || dialect.has(Habit::NoPreemptedRows);
-        if hidden || !cx.facts.reaches(Table::PerIterationRequests, end) {
+        if hidden || !cx.facts.tells_all_until(end) {
             return;
         }
         let held = request.queued.map_or(Blocks::ZERO, |last| last.row.kv_cache_blocks);

@@ -9,4 +9,5 @@ pub mod q006;
 pub mod q007;
 pub mod q008;
 pub mod q009;
+pub mod q010;
 pub mod q011;

@@ -63,9 +63,10 @@ impl Invariant for Check {
         };
         let Some((id, Some(moments))) = request.absent_from else { return };
         // The end of an aborted request may fall on the beginning of the step that misses it.
-        let over = request.completion().is_some_and(|end| end <= moments.start);
+        let over =
+            request.completion().is_some_and(|end| end <= moments.start.saturating_add(cx.slack()));
         let unknown = request.completion().is_none()
-            && !cx.facts.has(Table::Events)
+            && !cx.facts.complete(Table::Events)
             && request.record.is_none();
         cx.expect(over || unknown, |ids| {
             let end = request.completion().map_or("never".to_owned(), |end| end.to_string());
@@ -95,8 +96,10 @@ impl Check {
         let strict = !cx.facts.dialect.has(Habit::FixedColumnsOnly);
         // A step takes in what has arrived when it begins; other logs may note an arrival late.
         let latest = if strict { moments.start } else { moments.decided };
-        let early = arrival > latest;
-        let late = strict && before.is_some_and(|before| arrival < before.start);
+        let slack = cx.slack();
+        let early = arrival > latest.saturating_add(slack);
+        let late =
+            strict && before.is_some_and(|before| arrival.saturating_add(slack) < before.start);
         if early || late && view.previous_group.is_some() && !view.damaged {
             let (message, expected) = if early {
                 let bound = format!("an arrival by {latest}");

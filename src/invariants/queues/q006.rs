@@ -61,7 +61,11 @@ impl Invariant for Check {
         let first = passed.min_by_key(|(rank, _)| *rank);
         cx.exercised(1);
         let Some((waits, unlucky)) = first else { return };
-        if waits < served {
+        let slack = i64::try_from(cx.slack().0).unwrap_or(i64::MAX);
+        let by_arrival = waits.0 == served.0 && (waits.0 != 0 || policy == Policy::Priority);
+        let waits_from =
+            if by_arrival { Rank(waits.0, waits.1.saturating_add(slack)) } else { waits };
+        if waits_from < served {
             cx.found(
                 Finding::new(format!(
                     "the request is admitted while {}, which comes before it, waits",

@@ -119,7 +119,7 @@ fn first_of_two(
                 | W::WaitingForFsm
                 | W::LoraLimit
                 | W::EncoderBudget
-        );
+        ) && !(reason == W::WaitingForOutput && cx.facts.overlapping);
         return guessed.then(|| {
             let expected = "the constraint at which the scan stopped".to_owned();
             ("the reason is a guess", expected, reason.to_string())

@@ -27,7 +27,7 @@ impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration else { return };
         let row = &step.row;
-        let noted = |kind| cx.facts.complete(Table::Events).then(|| view.count(kind) as u32);
+        let noted = |kind| cx.facts.whole(Table::Events).then(|| view.count(kind) as u32);
         let admitted = row.admitted_count.map(|count| count.0);
         let resumed = row.resumed_count.map(|count| count.0);
         let (Some(admitted), Some(resumed)) = (

@@ -2,16 +2,19 @@
 
 use crate::config::Policy;
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRequestRow;
 
 declare_invariant! {
     /// Requests keep their order in a queue from step to step.
     ///
     /// The running queue is a list: admissions go to its end, ends and preemptions leave gaps that
     /// close. Under FCFS so is the waiting queue, with preempted requests put in front in the order in
-    /// which they ran and new ones behind by arrival; under `priority` it is ordered by urgency, then
-    /// arrival.
+    /// which they ran and new ones behind by arrival; under `priority` it is ordered by urgency, and
+    /// equally urgent requests keep their order: it is that of the client's clock, which need not be
+    /// the order in which they reached the server.
     ///
-    /// Blind spot: the order among requests of one arrival.
+    /// Blind spot: the order among requests of one arrival; under `priority`, where a request that is
+    /// new in the queue belongs among equally urgent ones.
     ///
     /// Example: a snapshot that lists the running queue from its end.
     pub static Q011 = {
@@ -29,6 +32,13 @@ struct Check;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(i64, u64);
 
+impl Place {
+    /// Places by arrival are known as well as the clock.
+    const fn later_by(self, slack: Nanos) -> Self {
+        Self(self.0, self.1.saturating_add(slack.0))
+    }
+}
+
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         if view.damaged {
@@ -36,22 +46,62 @@ impl Invariant for Check {
         }
         cx.exercised(view.rows.len());
         let policy = cx.facts.settings.policy;
-        let mut last: [Option<(Place, &RowView)>; 2] = [None; 2];
+        let by_urgency = policy == Some(Policy::Priority);
+        let mut running = Queue::default();
+        let mut waiting = Queue { by_urgency, ..Queue::default() };
+        let mut equals = Queue { by_urgency, ..Queue::default() };
         for row in view.rows.iter().filter(|row| row.queued()) {
-            let running = row.state == State::Running;
-            let place = match (running, policy) {
-                (true, _) | (false, Some(Policy::Fcfs)) => listed(row, running, view),
-                (false, Some(Policy::Priority)) => urgency(row, view),
-                (false, None) => None,
-            };
-            let Some(place) = place else { continue };
-            let slot = &mut last[usize::from(running)];
-            match slot {
-                Some((before, ahead)) if *before > place => report(row, ahead, view, cx),
-                _ => *slot = Some((place, row)),
+            if row.state == State::Running {
+                running.follow(listed(row, true, view), row, view, cx);
+            } else if policy == Some(Policy::Fcfs) {
+                waiting.follow(listed(row, false, view), row, view, cx);
+            } else if let (Some(Policy::Priority), Some(urgency)) = (policy, urgency(row, view)) {
+                let in_order = waiting.follow(Some(Place(urgency, 0)), row, view, cx);
+                let stood = row.earlier().filter(|before| waited(before, view));
+                let place = stood.filter(|_| in_order).map(|before| Place(urgency, before.offset));
+                equals.follow(place, row, view, cx);
             }
         }
     }
+}
+
+/// The row that stands last so far among those whose place is known.
+#[derive(Default)]
+struct Queue<'a> {
+    last: Option<(Place, &'a RowView)>,
+    /// Whether places are urgencies and offsets, which are exact.
+    by_urgency: bool,
+}
+
+impl<'a> Queue<'a> {
+    /// Whether the next row is in order, as far as its place is known.
+    fn follow(
+        &mut self,
+        place: Option<Place>,
+        row: &'a RowView,
+        view: &IterationView<'_>,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let Some(place) = place else { return true };
+        // New in a listed queue: known by its arrival, as well as the clock.
+        let slack = if place.0 == 1 && !self.by_urgency { cx.slack() } else { Nanos::ZERO };
+        match self.last {
+            Some((before, ahead)) if before > place.later_by(slack) => {
+                report(row, ahead, view, cx);
+                false
+            }
+            _ => {
+                self.last = Some((place, row));
+                true
+            }
+        }
+    }
+}
+
+/// Whether the request stood in the waiting queue of the step before.
+fn waited(before: &Located<IterationRequestRow>, view: &IterationView<'_>) -> bool {
+    matches!(before.row.state, State::Waiting | State::Preempted)
+        && Some(before.row.iteration_id) == view.previous_group
 }
 
 /// By the place in the step before; then those that are new in the queue.
@@ -74,10 +124,9 @@ fn listed(row: &RowView, running: bool, view: &IterationView<'_>) -> Option<Plac
     }
 }
 
-fn urgency(row: &RowView, view: &IterationView<'_>) -> Option<Place> {
+fn urgency(row: &RowView, view: &IterationView<'_>) -> Option<i64> {
     let history = view.history(row.request_id)?;
-    let told = history.event(EventType::RequestArrived)?.row.details.priority?;
-    Some(Place(told.0, history.arrival()?.0))
+    Some(history.event(EventType::RequestArrived)?.row.details.priority?.0)
 }
 
 #[cold]

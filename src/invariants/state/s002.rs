@@ -61,9 +61,9 @@ impl Invariant for Check {
             }
         }
         let Some(end) = request.event(EventType::RequestCompleted) else { return };
+        let over = end.row.timestamp.saturating_add(cx.slack());
         let later = |event: &&Located<EventRow>| {
-            event.row.timestamp > end.row.timestamp
-                && event.row.event_type != EventType::RequestCompleted
+            event.row.timestamp > over && event.row.event_type != EventType::RequestCompleted
         };
         cx.exercised(1);
         for event in request.events.iter().filter(later) {

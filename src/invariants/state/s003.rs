@@ -27,12 +27,14 @@ impl Invariant for Check {
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
         let expected = record.row.completion_time;
         let changes: Vec<_> = request.changes_to(State::Completed).collect();
+        let ids = cx.ids;
         let finding = |message: String| {
-            Finding::new(message).at(record.at(), "completion_time").of(request.key, cx.ids)
+            Finding::new(message).at(record.at(), "completion_time").of(request.key, ids)
         };
         cx.exercised(1);
         match (expected, changes.as_slice()) {
-            (Some(expected), [change]) if change.row.timestamp == expected => {}
+            (Some(expected), [change])
+                if cx.agree(expected, change.row.timestamp, 1, change.at()) => {}
             (Some(expected), [change]) => cx.found(
                 finding("the completed change is at another moment".to_owned())
                     .with(change.at(), "timestamp", "the change")

@@ -42,7 +42,7 @@ impl Invariant for Check {
             cx.exercised(1);
             if let Some((moment, at)) = contradiction {
                 report(request, span, moment, at, cx);
-            } else if let Some(change) = change_within(request, span, first, last) {
+            } else if let Some(change) = change_within(request, span, first, last, cx.slack()) {
                 report(request, span, change.row.timestamp, span.last_at, cx);
             }
         }
@@ -51,11 +51,12 @@ impl Invariant for Check {
 
 /// Whether the changes allow the state at a moment.
 fn may_be(request: &RequestHistory, state: State, moment: Nanos, cx: &Cx<'_>) -> bool {
+    let slack = cx.slack();
     let (mut before, mut at): (State, Vec<State>) = (State::Waiting, Vec::new());
     for change in &request.transitions {
-        if change.row.timestamp < moment {
+        if change.row.timestamp.saturating_add(slack) < moment {
             before = change.row.state;
-        } else if change.row.timestamp == moment {
+        } else if change.row.timestamp <= moment.saturating_add(slack) {
             at.push(change.row.state);
         }
     }
@@ -67,7 +68,8 @@ fn may_be(request: &RequestHistory, state: State, moment: Nanos, cx: &Cx<'_>) ->
         [] => before == state,
         // An end at D comes after the queues were read; any other change at D is the decision.
         [State::Completed] => before == state,
-        [only] => *only == state,
+        // Which of two readings is the earlier one is not known.
+        [only] => *only == state || slack > Nanos::ZERO && before == state,
         several => several.contains(&state) || before == state,
     }
 }
@@ -78,10 +80,13 @@ fn change_within<'a>(
     span: &Span,
     first: Nanos,
     last: Nanos,
+    slack: Nanos,
 ) -> Option<&'a Located<crate::log::schema::TransitionRow>> {
     request.transitions.iter().find(|change| {
         let at = change.row.timestamp;
-        first < at && at < last && change.row.state != span.state
+        first.saturating_add(slack) < at
+            && at.saturating_add(slack) < last
+            && change.row.state != span.state
     })
 }
 

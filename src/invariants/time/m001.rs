@@ -34,7 +34,11 @@ impl Invariant for Check {
                 None => return,
             },
         };
-        cx.expect(row.e2e_latency == expected, |ids| {
+        let holds = match (expected, row.e2e_latency) {
+            (Some(expected), Some(actual)) => cx.agree(expected, actual, 1, record.at()),
+            (expected, actual) => expected == actual,
+        };
+        cx.expect(holds, |ids| {
             let text = |value: Option<Nanos>| value.map_or("empty".to_owned(), |v| v.to_string());
             Finding::new("e2e_latency is not completion_time - arrival_time")
                 .at(record.at(), "e2e_latency")

@@ -46,7 +46,13 @@ impl Invariant for Check {
             ("waiting_time", row.waiting_time, waited),
             ("execution_time", row.execution_time, ran),
         ] {
-            cx.expect(if finished { value == sum } else { value >= sum }, |ids| {
+            let readings = request.transitions.len() as u64;
+            let holds = if finished {
+                cx.agree(sum, value, readings, record.at())
+            } else {
+                cx.follows(sum, value, record.at())
+            };
+            cx.expect(holds, |ids| {
                 let finding = Finding::new(format!("{column} is not the sum of the changes"))
                     .at(record.at(), column)
                     .of(request.key, ids)

@@ -35,7 +35,13 @@ impl Invariant for Check {
             let now = change.row.timestamp;
             if let Some(before) = before {
                 let expected = now.checked_sub(before);
-                cx.expect(expected == Some(change.row.duration_in_prev_state), |ids| {
+                let holds = match expected {
+                    Some(expected) => {
+                        cx.agree(expected, change.row.duration_in_prev_state, 1, change.at())
+                    }
+                    None => cx.follows(before, now, change.at()),
+                };
+                cx.expect(holds, |ids| {
                     let expected = match expected {
                         Some(expected) => expected.to_string(),
                         None => format!("{now} - {before}, which is negative"),

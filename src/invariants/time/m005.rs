@@ -36,7 +36,8 @@ impl Invariant for Check {
             moments.into_iter().filter_map(|(name, at)| at.map(|at| (name, at))).collect();
         for pair in known.windows(2) {
             let [(earlier, from), (later, to)] = [pair[0], pair[1]];
-            cx.expect(from <= to, |ids| {
+            let holds = cx.follows(from, to, record.at());
+            cx.expect(holds, |ids| {
                 let name = |column| if column == "ttft" { "the first token" } else { column };
                 Finding::new(format!("{} comes before {}", name(later), name(earlier)))
                     .at(record.at(), later)

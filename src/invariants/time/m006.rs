@@ -33,7 +33,9 @@ impl Invariant for Check {
             event.map(|event| (event.at(), event.row.timestamp, "the request_scheduled event")),
         ];
         for (at, moment, what) in others.into_iter().flatten() {
-            cx.expect(record.row.first_scheduled_time == Some(moment), |ids| {
+            let own = record.row.first_scheduled_time;
+            let holds = own.is_some_and(|own| cx.agree(moment, own, 1, record.at()));
+            cx.expect(holds, |ids| {
                 let actual = record.row.first_scheduled_time;
                 Finding::new(format!("first_scheduled_time is not the moment of {what}"))
                     .at(record.at(), "first_scheduled_time")

@@ -43,7 +43,11 @@ impl Invariant for Check {
         }
         let Some(event) = request.event(EventType::FirstTokenGenerated) else { return };
         let expected = event.row.timestamp.checked_sub(record.row.arrival_time);
-        cx.expect(record.row.ttft == expected, |ids| {
+        let holds = match (expected, record.row.ttft) {
+            (Some(expected), Some(ttft)) => cx.agree(expected, ttft, 1, record.at()),
+            (expected, ttft) => expected == ttft,
+        };
+        cx.expect(holds, |ids| {
             let text = |value: Option<Nanos>| value.map_or("empty".to_owned(), |v| v.to_string());
             Finding::new("ttft is not the time from the arrival to the first token")
                 .at(record.at(), "ttft")

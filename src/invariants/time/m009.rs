@@ -29,7 +29,13 @@ impl Invariant for Check {
         let Some(latency) = latency else { return };
         let tokens = row.output_tokens;
         let holds = match row.throughput {
-            Some(rate) => is_rate(rate, tokens, latency, cx),
+            Some(rate) if is_rate(rate, tokens, latency, cx) => true,
+            // Divided by a reading of its own.
+            Some(rate) if cx.slack() > Nanos::ZERO && rate.mantissa > 0 => {
+                let by = Nanos((f64::from(tokens.0) * 1e9 / rate.as_f64()) as u64);
+                cx.agree(latency, by, 1, record.at())
+            }
+            Some(_) => false,
             // Nothing per second may be left out.
             None => tokens == Tokens::ZERO,
         };

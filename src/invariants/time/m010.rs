@@ -42,7 +42,8 @@ impl Invariant for Check {
 fn span(step: &Located<IterationRow>, cx: &mut Cx<'_>) {
     let row = &step.row;
     let span = row.end_time.checked_sub(row.start_time);
-    cx.expect(span == Some(row.duration), |_| {
+    let holds = span.is_some_and(|span| cx.agree(span, row.duration, 1, step.at()));
+    cx.expect(holds, |_| {
         let (message, expected) = match span {
             Some(span) => ("duration is not end_time - start_time", span.to_string()),
             None => ("the step ends before it begins", "a negative time".to_owned()),
@@ -63,7 +64,8 @@ fn parts(step: &Located<IterationRow>, cx: &mut Cx<'_>) {
         let processing = row.output_processing_duration.unwrap_or_default();
         decided.saturating_add(row.forward_pass_duration).saturating_add(processing)
     };
-    cx.expect(sum == row.duration, |_| {
+    let holds = cx.agree(sum, row.duration, 3, step.at());
+    cx.expect(holds, |_| {
         Finding::new("the parts of the step do not add up to its duration")
             .at(step.at(), "duration")
             .in_iteration(row.iteration_id)
@@ -83,7 +85,8 @@ fn order(previous: &Located<IterationRow>, step: &Located<IterationRow>, cx: &mu
         vec![("start_time", before.end_time, now.start_time, message)]
     };
     for (column, bound, value, message) in comparisons {
-        cx.expect(value >= bound, |_| {
+        let holds = cx.follows(bound, value, step.at());
+        cx.expect(holds, |_| {
             Finding::new(format!("the step {message}"))
                 .at(step.at(), column)
                 .with_row(Some(previous.at()), "the step before")

@@ -5,8 +5,8 @@ use crate::invariants::prelude::*;
 declare_invariant! {
     /// iteration_id runs 0, 1, 2, … without a gap.
     ///
-    /// A gap is a lost row, a repetition a row written twice, a new 0 a second run appended to the
-    /// same files (which is reported as damage).
+    /// A gap is a lost row, a repetition a row written twice, ids that start again a second run
+    /// appended to the same files: that is damage, and the first run is checked.
     ///
     /// Blind spot: rows lost at the end; X005 compares the ends of the files.
     ///
@@ -22,6 +22,17 @@ declare_invariant! {
 struct Check;
 
 impl Invariant for Check {
+    fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
+        let (FormKind::SecondRun { cuts }, Some(at)) = (&problem.kind, problem.at) else { return };
+        let message = format!(
+            "iteration ids start again at line {}: a second run was appended, and is not checked",
+            at.line
+        );
+        let finding = Finding::new(message).at(at, "iteration_id").as_severity(Severity::Damage);
+        let others = cuts.iter().filter(|cut| cut.is_some_and(|cut| cut.table != at.table));
+        cx.found(others.fold(finding, |finding, cut| finding.with_row(*cut, "the second run")));
+    }
+
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration else { return };
         let expected =
@@ -30,18 +41,15 @@ impl Invariant for Check {
         // A row that could not be read leaves a gap of its own.
         let excused = actual > expected && !cx.facts.complete(Table::PerIteration);
         cx.expect(actual == expected || excused, |_| {
-            let restart = actual == 0;
-            let message = match actual {
-                0 => "a second run begins in the same file".to_owned(),
-                _ if actual > expected => format!("{} steps are missing", actual - expected),
-                _ => "the step stands out of order, or twice".to_owned(),
+            let message = match actual.checked_sub(expected) {
+                Some(missing) => format!("{missing} steps are missing"),
+                None => "the step stands out of order, or twice".to_owned(),
             };
-            let finding = Finding::new(message)
+            Finding::new(message)
                 .at(step.at(), "iteration_id")
                 .with_row(view.previous.map(Located::at), "the row before")
                 .in_iteration(view.id)
-                .values(expected, actual);
-            if restart { finding.as_severity(Severity::Damage) } else { finding }
+                .values(expected, actual)
         });
     }
 }

@@ -28,7 +28,8 @@ impl Invariant for Check {
         for event in events {
             let now = event.row.timestamp;
             if let Some((latest, at)) = self.latest {
-                cx.expect(now >= latest, |ids| {
+                let holds = cx.follows(latest, now, event.at());
+                cx.expect(holds, |ids| {
                     let finding = Finding::new("the event is earlier than one before it")
                         .at(event.at(), "timestamp")
                         .with(at, "timestamp", "the later one")

@@ -49,7 +49,7 @@ impl Invariant for Check {
             exercised += 1;
             let passed = moments.decided.saturating_sub(earlier.decided);
             let expected = before.row.time_in_state.saturating_add(passed);
-            if row.time_in_state != expected {
+            if !cx.agree(expected, row.time_in_state, 2, row.row.at()) {
                 report(row, view, expected, "time_in_state does not go on from the row before", cx);
             }
         }
@@ -62,7 +62,9 @@ impl Invariant for Check {
                 continue;
             };
             let Some(expected) = moment.checked_sub(entry) else { continue };
-            cx.expect(span.entered == Some(entry), |ids| {
+            let holds =
+                span.entered.is_some_and(|entered| cx.agree(entry, entered, 2, span.first_at));
+            cx.expect(holds, |ids| {
                 let actual = span.entered.map_or("more than the moment itself".to_owned(), |at| {
                     moment.saturating_sub(at).to_string()
                 });

@@ -31,7 +31,8 @@ impl Invariant for Check {
         for event in view.events.iter().filter(|event| is_decision(event.row.event_type)) {
             let at = event.row.timestamp;
             let named = event.row.details.iteration_id.is_none_or(|id| id == view.id);
-            let inside = moments.start <= at && at <= moments.end;
+            let inside = cx.follows(moments.start, at, event.at())
+                && cx.follows(at, moments.end, event.at());
             cx.expect(inside && named, |ids| {
                 let (message, expected) = if inside {
                     ("the event names another step than that of its moment", String::new())

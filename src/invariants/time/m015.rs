@@ -48,7 +48,9 @@ impl Invariant for Check {
             let step = event.row.details.iteration_id.filter(|_| blocks).unwrap_or(view.id);
             let Some(moments) = view.moments_of(step) else { continue };
             let named = named || step != view.id;
-            let outside = now < moments.start || now > moments.end;
+            let slack = cx.slack();
+            let outside = now.saturating_add(slack) < moments.start
+                || now > moments.end.saturating_add(slack);
             // A decision outside the step is M014's business.
             if !named || outside && !blocks {
                 continue;
@@ -61,7 +63,7 @@ impl Invariant for Check {
                 | T::KvCacheAllocated => (moments.decided, "decision"),
                 T::FirstTokenGenerated => (moments.end, "end"),
                 T::KvCacheFreed if event.row.details.iteration_id.is_some() => {
-                    let at_end = now != moments.decided;
+                    let at_end = now > moments.decided.saturating_add(slack);
                     if at_end { (moments.end, "end") } else { (moments.decided, "decision") }
                 }
                 // With an abort.
@@ -71,7 +73,8 @@ impl Invariant for Check {
                 },
                 _ => continue,
             };
-            cx.expect(now == moment, |ids| {
+            let holds = cx.agree(moment, now, 1, event.at());
+            cx.expect(holds, |ids| {
                 let finding = Finding::new(format!(
                     "the {kind} event is not at the {name} that it belongs to"
                 ))
@@ -121,7 +124,8 @@ impl Check {
         let (Some(record), Some(span)) = (&request.record, span) else { return };
         let moment = span.first_moment.filter(|_| cx.facts.dialect.is_exact());
         let (Some(end), Some(moment)) = (record.row.completion_time, moment) else { return };
-        cx.expect(end == moment, |ids| {
+        let holds = cx.agree(moment, end, 1, record.at());
+        cx.expect(holds, |ids| {
             Finding::new("completion_time is not the end of the step that finished the request")
                 .at(record.at(), "completion_time")
                 .with(span.first_at, "state", "finished here")
@@ -148,7 +152,8 @@ fn same(
     cx: &mut Cx<'_>,
 ) {
     let (Some(event), Some(moment)) = (event, moment) else { return };
-    cx.expect(event.row.timestamp == moment, |ids| {
+    let holds = cx.agree(event.row.timestamp, moment, 1, event.at());
+    cx.expect(holds, |ids| {
         Finding::new(format!("{column} is not the moment of the {} event", event.row.event_type))
             .at(at, column)
             .with(event.at(), "timestamp", "the event")
@@ -168,7 +173,8 @@ fn pairs(
         return;
     }
     for (event, change) in events.iter().zip(changes) {
-        cx.expect(event.row.timestamp == change.row.timestamp, |ids| {
+        let holds = cx.agree(event.row.timestamp, change.row.timestamp, 1, change.at());
+        cx.expect(holds, |ids| {
             Finding::new(format!(
                 "the {} event and the change to {} are not of one moment",
                 event.row.event_type, change.row.state

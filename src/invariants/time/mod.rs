@@ -16,3 +16,4 @@ pub mod m013;
 pub mod m014;
 pub mod m015;
 pub mod m016;
+pub mod t001;

@@ -28,7 +28,7 @@ impl Invariant for Check {
         let Some(total) = record.row.scheduled_tokens else { return };
         // A request without any row is X001's business, rows behind an early end X005's.
         let covered = match request.completion() {
-            Some(end) => cx.facts.reaches(Table::PerIterationRequests, end),
+            Some(end) => cx.facts.tells_all_until(end),
             None => cx.facts.complete(Table::PerIterationRequests) && !cx.facts.rows_end_early,
         };
         let Some(last) = request.last.filter(|_| covered) else { return };

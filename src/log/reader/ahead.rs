@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use crate::log::ids::{IdTable, RequestKey};
-use crate::log::reader::{FormProblem, Item, Located, TableReader};
+use crate::log::reader::{FormProblem, Item, Located, Location, TableReader};
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, TransitionRow,
 };
@@ -86,14 +86,22 @@ pub struct Ahead<R, S, const DEPTH: usize> {
     window: VecDeque<Located<R>>,
     ended: bool,
     growing: bool,
+    /// The byte at which a second run begins, which is not read.
+    cut: u64,
 }
 
 impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
-    /// Reads the first rows of a file; a file that is not there has none.
-    pub fn new(reader: Option<TableReader<R, S>>, shared: &mut Shared) -> Self {
+    /// Reads the first rows of a file; a file that is not there has none, and one that is cut has none
+    /// from there on.
+    pub fn new(
+        reader: Option<TableReader<R, S>>,
+        cut: Option<Location>,
+        shared: &mut Shared,
+    ) -> Self {
         let ended = reader.is_none();
-        let mut ahead =
-            Self { reader, window: VecDeque::with_capacity(DEPTH), ended, growing: false };
+        let cut = cut.map_or(u64::MAX, |at| at.offset);
+        let window = VecDeque::with_capacity(DEPTH);
+        let mut ahead = Self { reader, window, ended, growing: false, cut };
         ahead.fill(shared);
         ahead
     }
@@ -147,13 +155,20 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
         let Some(reader) = &mut self.reader else { return };
         while self.window.len() < DEPTH && !self.ended {
             match reader.next(&mut shared.ids) {
+                Some(Item::Row(row)) if row.offset >= self.cut => self.ended = true,
                 Some(Item::Row(row)) => {
                     if let Some(key) = row.row.key() {
                         shared.pin(key);
                     }
                     self.window.push_back(row);
                 }
-                Some(Item::Problem(problem)) => shared.problems.push(problem),
+                Some(Item::Problem(problem)) => {
+                    if problem.at.is_some_and(|at| at.offset >= self.cut) {
+                        self.ended = true;
+                    } else {
+                        shared.problems.push(*problem);
+                    }
+                }
                 None => self.ended = true,
             }
         }

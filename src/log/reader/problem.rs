@@ -21,8 +21,10 @@ pub struct FormProblem {
     pub kind: FormKind,
     /// The text that is wrong, shortened.
     pub text: Option<String>,
-    /// The request of an unreadable row, as far as it could be told.
+    /// The request of an unreadable row, as far as it could be told and is known already.
     pub request: Option<RequestKey>,
+    /// What stands where the id of a request would, if no request of that id is known yet.
+    pub stranger: Option<String>,
     /// The iteration of an unreadable row, as far as it could be told.
     pub iteration: Option<IterationId>,
 }
@@ -66,6 +68,11 @@ pub enum FormKind {
     ZeroForUndefined,
     /// A request id that another row of per_request.csv has already.
     DuplicateId,
+    /// A second run was appended: its rows are not read.
+    SecondRun {
+        /// Per table: where it begins.
+        cuts: [Option<Location>; 5],
+    },
     /// A row of an end that is earlier than one before it.
     OutOfOrder {
         /// The end, if it is one.
@@ -79,7 +86,16 @@ impl FormProblem {
     /// A problem of a whole file.
     #[must_use]
     pub const fn of_file(table: Table, kind: FormKind) -> Self {
-        Self { table, at: None, column: None, kind, text: None, request: None, iteration: None }
+        Self {
+            table,
+            at: None,
+            column: None,
+            kind,
+            text: None,
+            request: None,
+            stranger: None,
+            iteration: None,
+        }
     }
 
     /// A problem of one record.
@@ -92,6 +108,7 @@ impl FormProblem {
             kind,
             text: None,
             request: None,
+            stranger: None,
             iteration: None,
         }
     }
@@ -156,6 +173,7 @@ impl fmt::Display for FormKind {
             Self::Truncated => f.write_str("the file ends inside this row"),
             Self::Unreadable(error) => write!(f, "the file cannot be read on: {error}"),
             Self::ZeroForUndefined => f.write_str("0 stands where the value is undefined"),
+            Self::SecondRun { .. } => f.write_str("a second run was appended"),
             Self::OutOfOrder { .. } => f.write_str("the row is not in order of the ends"),
             Self::DuplicateId => f.write_str("the request id has a row already"),
         }

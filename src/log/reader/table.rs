@@ -11,13 +11,16 @@ use crate::log::reader::{Located, Location};
 use crate::log::schema::{ColumnError, Layout, RawRecord, Row};
 use crate::units::IterationId;
 
+/// The longest text that is taken for an id in a row that cannot be read.
+const MAX_STRANGER_BYTES: usize = 200;
+
 /// What a file yields next.
 #[derive(Debug)]
 pub enum Item<R> {
     /// A row.
     Row(Located<R>),
     /// Something that is not a row.
-    Problem(FormProblem),
+    Problem(Box<FormProblem>),
 }
 
 /// Streams the rows of one file.
@@ -78,7 +81,7 @@ impl<R: Row, S: Read> TableReader<R, S> {
             }
             Err(error) => {
                 self.ended = true;
-                Some(Item::Problem(unreadable::<R>(&error)))
+                Some(Item::Problem(Box::new(unreadable::<R>(&error))))
             }
         }
     }
@@ -119,10 +122,12 @@ fn read_row<R: Row>(record: &Record<'_>, header: &Header, ids: &mut IdTable) -> 
             Ok(row) => {
                 return Item::Row(Located { row, line: record.line, offset: record.offset });
             }
-            Err(error) => return Item::Problem(bad_field::<R>(record, header, ids, error)),
+            Err(error) => {
+                return Item::Problem(Box::new(bad_field::<R>(record, header, ids, error)));
+            }
         }
     }
-    Item::Problem(bad_record::<R>(record, header, ids))
+    Item::Problem(Box::new(bad_record::<R>(record, header, ids)))
 }
 
 #[cold]
@@ -158,8 +163,8 @@ fn location<R: Row>(record: &Record<'_>) -> Location {
     Location { table: R::SCHEMA.table, line: record.line, offset: record.offset }
 }
 
-/// Tells whose row was lost, if the record still says it: only a request that is known already is
-/// taken for one.
+/// Tells whose row was lost, if the record still says it: a request that is known already, or else
+/// the text that may become known later.
 fn salvage<R: Row>(problem: &mut FormProblem, record: &Record<'_>, layout: &Layout, ids: &IdTable) {
     let text = |name: &str| {
         let column = R::SCHEMA.columns.iter().position(|column| column.name == name)?;
@@ -167,5 +172,10 @@ fn salvage<R: Row>(problem: &mut FormProblem, record: &Record<'_>, layout: &Layo
     };
     let request: Option<RequestKey> = text("request_id").and_then(|id| ids.get(id));
     problem.request = request;
+    if request.is_none() {
+        problem.stranger = text("request_id")
+            .filter(|id| !id.is_empty() && id.len() <= MAX_STRANGER_BYTES)
+            .map(str::to_owned);
+    }
     problem.iteration = text("iteration_id").and_then(|id| id.parse().ok()).map(IterationId);
 }

@@ -1,6 +1,6 @@
 //! The requests: distributions over all of them, and which of them are shown one by one.
 
-use crate::log::dialect::Dialect;
+use crate::log::dialect::{DEFAULT_SKEW_BOUND, Dialect};
 use crate::log::ids::{IdTable, Ids};
 use crate::log::reader::{Item, LogDir, LogDirError};
 use crate::log::schema::RequestRow;
@@ -181,7 +181,7 @@ fn note(request: &RequestFigures, picture: &mut Picture) {
 
 fn each(dir: &LogDir, mut visit: impl FnMut(RequestFigures)) -> Result<(), LogDirError> {
     let Some(mut reader) = dir.reader::<RequestRow>()? else { return Ok(()) };
-    let dialect = Dialect::detect(dir)?;
+    let dialect = Dialect::detect(dir, DEFAULT_SKEW_BOUND)?;
     let mut ids = IdTable::default();
     while let Some(item) = reader.next(&mut ids) {
         let Item::Row(mut row) = item else { continue };

@@ -191,7 +191,7 @@ impl Engine {
             return Ok(false);
         }
         let nature = Nature {
-            dialect: Dialect::detect(dir)?,
+            dialect: Dialect::detect(dir, self.options.skew_bound)?,
             files: Table::ALL.map(|table| self.horizon.of(table) > 0),
             told: dir.run_info.is_some(),
         };

@@ -1,0 +1,93 @@
+//! One file of a log as rows of fields in the schema's order.
+
+use crate::diff::{DiffError, Side};
+use crate::log::ids::IdTable;
+use crate::log::reader::{Input, Item, LogDir, TableReader};
+use crate::log::schema::{Row, Table};
+
+/// A row: its place, its text and its fields.
+#[derive(Clone, Debug)]
+pub(super) struct Fields {
+    pub(super) side: Side,
+    pub(super) fields: csv::StringRecord,
+    /// Empty where the row does not belong to one.
+    pub(super) iteration: Option<u64>,
+}
+
+/// Reads the rows of one file.
+pub(super) struct Stream<R> {
+    reader: Option<TableReader<R, Input>>,
+    ids: IdTable,
+    path: String,
+    text: Vec<u8>,
+}
+
+impl<R: Row> Stream<R> {
+    pub(super) fn open(directory: &LogDir) -> Result<Self, DiffError> {
+        let path = directory.file(R::SCHEMA.table).map(|file| file.path.display().to_string());
+        Ok(Self {
+            reader: directory.reader::<R>()?,
+            ids: IdTable::default(),
+            path: path.unwrap_or_default(),
+            text: Vec::new(),
+        })
+    }
+
+    /// Whether the log has the file.
+    pub(super) fn is_there(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Whether the file has the column.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.header().layout.has(column))
+    }
+
+    /// The next row that both sides should have. Arrivals stand in the order of the clock, not of
+    /// decisions: per_request.csv tells of them.
+    pub(super) fn next(&mut self) -> Result<Option<Fields>, DiffError> {
+        loop {
+            let Some(fields) = self.next_of_any_kind()? else { return Ok(None) };
+            let is_arrival =
+                R::SCHEMA.table == Table::Events && fields.fields.get(1) == Some("request_arrived");
+            if !is_arrival {
+                return Ok(Some(fields));
+            }
+        }
+    }
+
+    fn next_of_any_kind(&mut self) -> Result<Option<Fields>, DiffError> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        if !reader.header().usable {
+            return Err(self.problem("its header cannot be used".to_owned()));
+        }
+        match reader.next(&mut self.ids) {
+            None => Ok(None),
+            Some(Item::Problem(problem)) => {
+                let line = problem.at.map_or_else(String::new, |at| format!("line {}: ", at.line));
+                Err(self.problem(format!("{line}the row cannot be read")))
+            }
+            Some(Item::Row(row)) => {
+                self.text.clear();
+                row.row.write(&self.ids, &mut self.text);
+                let text = String::from_utf8_lossy(&self.text).trim_end().to_owned();
+                Ok(Some(fields::<R>(row.line, text)))
+            }
+        }
+    }
+
+    fn problem(&self, problem: String) -> DiffError {
+        DiffError::Form { path: self.path.clone(), problem }
+    }
+}
+
+fn fields<R: Row>(line: u64, text: String) -> Fields {
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut fields = csv::StringRecord::new();
+    // It was written by the schema a moment ago: reading it back cannot fail.
+    let _ = reader.read_record(&mut fields);
+    let at = R::SCHEMA.column("iteration_id");
+    let iteration = at.and_then(|at| fields.get(at)).and_then(|id| id.parse().ok());
+    Fields { side: Side { line, text }, fields, iteration }
+}
