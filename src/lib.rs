@@ -30,3 +30,4 @@ pub mod stats;
 pub mod testing;
 pub mod trace;
 pub mod units;
+pub mod view;

@@ -5,6 +5,7 @@ use crate::check::declare::Declaration;
 use crate::check::facts::LogFacts;
 use crate::check::gather::Gather;
 use crate::check::invariant::Invariant;
+use crate::check::live::Observer;
 use crate::check::report::{CheckReport, RuleOutcome, TableSummary};
 use crate::check::skew::Skew;
 use crate::check::view::{IterationView, Moments, RowView};
@@ -52,20 +53,7 @@ pub(super) fn run(
     options: &CheckOptions,
     rules: &[&'static Declaration],
 ) -> Result<CheckReport, CheckError> {
-    let mut facts = first_facts(dir, options)?;
-    let gather = Gather::open(dir, &mut facts)?;
-    let rules = select(rules, &facts);
-    let mut run = Run {
-        gather,
-        facts,
-        rules,
-        previous: None,
-        previous_group: None,
-        group: Vec::new(),
-        events: Vec::new(),
-        every: Vec::new(),
-        over: Vec::new(),
-    };
+    let mut run = Run::start(dir, options, rules)?;
     run.missing_files(dir);
     run.all_steps();
     run.rest(dir)?;
@@ -128,8 +116,8 @@ fn obstacle(rule: &Declaration, facts: &LogFacts) -> Option<String> {
 }
 
 /// One pass over one log.
-struct Run {
-    gather: Gather,
+pub(super) struct Run {
+    pub(super) gather: Gather,
     facts: LogFacts,
     rules: Rules,
     previous: Option<Located<IterationRow>>,
@@ -141,6 +129,33 @@ struct Run {
 }
 
 impl Run {
+    /// Opens the files and chooses the rules that can be checked.
+    pub(super) fn start(
+        dir: &LogDir,
+        options: &CheckOptions,
+        rules: &[&'static Declaration],
+    ) -> Result<Self, CheckError> {
+        let mut facts = first_facts(dir, options)?;
+        let gather = Gather::open(dir, &mut facts)?;
+        let rules = select(rules, &facts);
+        Ok(Self {
+            gather,
+            facts,
+            rules,
+            previous: None,
+            previous_group: None,
+            group: Vec::new(),
+            events: Vec::new(),
+            every: Vec::new(),
+            over: Vec::new(),
+        })
+    }
+
+    /// What the rules that are checked have found so far.
+    pub(super) fn tallies(&self) -> impl Iterator<Item = (&'static Declaration, &Tally)> {
+        self.rules.active.iter().map(|active| (active.rule, &active.tally))
+    }
+
     fn missing_files(&mut self, dir: &LogDir) {
         for table in Table::ALL {
             let expected = match table {
@@ -157,11 +172,16 @@ impl Run {
 
     fn all_steps(&mut self) {
         while let Some((id, has_row)) = self.gather.next_step() {
-            self.step(id, has_row);
+            self.step(id, has_row, None);
         }
     }
 
-    fn step(&mut self, id: IterationId, has_row: bool) {
+    pub(super) fn step(
+        &mut self,
+        id: IterationId,
+        has_row: bool,
+        observer: Option<&mut dyn Observer>,
+    ) {
         let gather = &mut self.gather;
         let iteration = if has_row { gather.iterations.pop(&mut gather.shared) } else { None };
         let moments = iteration.map(|row| Moments::of(&row.row, &self.facts.dialect));
@@ -197,6 +217,9 @@ impl Run {
             recent: &gather.recent,
         };
         self.rules.each(&self.facts, &gather.shared.ids, |rule, cx| rule.iteration(&view, cx));
+        if let Some(observer) = observer {
+            observer.step(&view);
+        }
         self.previous = iteration.or(self.previous);
         if !self.group.is_empty() {
             self.previous_group = Some(id);

@@ -106,6 +106,31 @@ impl Gather {
         }
     }
 
+    /// The next step of a log that is still being written: one that has its row.
+    pub(super) fn next_whole_step(&self) -> Option<(IterationId, bool)> {
+        self.iterations.peek(0)?;
+        self.next_step()
+    }
+
+    /// The files are still being written.
+    pub(super) const fn grow(&mut self) {
+        self.iterations.grow();
+        self.rows.grow();
+        self.requests.grow();
+        self.events.grow();
+        self.transitions.grow();
+    }
+
+    /// Reads on behind what were the ends of the files before.
+    pub(super) fn resume(&mut self) {
+        let shared = &mut self.shared;
+        self.iterations.resume(shared);
+        self.rows.resume(shared);
+        self.requests.resume(shared);
+        self.events.resume(shared);
+        self.transitions.resume(shared);
+    }
+
     /// Notes the moments of a step.
     pub(super) fn begin(&mut self, id: IterationId, moments: Option<Moments>) {
         if let Some(moments) = moments {

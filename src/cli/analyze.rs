@@ -1,12 +1,17 @@
 //! `schedlog analyze`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::analyze::render::{to_csv, to_json, to_text};
 use crate::analyze::{AnalyzeOptions, Slo, analyze_dir};
+use crate::check::CheckOptions;
 use crate::cli::{EXIT_CLEAN, output};
+use crate::log::reader::LogDir;
+use crate::view::collect::PictureOptions;
+use crate::view::{page, picture, plots};
 
 /// Say what a log tells about the run: latencies, throughput, steps, waiting, preemption, fairness.
 ///
@@ -28,6 +33,12 @@ pub(super) struct Args {
     /// Add steps over time to json and csv, in at most this many buckets.
     #[arg(long, value_name = "BUCKETS", default_value_t = 0)]
     series: usize,
+    /// Draw charts into this directory, as SVG and PNG.
+    #[arg(long, value_name = "PLOTS")]
+    plots: Option<PathBuf>,
+    /// Write one web page: charts, timeline, requests and what a check finds.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Forms of the analysis.
@@ -54,5 +65,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Csv => to_csv(&analysis)?,
     };
     output::print(&text)?;
+    if let Some(directory) = &args.plots {
+        write_plots(&args.dir, directory)?;
+    }
+    if let Some(file) = &args.html {
+        let page = page::page(&LogDir::open(&args.dir)?, &CheckOptions::default())?;
+        std::fs::write(file, page).with_context(|| format!("{}: cannot write", file.display()))?;
+        output::note(&format!("page {}", file.display()));
+    }
     Ok(EXIT_CLEAN)
+}
+
+fn write_plots(dir: &Path, directory: &Path) -> anyhow::Result<()> {
+    let picture = picture(&LogDir::open(dir)?, &PictureOptions::default())?;
+    let written = plots::write_plots(&picture, directory)?;
+    output::note(&format!("{} images in {}", written.len(), directory.display()));
+    if !cfg!(feature = "plots") {
+        output::note("no PNG: this program was built without the feature `plots`");
+    }
+    Ok(())
 }

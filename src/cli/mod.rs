@@ -6,6 +6,8 @@ mod check;
 mod compare;
 mod config;
 mod conform;
+#[cfg(feature = "tui")]
+mod dashboard;
 mod diff;
 mod docs;
 mod explain;
@@ -20,6 +22,7 @@ mod rules;
 mod stopwatch;
 mod trace;
 mod trace_args;
+mod watch;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,6 +65,7 @@ enum Command {
     Explain(explain::Args),
     Fuzz(fuzz::Args),
     Graph(graph::Args),
+    Watch(watch::Args),
     #[command(hide = true)]
     Docs(docs::Args),
 }
@@ -106,6 +110,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Command::Explain(args) => explain::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Docs(args) => docs::run(&args),
     }
 }

@@ -15,3 +15,14 @@ impl Stopwatch {
         self.0.elapsed().as_secs_f64()
     }
 }
+
+/// Sleeps.
+pub(super) fn pause_ms(ms: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+}
+
+/// A span of real time, for those who wait.
+#[cfg(feature = "tui")]
+pub(super) const fn millis(ms: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(ms)
+}

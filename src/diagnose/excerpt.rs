@@ -19,7 +19,7 @@ pub struct Excerpts {
 
 impl Excerpts {
     /// Fetches the rows at these locations; what cannot be read stays out.
-    pub(super) fn load(dir: &LogDir, locations: impl Iterator<Item = Location>) -> Self {
+    pub(crate) fn load(dir: &LogDir, locations: impl Iterator<Item = Location>) -> Self {
         let mut excerpts = Self::default();
         excerpts.extend(dir, locations);
         excerpts

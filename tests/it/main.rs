@@ -37,4 +37,6 @@ mod strategies;
 mod support;
 mod tidy;
 mod trace;
+mod view;
+mod watch;
 mod wrong_scheduler;

@@ -58,6 +58,12 @@ fn the_judge_never_looks_at_the_judged() {
         if before_reports.iter().any(|module| name.starts_with(&format!("src/{module}/"))) {
             assert!(!text.contains("crate::report"), "{name} renders");
         }
+        let viewer = name.starts_with("src/view/");
+        for upstream in ["crate::scheduler", "crate::engine", "crate::logger", "crate::trace"] {
+            assert!(!viewer || !text.contains(upstream), "{name} uses {upstream}");
+        }
+        let upstream_of_views = judge.iter().any(|prefix| name.starts_with(prefix));
+        assert!(!upstream_of_views || !text.contains("crate::view"), "{name} looks at itself");
         let before_diagnosis = ["invariants", "check"];
         if before_diagnosis.iter().any(|module| name.starts_with(&format!("src/{module}/"))) {
             for later in ["crate::diagnose", "crate::policy", "crate::coverage"] {

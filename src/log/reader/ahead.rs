@@ -85,6 +85,7 @@ pub struct Ahead<R, S, const DEPTH: usize> {
     reader: Option<TableReader<R, S>>,
     window: VecDeque<Located<R>>,
     ended: bool,
+    growing: bool,
     /// The byte at which a second run begins, which is not read.
     cut: u64,
 }
@@ -99,7 +100,8 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
     ) -> Self {
         let ended = reader.is_none();
         let cut = cut.map_or(u64::MAX, |at| at.offset);
-        let mut ahead = Self { reader, window: VecDeque::with_capacity(DEPTH), ended, cut };
+        let window = VecDeque::with_capacity(DEPTH);
+        let mut ahead = Self { reader, window, ended, growing: false, cut };
         ahead.fill(shared);
         ahead
     }
@@ -117,10 +119,24 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
         self.window.get(distance)
     }
 
-    /// Whether every row was consumed.
+    /// Whether every row was consumed; never true of a file that is still being written.
     #[must_use]
     pub fn exhausted(&self) -> bool {
-        self.ended && self.window.is_empty()
+        self.ended && self.window.is_empty() && !self.growing
+    }
+
+    /// The file is still being written: its present end is not the last one.
+    pub const fn grow(&mut self) {
+        self.growing = self.reader.is_some();
+    }
+
+    /// Reads on behind what was the end of the file before.
+    pub fn resume(&mut self, shared: &mut Shared) {
+        if let Some(reader) = &mut self.reader {
+            reader.resume();
+            self.ended = false;
+        }
+        self.fill(shared);
     }
 
     /// The next row.

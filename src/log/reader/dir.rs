@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::log::reader::growing::{Growing, Horizon};
 use crate::log::reader::table::TableReader;
 use crate::log::run_info::{RUN_INFO_FILE, RunInfo};
 use crate::log::schema::{Row, Table};
@@ -51,6 +52,8 @@ pub struct TableFile {
 /// The bytes of a file, decompressed where needed.
 #[derive(Debug)]
 pub enum Input {
+    /// As they are, up to an end that moves.
+    Growing(Growing),
     /// As they are.
     Plain(File),
     /// From gzip members.
@@ -60,6 +63,7 @@ pub enum Input {
 impl Read for Input {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {
+            Self::Growing(growing) => growing.read(out),
             Self::Plain(file) => file.read(out),
             Self::Gzip(decoder) => decoder.read(out),
         }
@@ -101,6 +105,7 @@ pub struct LogDir {
     /// The directory.
     pub path: PathBuf,
     files: [Option<TableFile>; 5],
+    horizon: Option<Horizon>,
     /// The content of `run.json`, if it is there and readable.
     pub run_info: Option<RunInfo>,
     /// Why `run.json`, although there, was not read.
@@ -129,7 +134,21 @@ impl LogDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Ok(Self { path: path.to_owned(), files, run_info, run_info_error })
+        Ok(Self { path: path.to_owned(), files, horizon: None, run_info, run_info_error })
+    }
+
+    /// Looks at a log that is still being written: what lies behind the horizon is not there yet.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_growing(path: &Path, horizon: &Horizon) -> Result<Self, LogDirError> {
+        let mut dir = Self::open(path)?;
+        for file in &mut dir.files {
+            // A compressed file is a finished one.
+            *file = file.take().filter(|file| !file.compressed);
+        }
+        dir.horizon = Some(horizon.clone());
+        Ok(dir)
     }
 
     /// The file of a table, if it is there.
@@ -144,7 +163,15 @@ impl LogDir {
     /// If it is there but cannot be opened.
     pub fn reader<R: Row>(&self) -> Result<Option<TableReader<R, Input>>, LogDirError> {
         match self.file(R::SCHEMA.table) {
-            Some(file) => Ok(Some(TableReader::new(file.open()?))),
+            Some(file) => {
+                let input = match (file.open()?, &self.horizon) {
+                    (Input::Plain(file), Some(horizon)) => {
+                        Input::Growing(horizon.limit(file, R::SCHEMA.table))
+                    }
+                    (input, _) => input,
+                };
+                Ok(Some(TableReader::new(input)))
+            }
             None => Ok(None),
         }
     }

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod dir;
+mod growing;
 mod header;
 mod problem;
 mod splitter;
@@ -12,6 +13,7 @@ mod table;
 
 pub use ahead::{Ahead, Keyed, Shared};
 pub use dir::{Input, LogDir, LogDirError, TableFile};
+pub use growing::{Growing, Horizon};
 pub use header::Header;
 pub use problem::{FormKind, FormProblem};
 pub use splitter::{Ending, MAX_RECORD_BYTES, Record, Splitter};

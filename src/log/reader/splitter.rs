@@ -124,6 +124,11 @@ impl<R: Read> Splitter<R> {
         Ok(())
     }
 
+    /// Goes on behind what was the end of the stream when it was last read.
+    pub const fn resume(&mut self) {
+        self.eof = false;
+    }
+
     /// The next record; empty lines are passed over.
     ///
     /// # Errors

@@ -48,6 +48,12 @@ impl<R: Row, S: Read> TableReader<R, S> {
         &self.header
     }
 
+    /// Goes on behind what was the end of the file when it was last read.
+    pub const fn resume(&mut self) {
+        self.ended = !self.header.usable;
+        self.splitter.resume();
+    }
+
     /// How many rows were yielded so far.
     #[must_use]
     pub const fn rows(&self) -> u64 {
