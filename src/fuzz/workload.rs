@@ -119,7 +119,7 @@ impl Workload {
             |error: ReplayError<std::convert::Infallible>| WorkloadError::Engine(error.to_string()),
         )?;
         if let Some(moments) = self.shutdown_after {
-            cut(&mut calls, moments);
+            cut(&mut calls, moments, self.clock_step_ns.max(1));
         }
         coarsen(&mut calls, self.clock_step_ns);
         let options = LogOptions {
@@ -187,12 +187,13 @@ pub(super) fn stopping_places(calls: &[Call]) -> impl Iterator<Item = usize> + '
     })
 }
 
-fn cut(calls: &mut Vec<Call>, moments: u32) {
+/// Shuts down at a stopping place. `later`: time goes on until somebody stops the scheduler.
+fn cut(calls: &mut Vec<Call>, moments: u32, later: u64) {
     let place = stopping_places(calls).nth(moments as usize);
     if let Some(place) = place {
         calls.truncate(place);
         let now = calls.iter().rev().find_map(Call::now).unwrap_or_default();
-        calls.push(Call::Shutdown { now });
+        calls.push(Call::Shutdown { now: now.saturating_add(Nanos(later)) });
     }
 }
 
