@@ -11,6 +11,9 @@ use crate::settings::{Resolved, SettingError, Settings};
 use crate::trace::{Arrival, TraceRequest, private_token};
 use crate::units::{Nanos, Priority, RequestId, TokenId, TokenRun, Tokens, push_run};
 
+/// No case of a fuzzer needs more.
+const CALLS_MAX: usize = 100_000;
+
 /// A request of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,7 +118,7 @@ impl Workload {
         let resolved = self.resolve()?;
         let mut calls = Vec::new();
         let trace = self.trace().into_iter().map(Ok::<_, std::convert::Infallible>);
-        replay(trace, &resolved, Recorder::new(&mut calls), |_| {}).map_err(
+        replay(trace, &resolved, Recorder::new(&mut calls, CALLS_MAX), |_| {}).map_err(
             |error: ReplayError<std::convert::Infallible>| WorkloadError::Engine(error.to_string()),
         )?;
         if let Some(moments) = self.shutdown_after {
