@@ -71,6 +71,9 @@ pub(super) struct Args {
     work_dir: Option<PathBuf>,
 }
 
+/// Between two lines of progress where there is no terminal.
+const BETWEEN_NOTES: Duration = Duration::from_secs(30);
+
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let work = WorkDir::new(args.work_dir.as_deref())?;
     // Panics of the logger under test are findings; they are told once, after shrinking.
@@ -112,9 +115,15 @@ fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
     };
     output::print(&headline(args, &options))?;
     let bar = progress_bar();
+    let mut told = Duration::ZERO;
     let (state, found) = run_cases(&options, &mut subjects, work, |state| {
         bar.set_position(state.cases);
         bar.set_message(progress_line(state));
+        // Without a terminal there is no bar; a line now and then shows that it lives.
+        if bar.is_hidden() && state.elapsed >= told + BETWEEN_NOTES {
+            told = state.elapsed;
+            output::note(&format!("{} cases: {}", state.cases, progress_line(state)));
+        }
     });
     bar.finish_and_clear();
     output::print(&summary(&state))?;

@@ -2,23 +2,30 @@
 
 use crate::fuzz::sequence::{Call, RequestIndex};
 use crate::log::values::FinishReason;
-use crate::logger::{KvCacheUsage, LoggerError, LoggerHooks, RunningRequest, WaitingReason};
+use crate::logger::{
+    HookError, KvCacheUsage, LoggerError, LoggerHooks, RunningRequest, WaitingReason,
+};
 use crate::units::{Blocks, Nanos, Priority, Tokens};
 
-/// Appends every hook call to a list. It takes them all; the engine's logger errors never occur.
+/// Appends every hook call to a list, up to a limit: some engines go round in circles for ever.
 #[derive(Debug)]
 pub struct Recorder<'a> {
     calls: &'a mut Vec<Call>,
     requests: u32,
+    most: usize,
 }
 
 impl<'a> Recorder<'a> {
-    /// Records into `calls`.
-    pub fn new(calls: &'a mut Vec<Call>) -> Self {
-        Self { calls, requests: 0 }
+    /// Records into `calls`, at most `most` of them.
+    pub fn new(calls: &'a mut Vec<Call>, most: usize) -> Self {
+        Self { calls, requests: 0, most }
     }
 
     fn push(&mut self, call: Call) -> Result<(), LoggerError> {
+        if self.calls.len() >= self.most {
+            let missing = "the end of the run, after more calls than are recorded";
+            return Err(HookError::OutOfOrder { hook: "recorder", missing }.into());
+        }
         self.calls.push(call);
         Ok(())
     }

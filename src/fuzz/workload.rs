@@ -11,6 +11,9 @@ use crate::settings::{Resolved, SettingError, Settings};
 use crate::trace::{Arrival, TraceRequest, private_token};
 use crate::units::{Nanos, Priority, RequestId, TokenId, TokenRun, Tokens, push_run};
 
+/// No case of a fuzzer needs more.
+const CALLS_MAX: usize = 100_000;
+
 /// A request of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,11 +118,11 @@ impl Workload {
         let resolved = self.resolve()?;
         let mut calls = Vec::new();
         let trace = self.trace().into_iter().map(Ok::<_, std::convert::Infallible>);
-        replay(trace, &resolved, Recorder::new(&mut calls), |_| {}).map_err(
+        replay(trace, &resolved, Recorder::new(&mut calls, CALLS_MAX), |_| {}).map_err(
             |error: ReplayError<std::convert::Infallible>| WorkloadError::Engine(error.to_string()),
         )?;
         if let Some(moments) = self.shutdown_after {
-            cut(&mut calls, moments);
+            cut(&mut calls, moments, self.clock_step_ns.max(1));
         }
         coarsen(&mut calls, self.clock_step_ns);
         let options = LogOptions {
@@ -187,12 +190,13 @@ pub(super) fn stopping_places(calls: &[Call]) -> impl Iterator<Item = usize> + '
     })
 }
 
-fn cut(calls: &mut Vec<Call>, moments: u32) {
+/// Shuts down at a stopping place. `later`: time goes on until somebody stops the scheduler.
+fn cut(calls: &mut Vec<Call>, moments: u32, later: u64) {
     let place = stopping_places(calls).nth(moments as usize);
     if let Some(place) = place {
         calls.truncate(place);
         let now = calls.iter().rev().find_map(Call::now).unwrap_or_default();
-        calls.push(Call::Shutdown { now });
+        calls.push(Call::Shutdown { now: now.saturating_add(Nanos(later)) });
     }
 }
 

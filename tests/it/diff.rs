@@ -41,7 +41,7 @@ fn the_same_run_is_the_same_log() {
     let text = fs::read_to_string(&path).unwrap().replace('\n', "\r\n");
     fs::write(&path, text).unwrap();
     let report = diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap();
-    assert!(report.is_same() && report.settings.is_empty() && report.rows > 100);
+    assert!(report.is_same() && report.settings.is_empty() && report.rows > 30, "{report:?}");
 }
 
 #[test]

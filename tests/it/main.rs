@@ -9,6 +9,7 @@ mod compare;
 mod conform;
 mod conform_canaries;
 mod conform_log;
+mod corpus;
 mod coverage;
 mod damage;
 mod dialects;
