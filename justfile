@@ -20,3 +20,8 @@ bless:
 conform-all:
     cargo run --release -- conform traces/vllm-0.32
     if [ -d ../shared/vllm-records ]; then cargo run --release -- conform ../shared/vllm-records; fi
+
+# Tests of the exports with Parquet, which the default build leaves out.
+parquet:
+    cargo test --features parquet --test it -- export
+    cargo clippy --features parquet --all-targets -- -D warnings
