@@ -112,14 +112,16 @@ fn first_of_two(
     let scan =
         |reason| matches!(reason, W::MaxNumSeqs | W::MaxNumBatchedTokens | W::MemoryInsufficient);
     if !scan(reason) {
-        let guessed = !matches!(
+        let own = matches!(
             reason,
             W::Preempted
                 | W::WaitingForRemoteKvs
                 | W::WaitingForFsm
                 | W::LoraLimit
                 | W::EncoderBudget
-        ) && !(reason == W::WaitingForOutput && cx.facts.overlapping);
+        );
+        let in_flight = reason == W::WaitingForOutput && cx.facts.overlapping;
+        let guessed = !(own || in_flight);
         return guessed.then(|| {
             let expected = "the constraint at which the scan stopped".to_owned();
             ("the reason is a guess", expected, reason.to_string())
