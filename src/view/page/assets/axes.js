@@ -126,6 +126,17 @@ const zoomable = (canvas, { inside, select, reset, hover, click }) => {
   }, { passive: false });
 };
 
+// The moment of the finding that was asked for.
+const drawMarker = (context, x, top, bottom) => {
+  if (view.marker === null || view.marker < view.from || view.marker > view.to) return;
+  const at = Math.round(x.at(view.marker)) + 0.5;
+  context.strokeStyle = colors.bad;
+  context.lineWidth = 1;
+  context.setLineDash([4, 3]);
+  context.beginPath(); context.moveTo(at, top); context.lineTo(at, bottom); context.stroke();
+  context.setLineDash([]);
+};
+
 const drawSelection = (context, canvas, box) => {
   if (!canvas.selection) return;
   const [from, to] = canvas.selection.map((at) => Math.min(Math.max(at, box.left), box.right));

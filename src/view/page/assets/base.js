@@ -31,7 +31,7 @@ for (const finding of findings) if (finding.request !== null) requests.findings[
 
 // The stretch of time that all charts over time and the timeline show.
 const view = {
-  least: 0, most: Math.max(data.end, 1), from: 0, to: Math.max(data.end, 1), changed: [],
+  least: 0, most: Math.max(data.end, 1), from: 0, to: Math.max(data.end, 1), changed: [], marker: null,
   set(from, to) {
     const narrowest = Math.max((this.most - this.least) * 1e-7, 1);
     let width = Math.min(Math.max(to - from, narrowest), this.most - this.least);

@@ -267,6 +267,7 @@ const addChart = (chart) => {
         : chart.kind === "curves" ? drawCurves(chart, context, box, range, hidden)
           : drawShares(chart, context, box);
     drawBorder(context, box);
+    if (chart.kind === "time") drawMarker(context, scales.x, box.top, box.bottom);
     if (chart.kind === "time" && crosshair !== null && crosshair >= view.from && crosshair <= view.to) {
       context.strokeStyle = colors.soft;
       const at = Math.round(scales.x.at(crosshair)) + 0.5;

@@ -27,3 +27,9 @@ addEventListener("resize", schedule);
 redraw();
 if (location.hash === "#selftest") selftest();
 if (location.hash === "#dark") { document.documentElement.dataset.theme = "dark"; readColors(); redraw(); }
+// `page.html#show-3` opens at a finding, for links from elsewhere.
+const shown = /^#show-(\d+)$/.exec(location.hash);
+if (shown && findings[Number(shown[1])]) {
+  showFinding(Number(shown[1]));
+  byId("timeline").scrollIntoView();
+}

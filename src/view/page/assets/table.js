@@ -82,10 +82,12 @@ const showFinding = (number) => {
   for (const article of document.querySelectorAll(".finding")) {
     article.classList.toggle("selected", article.id === "finding-" + number);
   }
+  view.marker = finding.at;
   if (finding.request !== null) select(finding.request, true);
   else if (finding.at !== null) {
-    const width = (view.most - view.least) / 50;
+    const width = (view.most - view.least) / 100;
     view.set(finding.at - width, finding.at + width);
+    byId("inview").checked = true;
   }
 };
 

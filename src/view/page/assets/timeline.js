@@ -178,6 +178,7 @@ const drawRows = () => {
     context.fillStyle = requests.findings[here[0]] ? colors.bad : colors.ink;
     context.fillText(shortened(context, requests.id[here[0]], LABEL - 16), 8, top + 13);
   }
+  drawMarker(context, x, 0, bottom);
   drawFindingMarks(context, x, first, last, -scrolled);
   context.restore();
   if (crosshair !== null && crosshair >= view.from && crosshair <= view.to) {
