@@ -171,7 +171,9 @@ impl Run {
         gather.read_group(id, moments, &mut self.group);
         let horizon = moments.map(|moments| moments.end);
         let events_until = horizon.map(|end| gather.with_skew(end, &self.facts));
-        gather.read_events(id, events_until, &mut self.events, &mut self.every);
+        // In steps one after the other the end of a step says whose an event is.
+        let decided = moments.filter(|_| self.facts.overlapping).map(|moments| moments.decided);
+        gather.read_events(id, events_until, decided, &mut self.events, &mut self.every);
         gather.read_requests(horizon, &self.facts);
         if let Some(row) = &iteration {
             gather.end.last_iteration = Some(id);

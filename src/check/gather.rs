@@ -188,15 +188,24 @@ impl Gather {
         &mut self,
         id: IterationId,
         horizon: Option<Nanos>,
+        decided: Option<Nanos>,
         events: &mut Vec<Located<EventRow>>,
         every: &mut Vec<Located<EventRow>>,
     ) {
         events.clear();
-        let (now, later) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|event| event.row.details.iteration_id <= Some(id));
+        let slack = self.slack;
+        // Where steps overlap, a decision that names no step is of the first one decided by then.
+        let later = |event: &Located<EventRow>| match event.row.details.iteration_id {
+            Some(step) => step > id && step.0 <= id.0.saturating_add(HELD_STEPS),
+            None => {
+                event.row.event_type.is_decision()
+                    && decided.is_some_and(|at| event.row.timestamp > at.saturating_add(slack))
+            }
+        };
+        let (later_ones, now): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.held).into_iter().partition(later);
         *events = now;
-        self.held = later;
+        self.held = later_ones;
         let due = |event: &Located<EventRow>| {
             horizon.is_some_and(|horizon| event.row.timestamp <= horizon)
                 || event.row.details.iteration_id.is_some_and(|step| step <= id)
@@ -210,11 +219,10 @@ impl Gather {
             let Some(event) = self.events.pop(&mut self.shared) else { break };
             self.note_event(&event);
             every.push(event);
-            match event.row.details.iteration_id {
-                Some(step) if step > id && step.0 <= id.0.saturating_add(HELD_STEPS) => {
-                    self.held.push(event);
-                }
-                _ => events.push(event),
+            if later(&event) {
+                self.held.push(event);
+            } else {
+                events.push(event);
             }
         }
     }

@@ -196,7 +196,12 @@ impl Dialect {
                 && !sample.has("output_processing_duration")
                 && all(rows, |row| row.duration == row.scheduling_overhead),
         );
-        let overlaps = rows.windows(2).filter(|pair| pair[1].start_time < pair[0].end_time).count();
+        let early = self.has(Habit::EndsAtDecision);
+        let end = |row: &IterationRow| match early {
+            true => row.end_time.saturating_add(row.forward_pass_duration),
+            false => row.end_time,
+        };
+        let overlaps = rows.windows(2).filter(|pair| pair[1].start_time < end(&pair[0])).count();
         self.steps_overlap = overlaps * 2 > rows.len();
     }
 

@@ -5,6 +5,8 @@ mod check_laws;
 mod cli;
 mod conform;
 mod damage;
+mod dialect_logs;
+mod dialect_writer;
 mod dialects;
 mod fixtures;
 mod generate;

@@ -37,7 +37,7 @@ impl Invariant for Check {
             return;
         };
         // Where a resumption is noted at the first scheduling too, it is none.
-        let both = cx.facts.dialect.has(Habit::ResumedAtFirst);
+        let both = row.resumed_count.is_none() && cx.facts.dialect.has(Habit::ResumedAtFirst);
         let resumed = if both { resumed.saturating_sub(admitted) } else { resumed };
         use SchedulerAction as A;
         let happened = [

@@ -1,13 +1,14 @@
 //! K004: tokens come one step at a time.
 
 use crate::invariants::prelude::*;
+use crate::units::IterationId;
 
 declare_invariant! {
     /// tokens_generated never falls, and rises by one (and the accepted drafts) after a step that
     /// scheduled the request and brought it up to date, and not at all otherwise.
     ///
     /// A step samples for a request when all its known tokens are computed then. Where steps overlap
-    /// the output comes later; there only the bound per step is checked.
+    /// the output comes later: a row shows the outputs of all steps that ended before its step began.
     ///
     /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bound is checked.
     ///
@@ -22,13 +23,31 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Outputs in flight by key, where steps overlap.
+    flights: Vec<Flight>,
+}
+
+/// Steps that sample for a request and have not ended.
+#[derive(Clone, Debug, Default)]
+struct Flight {
+    /// The last row's tokens, if all its steps are known.
+    tokens: Option<u32>,
+    /// Steps by their ends.
+    pending: Vec<(IterationId, Nanos)>,
+    /// Until when an output may come of a step that is not known.
+    doubt: Nanos,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let drafts = cx.facts.settings.drafts();
         let drafts_known = cx.facts.settings.num_speculative_tokens.is_some();
         cx.exercised(view.rows.len());
+        if cx.facts.overlapping && drafts_known {
+            self.overlapping(view, drafts.saturating_add(1), cx);
+            return;
+        }
         for row in view.rows {
             let (low, high) = match &row.before {
                 None => (0, u32::from(row.state == State::Completed) * drafts.saturating_add(1)),
@@ -50,6 +69,59 @@ impl Invariant for Check {
             let tokens = row.tokens_generated.0;
             let too_many = tokens > high && (drafts_known || !is_speculative(row, tokens, high));
             if tokens < low || too_many {
+                report(row, view, low, high, cx);
+            }
+        }
+    }
+}
+
+impl Check {
+    /// Rows show the outputs of all steps that ended before theirs began, a `completed` row those up
+    /// to its step.
+    fn overlapping(&mut self, view: &IterationView<'_>, most: u32, cx: &mut Cx<'_>) {
+        let moments = view.moments;
+        for row in view.rows {
+            let after_end = row.before.is_some_and(|before| before.row.state == State::Completed);
+            if after_end {
+                continue;
+            }
+            let index = row.request_id.index();
+            if self.flights.len() <= index {
+                self.flights.resize(index + 1, Flight::default());
+            }
+            let flight = &mut self.flights[index];
+            if row.before.is_none() {
+                *flight = Flight { tokens: (!row.past_lost).then_some(0), ..Flight::default() };
+            }
+            let Some(moments) = moments else {
+                flight.doubt = Nanos::MAX;
+                continue;
+            };
+            let certain = |(id, end): &(IterationId, Nanos)| match row.state {
+                State::Completed => *id <= view.id,
+                _ => *end <= moments.start,
+            };
+            let possible = |step: &(IterationId, Nanos)| certain(step) || step.1 <= moments.decided;
+            let least = flight.pending.iter().filter(|step| certain(step)).count() as u32;
+            let steps = flight.pending.iter().filter(|step| possible(step)).count() as u32;
+            flight.pending.retain(|step| !possible(step));
+            let base = flight.tokens.replace(row.tokens_generated.0);
+            match view.history(row.request_id).and_then(|history| history.phase(&row.row)) {
+                Some(phase) if phase.samples && row.state == State::Running => {
+                    flight.pending.push((view.id, moments.end));
+                }
+                Some(_) => {}
+                // What is in flight is not known from here on.
+                None if row.state == State::Running => flight.doubt = flight.doubt.max(moments.end),
+                None => {}
+            }
+            let known = !row.past_lost && !view.damaged && flight.doubt <= moments.start;
+            if !known {
+                flight.tokens = None;
+            }
+            let Some(base) = base.filter(|_| known) else { continue };
+            let (low, high) = (base + least, base.saturating_add(steps.saturating_mul(most)));
+            if row.tokens_generated.0 < low || row.tokens_generated.0 > high {
                 report(row, view, low, high, cx);
             }
         }
