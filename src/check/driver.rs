@@ -361,6 +361,11 @@ impl Run {
         if let Some(error) = &dir.run_info_error {
             notes.push(format!("run.json is there but was not read: {error}"));
         }
+        if !self.facts.has(Table::PerIteration) {
+            let what = "without per_iteration.csv nothing says when a request is over: all requests \
+                        were kept in memory to the end of the log";
+            notes.push(what.to_owned());
+        }
         CheckReport {
             directory: dir.path.clone(),
             producer: dir.run_info.as_ref().map(|info| info.producer.clone()),
