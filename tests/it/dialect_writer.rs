@@ -43,11 +43,7 @@ pub(crate) const VARIATIONS: &[Variation] = &[
     }),
     variation("no-details", false, |s| s.e.map_text("details", |_| String::new())),
     variation("fractional-tpot", false, fractional_tpot),
-    variation("two-decimal-throughput", false, |s| {
-        s.p.map_text("throughput", |text| {
-            text.parse::<f64>().map_or(String::new(), |rate| format!("{rate:.2}"))
-        });
-    }),
+    variation("two-decimal-throughput", false, two_decimal_throughput),
     variation("zero-for-undefined", false, |s| {
         let undefined = [
             "first_scheduled_time",
@@ -147,6 +143,17 @@ fn fractional_tpot(s: &mut Sheets) {
         if let (true, (Some(latency), Some(ttft))) = (tokens > 1, times) {
             let tpot = (latency - ttft) as f64 / (tokens - 1) as f64;
             s.p.set(row, "tpot", format!("{tpot:?}"));
+        }
+    }
+}
+
+/// Rounded once, from the times.
+fn two_decimal_throughput(s: &mut Sheets) {
+    for row in 0..s.p.len() {
+        let latency = s.p.num(row, "e2e_latency").filter(|latency| *latency > 0);
+        if let Some(latency) = latency.filter(|_| !s.p.text(row, "throughput").is_empty()) {
+            let rate = s.p.n(row, "output_tokens") as f64 * 1e9 / latency as f64;
+            s.p.set(row, "throughput", format!("{rate:.2}"));
         }
     }
 }
