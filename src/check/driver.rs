@@ -191,7 +191,9 @@ impl Run {
         gather.read_group(id, moments, &mut self.group);
         let horizon = moments.map(|moments| moments.end);
         let events_until = horizon.map(|end| gather.with_skew(end, &self.facts));
-        gather.read_events(id, events_until, &mut self.events, &mut self.every);
+        // In steps one after the other the end of a step says whose an event is.
+        let decided = moments.filter(|_| self.facts.overlapping).map(|moments| moments.decided);
+        gather.read_events(id, events_until, decided, &mut self.events, &mut self.every);
         gather.read_requests(horizon, &self.facts);
         if let Some(row) = &iteration {
             gather.end.last_iteration = Some(id);
@@ -382,6 +384,11 @@ impl Run {
         let mut notes = Vec::new();
         if let Some(error) = &dir.run_info_error {
             notes.push(format!("run.json is there but was not read: {error}"));
+        }
+        if !self.facts.has(Table::PerIteration) {
+            let what = "without per_iteration.csv nothing says when a request is over: all requests \
+                        were kept in memory to the end of the log";
+            notes.push(what.to_owned());
         }
         CheckReport {
             directory: dir.path.clone(),

@@ -46,6 +46,8 @@ pub struct Totals {
     pub cached: u64,
     /// Tokens found in the cache when it last entered the running queue; none if nothing says so.
     pub hit: Option<Tokens>,
+    /// Whether the events show it preempted and not resumed.
+    pub away: bool,
 }
 
 /// All that the log says of one request.
@@ -106,6 +108,7 @@ impl RequestHistory {
                 computed_before: 0,
                 cached: 0,
                 hit: None,
+                away: false,
             },
             absent_from: None,
             damaged: false,
@@ -253,6 +256,7 @@ impl RequestHistory {
         let cached = details.cached_tokens;
         match event.row.event_type {
             EventType::RequestPreempted => {
+                self.totals.away = true;
                 let computed = details.computed_tokens.unwrap_or_default().0;
                 let step = details.iteration_id.unwrap_or(IterationId::ZERO);
                 self.lines_ahead.push((step, computed));
@@ -261,7 +265,9 @@ impl RequestHistory {
                 self.totals.hit = cached;
                 self.totals.cached += u64::from(cached.unwrap_or_default().0);
             }
-            EventType::RequestResumed => {
+            // Some logs note a resumption at the first scheduling too.
+            EventType::RequestResumed if self.totals.away => {
+                self.totals.away = false;
                 self.totals.hit = cached;
                 let lines = self.lines_ahead.iter().map(|(_, computed)| *computed);
                 let line = lines.fold(self.totals.computed_before, u32::max);

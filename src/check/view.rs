@@ -28,6 +28,12 @@ impl RowView {
         self.row.row.state != State::Completed
     }
 
+    /// Whether the row is the first of its queue, also where the log leaves out rows.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.row.row.queue_position.is_none_or(|position| position.0 <= 0)
+    }
+
     /// The request's row of an earlier step.
     #[must_use]
     pub fn earlier(&self) -> Option<&Located<IterationRequestRow>> {

@@ -49,6 +49,7 @@ pub static ALL: &[&Declaration] = &[
     &time::m014::M014,
     &time::m015::M015,
     &time::m016::M016,
+    &time::m017::M017,
     &time::t001::T001,
     &tokens::k001::K001,
     &tokens::k002::K002,

@@ -131,7 +131,12 @@ impl Dialect {
             row.tpot = None;
             note("tpot");
         }
-        if row.completion_time == zero && row.arrival_time > Nanos::ZERO {
+        // A moment 0 of a request that arrived at 0 may be true; where zeros stand for undefined values
+        // the other times tell.
+        let habit = self.has(Habit::ZeroForUndefined);
+        let late = row.arrival_time > Nanos::ZERO;
+        let lived = row.waiting_time.saturating_add(row.execution_time) > Nanos::ZERO;
+        if row.completion_time == zero && (late || habit && lived) {
             row.completion_time = None;
             note("completion_time");
             if row.e2e_latency == zero {
@@ -139,7 +144,8 @@ impl Dialect {
                 note("e2e_latency");
             }
         }
-        if row.first_scheduled_time == zero && row.arrival_time > Nanos::ZERO {
+        let never_ran = row.execution_time == Nanos::ZERO && row.output_tokens.0 == 0;
+        if row.first_scheduled_time == zero && (late || habit && never_ran) {
             row.first_scheduled_time = None;
             note("first_scheduled_time");
         }
@@ -228,7 +234,12 @@ impl Dialect {
                 && !sample.has("output_processing_duration")
                 && all(rows, |row| row.duration == row.scheduling_overhead),
         );
-        let overlaps = rows.windows(2).filter(|pair| pair[1].start_time < pair[0].end_time).count();
+        let early = self.has(Habit::EndsAtDecision);
+        let end = |row: &IterationRow| match early {
+            true => row.end_time.saturating_add(row.forward_pass_duration),
+            false => row.end_time,
+        };
+        let overlaps = rows.windows(2).filter(|pair| pair[1].start_time < end(&pair[0])).count();
         self.steps_overlap = overlaps * 2 > rows.len();
     }
 

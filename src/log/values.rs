@@ -229,6 +229,21 @@ impl fmt::Display for ActionSet {
     }
 }
 
+impl EventType {
+    /// Whether it is a decision of a step, taken at its `D`.
+    #[must_use]
+    pub const fn is_decision(self) -> bool {
+        matches!(
+            self,
+            Self::RequestScheduled
+                | Self::RequestPreempted
+                | Self::RequestResumed
+                | Self::RequestEvicted
+                | Self::KvCacheAllocated
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

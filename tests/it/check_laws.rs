@@ -6,11 +6,14 @@ use schedlog::engine::replay::ReplayError;
 use schedlog::engine::run::{LogOptions, RunError, replay_trace};
 use schedlog::log::values::LogLevel;
 use schedlog::report::{TextOptions, write_text};
-use schedlog::trace::Trace;
+use schedlog::settings::Resolved;
+use schedlog::trace::{Trace, TraceRequest};
 
+use crate::dialect_writer::{VARIATIONS, written};
 use crate::fixtures::tripped;
 use crate::golden::{bundled, replay_bundled};
-use crate::strategies::{settings, traces};
+use crate::sheets::Sheets;
+use crate::strategies::{log_options, settings, traces};
 
 fn text(report: &CheckReport) -> String {
     let mut out = Vec::new();
@@ -44,22 +47,51 @@ fn bundled_traces_are_clean_at_every_level_and_exercise_every_rule() {
     assert_eq!(idle.unwrap(), [""; 0], "rules that no bundled trace exercises");
 }
 
+/// Replays; `None` where vLLM itself would hang or die under these settings.
+fn replayed(
+    requests: Vec<TraceRequest>,
+    settings: &Resolved,
+    options: &LogOptions,
+) -> Option<tempfile::TempDir> {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = Trace::from_requests("generated", requests);
+    match replay_trace(&trace, settings, Some(directory.path()), options, |_| {}) {
+        Ok(_) => Some(directory),
+        Err(RunError::Replay(ReplayError::Assertion(_) | ReplayError::Stuck { .. })) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_replay_is_clean(requests in traces(12), settings in settings(), level in 0..3usize) {
-        let directory = tempfile::tempdir().unwrap();
-        let trace = Trace::from_requests("generated", requests);
-        let options = &levels()[level];
-        match replay_trace(&trace, &settings, Some(directory.path()), options, |_| {}) {
-            Ok(_) => {}
-            Err(RunError::Replay(ReplayError::Assertion(_) | ReplayError::Stuck { .. })) => {
-                return Err(TestCaseError::reject("vLLM itself would hang or die"));
-            }
-            Err(error) => panic!("{error}"),
-        }
-        let report = check_dir(directory.path(), &CheckOptions::default()).unwrap();
+    fn a_replay_is_clean(
+        requests in traces(12),
+        settings in settings(),
+        options in log_options(),
+    ) {
+        let directory = replayed(requests, &settings, &options);
+        prop_assume!(directory.is_some());
+        let report = check_dir(directory.unwrap().path(), &CheckOptions::default()).unwrap();
         prop_assert_eq!(tripped(&report), [""; 0], "{}", text(&report));
+    }
+
+    #[test]
+    fn a_replay_in_any_dialect_is_clean(
+        requests in traces(10),
+        settings in settings(),
+        chosen in proptest::collection::vec(proptest::bool::weighted(0.3), VARIATIONS.len()),
+        run_json: bool,
+    ) {
+        let options = LogOptions { log_level: LogLevel::Full, ..LogOptions::default() };
+        let directory = replayed(requests, &settings, &options);
+        prop_assume!(directory.is_some());
+        let log = Sheets::read(directory.unwrap().path());
+        let chosen = VARIATIONS.iter().zip(&chosen).filter(|(_, chosen)| **chosen);
+        let habits: Vec<_> = chosen.map(|(variation, _)| variation.habit).collect();
+        let (_directory, report) = written(&log, &habits, run_json).check();
+        let errors: u64 = report.rules.iter().map(|rule| rule.errors).sum();
+        prop_assert_eq!(errors, 0, "{:?} {}", habits, text(&report));
     }
 }

@@ -12,6 +12,8 @@ mod conform_log;
 mod corpus;
 mod coverage;
 mod damage;
+mod dialect_logs;
+mod dialect_writer;
 mod dialects;
 mod diff;
 mod edits;

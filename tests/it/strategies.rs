@@ -4,6 +4,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use schedlog::config::{Policy, SpeculativeMethod};
+use schedlog::engine::run::LogOptions;
+use schedlog::log::values::LogLevel;
 use schedlog::settings::{LatencyKind, Resolved, Settings};
 use schedlog::trace::{Arrival, TraceRequest, private_token};
 use schedlog::units::{Nanos, Priority, TokenId, TokenRun, Tokens, push_run};
@@ -19,7 +21,9 @@ pub(crate) fn traces(max_requests: usize) -> impl Strategy<Value = Vec<TraceRequ
         option::weighted(0.2, 0u64..300),
         option::weighted(0.5, 0u64..4),
     );
-    vec(request, 1..=max_requests).prop_map(|rows| {
+    let turn = option::weighted(0.2, 0u64..40);
+    vec((request, turn), 1..=max_requests).prop_map(|rows| {
+        let (rows, turns): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let mut requests: Vec<_> = rows
             .into_iter()
             .enumerate()
@@ -44,8 +48,21 @@ pub(crate) fn traces(max_requests: usize) -> impl Strategy<Value = Vec<TraceRequ
             Arrival::At(at) => at,
             Arrival::AfterTurn { .. } => Nanos::MAX,
         });
+        follow(&mut requests, &turns);
         requests
     })
+}
+
+/// Makes some requests the next turn of the one before.
+fn follow(requests: &mut [TraceRequest], turns: &[Option<u64>]) {
+    for index in 1..requests.len() {
+        let Some(pause_ms) = turns[index] else { continue };
+        let name = || format!("s{index}");
+        let session = requests[index - 1].session.get_or_insert_with(name).clone();
+        requests[index].session = Some(session.clone());
+        let delay = Nanos(pause_ms * 1_000_000);
+        requests[index].arrival = Arrival::AfterTurn { session, delay };
+    }
 }
 
 /// Half of the prompt from a shared prefix, if one is named; the rest is the request's own.
@@ -78,13 +95,15 @@ pub(crate) fn settings() -> impl Strategy<Value = Resolved> {
         ),
     );
     let rest = (option::weighted(0.3, 1u32..30), 0.0..0.3f64, any::<u64>());
-    (limits, switches, speculative, rest).prop_filter_map(
+    let bounds = (option::weighted(0.3, 1u32..5), option::weighted(0.3, 1u32..80), any::<bool>());
+    (limits, switches, speculative, rest, bounds).prop_filter_map(
         "vLLM would not start",
         |(
             (seqs, tokens, block_size, len, spare),
             switches,
             speculative,
             (threshold, watermark, seed),
+            (active, scheduled, adaptive),
         )| {
             let (chunked, caching, priority, reserve, overlap) = switches;
             let method = speculative.map(|(method, ..)| method);
@@ -97,6 +116,15 @@ pub(crate) fn settings() -> impl Strategy<Value = Resolved> {
                 max_model_len: Some(len),
                 enable_chunked_prefill: Some(chunked),
                 long_prefill_token_threshold: threshold,
+                long_prefill_token_threshold_adaptive: Some(adaptive && threshold.is_some()),
+                max_num_active_seqs: active.map(|active| active.min(seqs)),
+                max_num_scheduled_tokens: scheduled.map(|scheduled| {
+                    if chunked {
+                        scheduled.min(tokens)
+                    } else {
+                        scheduled.max(len).min(tokens.max(len))
+                    }
+                }),
                 scheduler_reserve_full_isl: Some(reserve),
                 watermark: Some(watermark),
                 async_scheduling: Some(overlap),
@@ -113,4 +141,16 @@ pub(crate) fn settings() -> impl Strategy<Value = Resolved> {
             settings.resolve().ok()
         },
     )
+}
+
+/// How a log is written.
+pub(crate) fn log_options() -> impl Strategy<Value = LogOptions> {
+    let levels = vec![LogLevel::Full, LogLevel::Standard, LogLevel::Summary];
+    let options = (prop::sample::select(levels), 1u64..150, 1u64..2_000);
+    options.prop_map(|(log_level, steps, ms)| LogOptions {
+        log_level,
+        flush_interval_iterations: steps,
+        flush_interval: Nanos(ms * 1_000_000),
+        ..LogOptions::default()
+    })
 }

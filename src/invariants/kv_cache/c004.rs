@@ -31,7 +31,10 @@ impl Invariant for Check {
                 // A step decided before the output came may have preempted the request.
                 State::Completed if cx.facts.overlapping && held == Blocks::ZERO => true,
                 State::Running | State::Completed => row.before.is_none_or(|before| {
-                    before.row.state != State::Running || held >= before.row.kv_cache_blocks
+                    // Behind a gap it may have been preempted and resumed.
+                    let gap = before.row.iteration_id != view.id
+                        && Some(before.row.iteration_id) < view.previous_group;
+                    gap || before.row.state != State::Running || held >= before.row.kv_cache_blocks
                 }),
             };
             if holds {

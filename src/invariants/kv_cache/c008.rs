@@ -115,6 +115,8 @@ impl Check {
         match event.row.event_type {
             T::RequestArrived => *held = 0,
             T::RequestPreempted => self.preempted[key.index()] = true,
+            // Noted at the first scheduling too.
+            T::RequestResumed if *held > 0 && cx.facts.dialect.has(Habit::ResumedAtFirst) => {}
             T::RequestScheduled | T::RequestResumed => {
                 let found = details.cached_tokens.map_or(0, |tokens| tokens.0 / block_size);
                 let had = std::mem::replace(held, i64::from(found));

@@ -186,6 +186,12 @@ fn budget(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
 fn memory(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
     let step = &view.iteration?.row;
     let settings = &cx.facts.settings;
+    // The head of the queue may be one of the rows that the log leaves out.
+    let hidden =
+        cx.facts.dialect.has(Habit::NoWaitingRows) || cx.facts.dialect.has(Habit::NoPreemptedRows);
+    if hidden && !row.is_head() {
+        return None;
+    }
     let block_size = settings.block_size.filter(|size| *size > 0)?;
     // The most that an admission can ask for: all known tokens, drafts, look-ahead, watermark.
     let drafts = settings.num_speculative_tokens?;

@@ -14,7 +14,7 @@ declare_invariant! {
     /// Example: `continue` in a step with admitted_count 2.
     pub static Q009 = {
         name: "action-agrees",
-        reads: [PerIteration(scheduler_action, preempted_count, batch_size)],
+        reads: [PerIteration(scheduler_action, preempted_count, batch_size, total_tokens)],
         also: [PerIteration(admitted_count, resumed_count), Events(event_type)],
         severity: Error,
     } => Check
@@ -37,14 +37,19 @@ impl Invariant for Check {
             return;
         };
         // Where a resumption is noted at the first scheduling too, it is none.
-        let both = cx.facts.dialect.has(Habit::ResumedAtFirst);
+        let both = row.resumed_count.is_none() && cx.facts.dialect.has(Habit::ResumedAtFirst);
         let resumed = if both { resumed.saturating_sub(admitted) } else { resumed };
+        // Where the batch is the running queue, it may have got nothing.
+        let scheduled = match cx.facts.dialect.has(Habit::BatchIsRunning) {
+            true => row.total_tokens > Tokens::ZERO,
+            false => row.batch_size > Requests::ZERO,
+        };
         use SchedulerAction as A;
         let happened = [
             (A::Preempt, row.preempted_count.0 > 0),
             (A::AdmitNew, admitted > 0),
             (A::Resume, resumed > 0),
-            (A::Continue, row.batch_size.0 > 0),
+            (A::Continue, scheduled),
             (A::Idle, true),
         ];
         let mut decisions = happened.into_iter().filter(|(_, yes)| *yes).map(|(action, _)| action);

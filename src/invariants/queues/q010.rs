@@ -51,7 +51,7 @@ impl Invariant for Check {
         cx.exercised(1);
         left_out(view, cx);
         let seats = settings.running_limit().is_some_and(|limit| row.running_count.0 < limit);
-        let head = view.rows.iter().find(|row| waits(row));
+        let head = view.rows.iter().find(|row| waits(row)).filter(|row| row.is_head());
         let Some(head) = head.filter(|head| seats && !blocks_itself(head, cx)) else { return };
         let Some(need) = would_fit(head, left, view, cx) else { return };
         let free = row.kv_cache_total.0.saturating_sub(row.kv_cache_used.0);

@@ -67,10 +67,12 @@ impl Invariant for Check {
                     if at_end { (moments.end, "end") } else { (moments.decided, "decision") }
                 }
                 // With an abort.
-                T::KvCacheFreed => match event.row.request_id.and_then(|key| ended(key, view)) {
-                    Some(end) => (end, "end"),
-                    None => continue,
-                },
+                T::KvCacheFreed => {
+                    match event.row.request_id.and_then(|key| left(key, now, view)) {
+                        Some(end) => (end, "end"),
+                        None => continue,
+                    }
+                }
                 _ => continue,
             };
             let holds = cx.agree(moment, now, 1, event.at());
@@ -136,10 +138,12 @@ impl Check {
     }
 }
 
-/// The completion of a request by its event.
-fn ended(key: RequestKey, view: &IterationView<'_>) -> Option<Nanos> {
-    let history = view.history(key)?;
-    history.event(EventType::RequestCompleted).map(|event| event.row.timestamp)
+/// When a request gave up its place, by its events: the time nearest to `now`.
+fn left(key: RequestKey, now: Nanos, view: &IterationView<'_>) -> Option<Nanos> {
+    let kinds = [EventType::RequestPreempted, EventType::RequestCompleted];
+    let events = view.history(key)?.events.iter();
+    let moments = events.filter(|event| kinds.contains(&event.row.event_type));
+    moments.map(|event| event.row.timestamp).min_by_key(|moment| moment.0.abs_diff(now.0))
 }
 
 /// An event at the moment in the request's row.

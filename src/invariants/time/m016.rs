@@ -14,7 +14,7 @@ declare_invariant! {
     /// Example: every hundredth row has batch_size 8 and forward_pass_duration 0.
     pub static M016 = {
         name: "a-batch-takes-time",
-        reads: [PerIteration(batch_size, forward_pass_duration)],
+        reads: [PerIteration(total_tokens, forward_pass_duration)],
         severity: Error,
     } => Check
 }
@@ -30,7 +30,7 @@ struct Check {
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        let Some(step) = view.iteration.filter(|step| step.row.batch_size > Requests::ZERO) else {
+        let Some(step) = view.iteration.filter(|step| step.row.total_tokens > Tokens::ZERO) else {
             return;
         };
         cx.exercised(1);

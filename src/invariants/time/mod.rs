@@ -16,4 +16,5 @@ pub mod m013;
 pub mod m014;
 pub mod m015;
 pub mod m016;
+pub mod m017;
 pub mod t001;

@@ -1,17 +1,17 @@
 //! K004: tokens come one step at a time.
 
 use crate::invariants::prelude::*;
-use crate::log::schema::IterationRequestRow;
+use crate::units::IterationId;
 
 declare_invariant! {
     /// tokens_generated never falls, and rises by one (and the accepted drafts) after a step that
     /// scheduled the request and brought it up to date, and not at all otherwise.
     ///
     /// A step samples for a request when all its known tokens are computed then. Where steps overlap
-    /// the output comes later; there only the bound is checked: so much for every step whose output
-    /// was processed between the moments of two rows.
+    /// the output comes later: a row shows the outputs of all steps that ended before its step began.
     ///
-    /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bound is checked.
+    /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bound is checked, and
+    /// not even that where steps overlap and nothing is said of drafts.
     ///
     /// Example: a counter that is set back at a preemption; tokens survive it.
     pub static K004 = {
@@ -24,13 +24,31 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Outputs in flight by key, where steps overlap.
+    flights: Vec<Flight>,
+}
+
+/// Steps that sample for a request and have not ended.
+#[derive(Clone, Debug, Default)]
+struct Flight {
+    /// The last row's tokens, if all its steps are known.
+    tokens: Option<u32>,
+    /// Steps by their ends.
+    pending: Vec<(IterationId, Nanos)>,
+    /// Until when an output may come of a step that is not known.
+    doubt: Nanos,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let drafts = cx.facts.settings.drafts();
         let drafts_known = cx.facts.settings.num_speculative_tokens.is_some();
         cx.exercised(view.rows.len());
+        if cx.facts.overlapping && drafts_known {
+            self.overlapping(view, drafts.saturating_add(1), cx);
+            return;
+        }
         for row in view.rows {
             let (low, high) = match &row.before {
                 None => (0, u32::from(row.state == State::Completed) * drafts.saturating_add(1)),
@@ -50,8 +68,64 @@ impl Invariant for Check {
                 continue;
             }
             let tokens = row.tokens_generated.0;
-            let too_many = tokens > high && (drafts_known || !is_speculative(row, tokens, high));
+            // Without a word on drafts, those of steps in flight have no bound.
+            let bounded =
+                drafts_known || !cx.facts.overlapping && !is_speculative(row, tokens, high);
+            let too_many = tokens > high && bounded;
             if tokens < low || too_many {
+                report(row, view, low, high, cx);
+            }
+        }
+    }
+}
+
+impl Check {
+    /// Rows show the outputs of all steps that ended before theirs began, a `completed` row those up
+    /// to its step.
+    fn overlapping(&mut self, view: &IterationView<'_>, most: u32, cx: &mut Cx<'_>) {
+        let moments = view.moments;
+        for row in view.rows {
+            let after_end = row.before.is_some_and(|before| before.row.state == State::Completed);
+            if after_end {
+                continue;
+            }
+            let index = row.request_id.index();
+            if self.flights.len() <= index {
+                self.flights.resize(index + 1, Flight::default());
+            }
+            let flight = &mut self.flights[index];
+            if row.before.is_none() {
+                *flight = Flight { tokens: (!row.past_lost).then_some(0), ..Flight::default() };
+            }
+            let Some(moments) = moments else {
+                flight.doubt = Nanos::MAX;
+                continue;
+            };
+            let certain = |(id, end): &(IterationId, Nanos)| match row.state {
+                State::Completed => *id <= view.id,
+                _ => *end <= moments.start,
+            };
+            let possible = |step: &(IterationId, Nanos)| certain(step) || step.1 <= moments.decided;
+            let least = flight.pending.iter().filter(|step| certain(step)).count() as u32;
+            let steps = flight.pending.iter().filter(|step| possible(step)).count() as u32;
+            flight.pending.retain(|step| !possible(step));
+            let base = flight.tokens.replace(row.tokens_generated.0);
+            match view.history(row.request_id).and_then(|history| history.phase(&row.row)) {
+                Some(phase) if phase.samples && row.state == State::Running => {
+                    flight.pending.push((view.id, moments.end));
+                }
+                Some(_) => {}
+                // What is in flight is not known from here on.
+                None if row.state == State::Running => flight.doubt = flight.doubt.max(moments.end),
+                None => {}
+            }
+            let known = !row.past_lost && !view.damaged && flight.doubt <= moments.start;
+            if !known {
+                flight.tokens = None;
+            }
+            let Some(base) = base.filter(|_| known) else { continue };
+            let (low, high) = (base + least, base.saturating_add(steps.saturating_mul(most)));
+            if row.tokens_generated.0 < low || row.tokens_generated.0 > high {
                 report(row, view, low, high, cx);
             }
         }
@@ -62,14 +136,15 @@ impl Invariant for Check {
 fn is_speculative(row: &RowView, tokens: u32, high: u32) -> bool {
     let Some(before) = &row.before else { return false };
     let scheduled = before.row.scheduled_tokens.map_or(u32::MAX, |tokens| tokens.0);
-    tokens - high < scheduled
+    tokens.saturating_sub(high) < scheduled
 }
 
 /// The least and the most tokens that the request may have got since its row before.
 fn rise(row: &RowView, view: &IterationView<'_>, most: u32, cx: &Cx<'_>) -> (u32, u32) {
     let Some(before) = &row.before else { return (0, most) };
     if cx.facts.overlapping {
-        return (0, most.saturating_mul(outputs_since(before, row, view)));
+        // Without a word on drafts nothing bounds what the steps in flight bring.
+        return (0, u32::MAX);
     }
     // The end may come with the output of a step that the row before is not of.
     if row.iteration_id.0 > before.row.iteration_id.0.saturating_add(1) {
@@ -87,27 +162,6 @@ fn rise(row: &RowView, view: &IterationView<'_>, most: u32, cx: &Cx<'_>) -> (u32
     let Some(input) = input else { return (0, most) };
     let known = input.0.saturating_add(before.row.tokens_generated.0);
     if computed.0.saturating_add(scheduled.0) >= known { (1, most) } else { (0, 0) }
-}
-
-/// More batches than any engine has in flight.
-const IN_FLIGHT: u64 = 16;
-
-/// How many steps at most had their output processed since the request's row before.
-fn outputs_since(
-    before: &Located<IterationRequestRow>,
-    row: &RowView,
-    view: &IterationView<'_>,
-) -> u32 {
-    let moment = |row: &IterationRequestRow| {
-        let moments = view.moments_of(row.iteration_id)?;
-        Some(if row.state == State::Completed { moments.end } else { moments.decided })
-    };
-    let counted = moment(&before.row).zip(moment(row));
-    let steps =
-        counted.and_then(|(from, to)| view.outputs_between(from, to)).unwrap_or_else(|| {
-            row.iteration_id.0.saturating_sub(before.row.iteration_id.0).saturating_add(IN_FLIGHT)
-        });
-    u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 fn report(row: &RowView, view: &IterationView<'_>, low: u32, high: u32, cx: &mut Cx<'_>) {

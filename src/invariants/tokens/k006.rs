@@ -72,6 +72,12 @@ fn advanced(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<(u32
         let computed = if samples { base.min(known.saturating_sub(1)) } else { base };
         return Some((computed, computed));
     }
+    if cx.facts.overlapping && cx.facts.settings.num_speculative_tokens.is_none() {
+        // Drafts of any step in flight may be rejected; what has come back is computed.
+        let input = view.history(row.request_id)?.input_tokens()?.0;
+        let come_back = input.saturating_add(row.tokens_generated.0).saturating_sub(1);
+        return Some((base.min(come_back), base));
+    }
     // Where steps overlap, drafts of several steps may be rejected between two decisions.
     let rejected = if cx.facts.overlapping { drafts.saturating_mul(2) } else { drafts };
     Some((base.saturating_sub(rejected), base))

@@ -9,6 +9,7 @@ mod queues;
 mod states;
 mod times;
 mod tokens;
+mod units;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,7 @@ struct RawMutant {
 pub(crate) fn catalogue() -> Vec<&'static Mutant> {
     [
         lost_rows::MUTANTS,
+        units::MUTANTS,
         times::MUTANTS,
         moments::MUTANTS,
         states::MUTANTS,
