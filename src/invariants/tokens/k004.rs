@@ -1,5 +1,6 @@
 //! K004: tokens come one step at a time.
 
+use crate::check::Moments;
 use crate::invariants::prelude::*;
 use crate::units::IterationId;
 
@@ -108,26 +109,41 @@ impl Check {
             let possible = |step: &(IterationId, Nanos)| certain(step) || step.1 <= moments.decided;
             let least = flight.pending.iter().filter(|step| certain(step)).count() as u32;
             let steps = flight.pending.iter().filter(|step| possible(step)).count() as u32;
-            flight.pending.retain(|step| !possible(step));
-            let base = flight.tokens.replace(row.tokens_generated.0);
-            match view.history(row.request_id).and_then(|history| history.phase(&row.row)) {
-                Some(phase) if phase.samples && row.state == State::Running => {
-                    flight.pending.push((view.id, moments.end));
-                }
-                Some(_) => {}
-                // What is in flight is not known from here on.
-                None if row.state == State::Running => flight.doubt = flight.doubt.max(moments.end),
-                None => {}
-            }
             let known = !row.past_lost && !view.damaged && flight.doubt <= moments.start;
-            if !known {
-                flight.tokens = None;
+            let base = flight.tokens.filter(|_| known);
+            // Rows of steps decided before a request's end stand behind its `completed` row and show
+            // what was known when they began.
+            if row.state != State::Completed {
+                flight.advance(row, view, &moments, possible);
+                flight.tokens = known.then_some(row.tokens_generated.0);
             }
-            let Some(base) = base.filter(|_| known) else { continue };
+            let Some(base) = base else { continue };
             let (low, high) = (base + least, base.saturating_add(steps.saturating_mul(most)));
             if row.tokens_generated.0 < low || row.tokens_generated.0 > high {
                 report(row, view, low, high, cx);
             }
+        }
+    }
+}
+
+impl Flight {
+    /// Takes out the steps that ended and takes in that of the row.
+    fn advance(
+        &mut self,
+        row: &RowView,
+        view: &IterationView<'_>,
+        moments: &Moments,
+        ended: impl Fn(&(IterationId, Nanos)) -> bool,
+    ) {
+        self.pending.retain(|step| !ended(step));
+        if row.state != State::Running {
+            return;
+        }
+        match view.history(row.request_id).and_then(|history| history.phase(&row.row)) {
+            Some(phase) if phase.samples => self.pending.push((view.id, moments.end)),
+            Some(_) => {}
+            // What is in flight is not known from here on.
+            None => self.doubt = self.doubt.max(moments.end),
         }
     }
 }
