@@ -54,17 +54,39 @@ pub trait Field: Sized {
     fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>);
 }
 
-/// Appends a number in decimal. Most numbers of a log have a few digits; they are put in place
-/// without a detour.
+/// Eight decimal digits, the first in the lowest byte, as numbers 0 to 9. Divides by multiplication in
+/// all lanes of a word at once, since most of a log is digits.
+const fn eight_digits(value: u32) -> u64 {
+    let fours = (value / 10_000) as u64 | ((value % 10_000) as u64) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (twos - 10 * tens) << 8
+}
+
+/// `'0'` in each byte.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Appends a number in decimal. Digits go from a register by a copy of constant length, whose surplus
+/// is cut off: a few instructions instead of a call.
 #[inline]
 pub(super) fn write_unsigned(value: u64, out: &mut Vec<u8>) {
+    const BASE: u64 = 100_000_000;
     if value < 10 {
         out.push(b'0' + value as u8);
-    } else if value < 100 {
-        out.extend_from_slice(&[b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]);
-    } else {
-        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        return;
     }
+    if value >= BASE {
+        write_unsigned(value / BASE, out);
+        let digits = eight_digits((value % BASE) as u32) + ZEROS;
+        out.extend_from_slice(&digits.to_le_bytes());
+        return;
+    }
+    let digits = eight_digits(value as u32);
+    let leading = digits.trailing_zeros() / 8;
+    let end = out.len() + 8 - leading as usize;
+    out.extend_from_slice(&((digits + ZEROS) >> (8 * leading)).to_le_bytes());
+    out.truncate(end);
 }
 
 /// Reads an unsigned decimal that is at most `max`.
@@ -161,7 +183,10 @@ impl Field for QueuePosition {
     }
 
     fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
-        out.extend_from_slice(itoa::Buffer::new().format(self.0).as_bytes());
+        match u64::try_from(self.0) {
+            Ok(position) => write_unsigned(position, out),
+            Err(_) => out.extend_from_slice(itoa::Buffer::new().format(self.0).as_bytes()),
+        }
     }
 }
 
@@ -403,6 +428,21 @@ mod tests {
         assert_eq!(read::<QueuePosition>("-1"), Ok(QueuePosition(-1)));
         assert_eq!(read::<QueuePosition>("-2"), Err(FieldError::Negative));
         assert_eq!(read::<Priority>("-7"), Ok(Priority(-7)));
+    }
+
+    #[test]
+    fn numbers_are_written_like_any_number() {
+        let mut written = Vec::new();
+        let powers = (0..20).map(|exponent| 10_u64.pow(exponent));
+        let around = powers.flat_map(|power| [power - 1, power, power + 1, power.wrapping_mul(7)]);
+        let spread = (0..64).flat_map(|bits| [u64::MAX >> bits, 0x9e37_79b9_7f4a_7c15 >> bits]);
+        for value in
+            (0..200_000).chain((0..10_000).map(|value| value * 10_001)).chain(around).chain(spread)
+        {
+            written.clear();
+            write_unsigned(value, &mut written);
+            assert_eq!(written, value.to_string().as_bytes());
+        }
     }
 
     #[test]

@@ -48,7 +48,10 @@ type Hook = &'static str;
 
 /// Rows are flushed before their interval ends where so many bytes of them wait: it bounds memory
 /// and how long a flush takes.
-const FLUSH_BYTES: usize = 1 << 20;
+const FLUSH_BYTES: usize = 1 << 18;
+
+/// Where so many wait because the flush before takes that long, the scheduler is kept waiting.
+const MOST_WAITING_BYTES: usize = 16 << 20;
 
 impl Active {
     pub(super) fn create(
@@ -577,11 +580,12 @@ impl Active {
     fn flush_if_due(&mut self, now: Nanos) -> Result<(), LoggerError> {
         self.unflushed_iterations += 1;
         let waited = now.saturating_sub(self.last_flush);
-        let full = self.writer.waiting_bytes() >= FLUSH_BYTES;
+        let waiting = self.writer.waiting_bytes();
         let due = self.unflushed_iterations >= self.options.flush_interval_iterations
-            || waited >= self.options.flush_interval;
+            || waited >= self.options.flush_interval
+            || waiting >= FLUSH_BYTES;
         // While the flush before is still being written, the scheduler is not kept waiting for it.
-        if full || due && !self.writer.is_busy()? {
+        if waiting >= MOST_WAITING_BYTES || due && !self.writer.is_busy()? {
             self.writer.flush()?;
             self.unflushed_iterations = 0;
             self.last_flush = now;
