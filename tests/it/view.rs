@@ -37,7 +37,7 @@ fn names(directory: &Path) -> Vec<std::ffi::OsString> {
 }
 
 /// The texts of an SVG, one per line.
-fn texts(svg: &str) -> String {
+pub(crate) fn texts(svg: &str) -> String {
     svg.lines()
         .filter_map(|line| line.strip_prefix("<text")?.split_once('>')?.1.strip_suffix("</text>"))
         .map(|text| format!("{text}\n"))

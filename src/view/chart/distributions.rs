@@ -2,7 +2,7 @@
 
 use crate::view::Picture;
 use crate::view::chart::over_time::{DECODE, PREEMPTED, PREFILL, WAITING};
-use crate::view::chart::{Axis, Body, Chart, Curve, Shares, Unit, color};
+use crate::view::chart::{Axis, Body, Chart, Curve, Scale, Shares, Unit, color};
 use crate::view::collect::{Distribution, PHASES};
 use crate::view::draw::{duration, grouped};
 
@@ -41,7 +41,7 @@ fn requests(count: u64) -> String {
 }
 
 /// The samples' range, in positive numbers a little wider than they are.
-fn range(distributions: &[&Distribution]) -> (f64, f64) {
+pub(super) fn range(distributions: &[&Distribution]) -> (f64, f64) {
     let bins = || distributions.iter().flat_map(|distribution| distribution.bins());
     let low = bins().map(|(from, ..)| from.max(1.0)).fold(f64::INFINITY, f64::min);
     let high = bins().map(|(_, below, _)| below).fold(0.0, f64::max);
@@ -53,7 +53,7 @@ fn range(distributions: &[&Distribution]) -> (f64, f64) {
     if high < low * 2.0 { (low / 1.6, high * 1.6) } else { (low, high) }
 }
 
-fn time_axis(label: &str, (from, to): (f64, f64)) -> Axis {
+pub(super) fn time_axis(label: &str, (from, to): (f64, f64)) -> Axis {
     Axis { label: label.to_owned(), unit: Unit::Nanos, log: true, from, to }
 }
 
@@ -119,7 +119,10 @@ fn cumulative(picture: &Picture) -> Chart {
         .map(|(name, distribution, color)| Curve {
             name: (*name).to_owned(),
             color,
-            points: curve(distribution),
+            dashed: false,
+            points: distribution.cumulative(),
+            low: Vec::new(),
+            high: Vec::new(),
         })
         .collect();
     Chart {
@@ -134,22 +137,8 @@ fn cumulative(picture: &Picture) -> Chart {
             from: 0.0,
             to: 103.0,
         },
-        body: Body::Curves(curves),
+        body: Body::Curves { curves, scale: Scale::Shares },
     }
-}
-
-fn curve(distribution: &Distribution) -> Vec<(f64, f64)> {
-    let total = distribution.count().max(1) as f64;
-    let mut below = 0;
-    let mut points = Vec::new();
-    for (low, high, samples) in distribution.bins() {
-        if below == 0 {
-            points.push((low.max(1.0), 0.0));
-        }
-        below += samples;
-        points.push((((low + high) / 2.0).max(1.0), below as f64 / total * 100.0));
-    }
-    points
 }
 
 fn breakdown(picture: &Picture) -> Chart {
