@@ -250,3 +250,17 @@ fn nothing_in_a_log_becomes_markup() {
         assert!(!page.contains(outside), "{outside}");
     }
 }
+
+#[test]
+fn latencies_are_of_the_requests_that_finished() {
+    // Rejected at once: no latency of the service, and no reason for an axis that begins at 1 ns.
+    let picture = seen(replayed("too-long-prompts").path());
+    let log = crate::analyze::log_of("too-long-prompts");
+    let options = schedlog::analyze::AnalyzeOptions { slo: None, series_buckets: 0 };
+    let analysis = schedlog::analyze::analyze_dir(log.path(), &options).unwrap();
+    assert!(analysis.requests.by_ending["error"] > 0);
+    assert_eq!(picture.finished, analysis.requests.finished);
+    assert_eq!(picture.e2e.count(), analysis.latency.e2e_ns.count);
+    assert_eq!(picture.e2e.quantile(0.5), analysis.latency.e2e_ns.p50);
+    assert_eq!(picture.bands[0].requests, analysis.requests.finished);
+}

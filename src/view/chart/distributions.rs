@@ -35,8 +35,8 @@ pub(super) fn charts(picture: &Picture) -> Vec<Chart> {
 
 fn requests(count: u64) -> String {
     match count {
-        1 => "1 request".to_owned(),
-        count => format!("{} requests", grouped(count as f64)),
+        1 => "1 finished request".to_owned(),
+        count => format!("{} finished requests", grouped(count as f64)),
     }
 }
 
@@ -92,9 +92,10 @@ fn histogram(
         .collect();
     let caption = match distribution.mean() {
         Some(mean) => {
-            format!("{}, mean {}", requests(distribution.count()), duration(mean))
+            let requests = requests(distribution.count());
+            format!("{requests}, mean {}", duration(mean))
         }
-        None => "no request has one".to_owned(),
+        None => "no finished request has one".to_owned(),
     };
     let y = Axis {
         label: "requests".to_owned(),
@@ -119,6 +120,7 @@ fn cumulative(picture: &Picture) -> Chart {
         .map(|(name, distribution, color)| Curve {
             name: (*name).to_owned(),
             color,
+            width: 2.2,
             dashed: false,
             points: distribution.cumulative(),
             low: Vec::new(),
@@ -128,7 +130,7 @@ fn cumulative(picture: &Picture) -> Chart {
     Chart {
         name: "latency-cdf",
         title: "Cumulative latencies",
-        caption: "share of the requests that took at most so long".to_owned(),
+        caption: "share of the finished requests that took at most so long".to_owned(),
         x: time_axis("latency", range(&kinds.map(|kind| kind.1))),
         y: Axis {
             label: "requests".to_owned(),
@@ -151,7 +153,10 @@ fn breakdown(picture: &Picture) -> Chart {
                 band.phases.iter().map(|phase| phase / band.requests as f64).collect();
 
             let total = duration(parts.iter().sum());
-            let note = format!("{total} ({})", requests(band.requests));
+            let note = match band.requests {
+                1 => format!("{total} (1 request)"),
+                count => format!("{total} ({} requests)", grouped(count as f64)),
+            };
             Shares { name: band.name.to_owned(), note, parts }
         })
         .collect();

@@ -69,6 +69,8 @@ pub struct Curve {
     pub name: String,
     /// `#rrggbb`.
     pub color: &'static str,
+    /// The width of its line.
+    pub width: f64,
     /// Whether it is dashed.
     pub dashed: bool,
     /// Its points, ascending.

@@ -178,10 +178,14 @@ const LATENCIES: [Latency; 3] = [
 ];
 
 /// A curve of a run in its colour.
-fn curve(index: usize, name: String) -> Curve {
+fn curve(index: usize, runs: &[NamedPicture], name: String) -> Curve {
+    // Where runs agree, the wider line is seen beneath the one above it.
+    let above = runs.len() - 1 - index;
+
     Curve {
         name,
         color: RUN_COLORS[index % RUN_COLORS.len()],
+        width: 1.8 + 1.6 * above.min(3) as f64,
         dashed: index >= RUN_COLORS.len(),
         points: Vec::new(),
         low: Vec::new(),
@@ -196,7 +200,7 @@ fn over_time(track: &Track, runs: &[NamedPicture]) -> Chart {
         let points = reduced(run, if matches!(track.of, Of::Rate(_)) { WINDOWS } else { POINTS });
         let (Some(first), Some(last)) = (points.first(), points.last()) else { continue };
         let (start, finish) = (first.start, last.end);
-        let mut line = curve(index, run.name.clone());
+        let mut line = curve(index, runs, run.name.clone());
         let kv = 100.0 / run.picture.kv_total.max(1) as f64;
         let mut so_far = 0.0;
         for point in &points {
@@ -286,7 +290,7 @@ fn histogram(latency: &Latency, runs: &[NamedPicture]) -> Chart {
             let bar = (libm::log(middle / from) / libm::log(step)).floor() as i32;
             *bars.entry(bar.clamp(0, BARS as i32 - 1)).or_default() += samples;
         }
-        let mut line = curve(index, counted(run, distribution));
+        let mut line = curve(index, runs, counted(run, distribution));
         for bar in 0..BARS as i32 {
             let samples = bars.get(&bar).copied().unwrap_or(0) as f64;
             line.points.push((edge(bar), samples / distribution.count() as f64 * 100.0));
@@ -300,7 +304,7 @@ fn histogram(latency: &Latency, runs: &[NamedPicture]) -> Chart {
     Chart {
         name: latency.distribution,
         title: latency.title,
-        caption: "share of the run's requests, in bars of equal ratio".to_owned(),
+        caption: "share of the finished requests, in bars of equal ratio".to_owned(),
         x: time_axis(latency.label, (from, to)),
         y: percent(if top > 0.0 { top * 1.12 } else { 1.0 }),
         body: Body::Curves { curves, scale: Scale::Values },
@@ -316,7 +320,7 @@ fn cumulative(latency: &Latency, runs: &[NamedPicture]) -> Chart {
     for (index, run) in runs.iter().enumerate() {
         let distribution = (latency.of)(&run.picture);
         if distribution.count() > 0 {
-            let mut line = curve(index, counted(run, distribution));
+            let mut line = curve(index, runs, counted(run, distribution));
             line.points = distribution.cumulative();
             curves.push(line);
         }
@@ -324,7 +328,7 @@ fn cumulative(latency: &Latency, runs: &[NamedPicture]) -> Chart {
     Chart {
         name: latency.cdf,
         title: latency.cdf_title,
-        caption: "share of the run's requests that took at most so long".to_owned(),
+        caption: "share of the finished requests that took at most so long".to_owned(),
         x: time_axis(latency.label, latencies(latency, runs)),
         y: percent(103.0),
         body: Body::Curves { curves, scale: Scale::Shares },

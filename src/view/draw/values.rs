@@ -94,7 +94,10 @@ fn over_time(frame: &Frame, times: &[f64], series: &[TimeSeries], out: &mut Draw
     let mut below = vec![0.0; times.len().saturating_sub(1)];
     for one in series.iter().filter(|one| one.style == Style::Peak) {
         let floor = stairs(frame, times, &below);
-        out.area(between(stairs(frame, times, &one.max), floor), one.color, 0.3);
+        let highest = stairs(frame, times, &one.max);
+        out.area(between(highest.clone(), floor), one.color, 0.3);
+        // A peak narrower than a pixel is seen too.
+        out.line(highest, one.color, 0.7);
     }
     for one in series {
         match one.style {
@@ -213,8 +216,8 @@ fn draw_curves(frame: &Frame, curves: &[Curve], scale: Scale, out: &mut Drawing)
         let (low, high) = (corners(frame, &curve.low), corners(frame, &curve.high));
         out.area(between(high, low), curve.color, 0.16);
     }
-    let width = if scale == Scale::Shares { 2.2 } else { 1.8 };
     for curve in curves {
+        let width = curve.width;
         let points = corners(frame, &curve.points);
         if curve.dashed {
             out.dashed(points, curve.color, width);
