@@ -66,7 +66,7 @@ enum Of {
     /// Lowest, mean and highest value of a step.
     Steps(Metric),
     /// The same, in proportion to the blocks of the cache.
-    OfCache(Metric),
+    CacheShare(Metric),
     /// The sum per second.
     Rate(Metric),
     /// The sum so far.
@@ -104,7 +104,7 @@ const TRACKS: [Track; 8] = [
         caption: "blocks referenced by a request, of those of the run",
         label: "blocks in use",
         unit: Unit::Percent,
-        of: Of::OfCache(Metric::KvUsed),
+        of: Of::CacheShare(Metric::KvUsed),
     },
     Track {
         name: "running-queue",
@@ -214,7 +214,7 @@ fn over_time(track: &Track, runs: &[NamedPicture]) -> Chart {
             };
             let value = match &track.of {
                 Of::Steps(metric) => steps(metric, 1.0),
-                Of::OfCache(metric) => steps(metric, kv),
+                Of::CacheShare(metric) => steps(metric, kv),
                 Of::Rate(_) if seconds <= 0.0 => 0.0,
                 Of::Rate(metric) => point.stat(*metric as usize).sum / seconds,
                 Of::SoFar(metric) => {
@@ -238,11 +238,11 @@ fn over_time(track: &Track, runs: &[NamedPicture]) -> Chart {
         curves.push(line);
     }
     let mut caption = track.caption.to_owned();
-    if merged && matches!(track.of, Of::Steps(_) | Of::OfCache(_)) {
+    if merged && matches!(track.of, Of::Steps(_) | Of::CacheShare(_)) {
         caption.push_str("; line: mean over time, band: lowest to highest step");
     }
     let mut top = if top > 0.0 { top * 1.06 } else { 1.0 };
-    if matches!(track.of, Of::OfCache(_)) {
+    if matches!(track.of, Of::CacheShare(_)) {
         top = top.max(104.0);
     }
     let x = Axis {
