@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::analyze::render::{to_csv, to_json, to_text};
@@ -70,7 +69,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     }
     if let Some(file) = &args.html {
         let page = page::page(&LogDir::open(&args.dir)?, &CheckOptions::default())?;
-        std::fs::write(file, page).with_context(|| format!("{}: cannot write", file.display()))?;
+        output::write_file(file, page.as_bytes())?;
         output::note(&format!("page {}", file.display()));
     }
     Ok(EXIT_CLEAN)
@@ -79,9 +78,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
 fn write_plots(dir: &Path, directory: &Path) -> anyhow::Result<()> {
     let picture = picture(&LogDir::open(dir)?, &PictureOptions::default())?;
     let written = plots::write_plots(&picture, directory)?;
-    output::note(&format!("{} images in {}", written.len(), directory.display()));
-    if !cfg!(feature = "plots") {
-        output::note("no PNG: this program was built without the feature `plots`");
-    }
+    output::wrote_images(written.len(), directory);
     Ok(())
 }

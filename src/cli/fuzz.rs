@@ -2,8 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
 
 use crate::cli::{EXIT_CLEAN, EXIT_VIOLATED, output};
 use crate::fuzz::case::Mode;
@@ -20,17 +24,20 @@ use crate::log::values::WaitingReason;
 ///
 /// The logger is the one of this program unless --logger names another. The same seed and options
 /// give the same cases in the same order, however many jobs there are. A failing case is saved as a
-/// file that --replay runs again.
+/// file that --replay runs again. Ctrl-C ends a run as if it were over: what was found is shrunk as
+/// far as it is, and saved; a second one ends it at once.
+///
+/// Exit code: 0 no failure, 1 a failure, 2 bad usage, 130 stopped before a failure was found.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Everything is drawn from it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// How many cases; 1000 if --time is not given either.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     cases: Option<u64>,
     /// How long, in seconds; cases under way are finished.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time: Option<u64>,
     /// Threads (or processes of the logger) at a time.
     #[arg(long, value_name = "N", default_value_t = 1,
@@ -47,7 +54,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "CMD", conflicts_with_all = ["logger", "mode"])]
     scheduler: Option<String>,
     /// How long a command may take to answer, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     /// The most requests of a case.
     #[arg(long, value_name = "N", default_value_t = 12,
@@ -71,19 +79,45 @@ pub(super) struct Args {
     work_dir: Option<PathBuf>,
 }
 
+/// The exit code of a run that was stopped, as a shell has it for Ctrl-C.
+const EXIT_STOPPED: u8 = 130;
 /// Between two lines of progress where there is no terminal.
 const BETWEEN_NOTES: Duration = Duration::from_secs(30);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let work = WorkDir::new(args.work_dir.as_deref())?;
+    if let Some(file) = &args.replay {
+        return replay(args, file, &work.0);
+    }
+    check_place(&args.save)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The second one finds the flag set, and ends the program.
+        register_conditional_shutdown(signal, i32::from(EXIT_STOPPED), Arc::clone(&stop))?;
+        register(signal, Arc::clone(&stop))?;
+    }
     // Panics of the logger under test are findings; they are told once, after shrinking.
     std::panic::set_hook(Box::new(|_| {}));
-    let outcome = match &args.replay {
-        Some(file) => replay(args, file, &work.0),
-        None => fuzz(args, &work.0),
-    };
+    let outcome = fuzz(args, &work.0, &stop);
     let _ = std::panic::take_hook();
     outcome
+}
+
+/// Fails early where a failing case could not be saved.
+fn check_place(save: &Path) -> anyhow::Result<()> {
+    let problem = if save.is_dir() {
+        "it is a directory".to_owned()
+    } else {
+        let parent = save.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new("."))) {
+            Ok(_) => return Ok(()),
+            Err(error) => error.to_string(),
+        }
+    };
+    anyhow::bail!(
+        "{}: a failing case could not be saved here: {problem}; name another file with --save",
+        save.display()
+    )
 }
 
 fn subject(args: &Args) -> anyhow::Result<Box<dyn Subject>> {
@@ -100,7 +134,7 @@ fn subject(args: &Args) -> anyhow::Result<Box<dyn Subject>> {
     })
 }
 
-fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
+fn fuzz(args: &Args, work: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<u8> {
     let mut subjects: Vec<Box<dyn Subject>> =
         (0..args.jobs).map(|_| subject(args)).collect::<Result<_, _>>()?;
     let limits = subjects.first().map(|subject| subject.limits()).unwrap_or_default();
@@ -112,6 +146,7 @@ fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
         mode: args.mode.unwrap_or(if is_external { Mode::Legal } else { Mode::Both }),
         limits: crate::fuzz::generate::Limits { max_requests: args.max_requests, ..limits },
         keep_going: args.keep_going,
+        stop: Arc::clone(stop),
     };
     output::print(&headline(args, &options))?;
     let bar = progress_bar();
@@ -127,12 +162,15 @@ fn fuzz(args: &Args, work: &Path) -> anyhow::Result<u8> {
     });
     bar.finish_and_clear();
     output::print(&summary(&state))?;
+    if stop.load(Ordering::Relaxed) {
+        output::print("stopped before its end\n")?;
+    }
     if found.is_empty() {
         output::print("no failure\n")?;
-        return Ok(EXIT_CLEAN);
+        return Ok(if stop.load(Ordering::Relaxed) { EXIT_STOPPED } else { EXIT_CLEAN });
     }
     for found in &found {
-        report_found(args, found, &mut *subjects[0], work)?;
+        report_found(args, found, &mut *subjects[0], work, stop)?;
     }
     Ok(EXIT_VIOLATED)
 }
@@ -202,6 +240,7 @@ fn report_found(
     found: &Found,
     subject: &mut dyn Subject,
     work: &Path,
+    stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let case = &found.case;
     let before = (case.sequence.requests(), case.sequence.steps());
@@ -211,7 +250,8 @@ fn report_found(
     let directory = work.join("shrink");
     let shrunk =
         shrink(&case.sequence, found.failure.clone(), args.shrink_tries, &mut |sequence| {
-            subject.judge(sequence, &directory).failure
+            let goes_on = !stop.load(Ordering::Relaxed);
+            goes_on.then(|| subject.judge(sequence, &directory).failure).flatten()
         });
     let file = if args.keep_going {
         args.save.with_extension(format!("{}.json", found.failure.group()))

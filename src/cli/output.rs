@@ -52,6 +52,14 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Notes that images were written, and what is missing among them.
+pub(crate) fn wrote_images(count: usize, directory: &Path) {
+    note(&format!("{count} images in {}", directory.display()));
+    if !cfg!(feature = "plots") {
+        note("no PNG: this program was built without the feature `plots`");
+    }
+}
+
 /// Shows an error and what led to it, on stderr.
 pub(crate) fn report_error(error: &anyhow::Error) {
     let (start, end) =

@@ -22,6 +22,11 @@ pub enum Failure {
         /// Its last words.
         message: String,
     },
+    /// The checks panicked.
+    CheckPanic {
+        /// The panic's message.
+        message: String,
+    },
     /// The logger did not answer in time.
     Hang {
         /// What it was to answer.
@@ -90,6 +95,7 @@ impl Failure {
     pub fn group(&self) -> String {
         match self {
             Self::Crash { .. } => "crash".to_owned(),
+            Self::CheckPanic { .. } => "check-panic".to_owned(),
             Self::Hang { .. } => "hang".to_owned(),
             Self::Noise { .. } => "noise".to_owned(),
             Self::Refused { .. } => "refused".to_owned(),
@@ -111,6 +117,7 @@ impl Failure {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Crash { .. } => "crash",
+            Self::CheckPanic { .. } => "panic of the checks",
             Self::Hang { .. } => "hang",
             Self::Noise { .. } => "noise on standard output",
             Self::Refused { .. } => "failed call",
@@ -128,9 +135,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind())?;
         match self {
-            Self::Crash { message } | Self::Refused { message } | Self::Unreadable { message } => {
-                write!(f, ": {message}")
-            }
+            Self::Crash { message }
+            | Self::CheckPanic { message }
+            | Self::Refused { message }
+            | Self::Unreadable { message } => write!(f, ": {message}"),
             Self::Hang { waiting_for } => write!(f, ": no answer to {waiting_for}"),
             Self::Noise { line } => write!(f, ": {line:?}"),
             Self::Rejected(rejection) => {

@@ -35,9 +35,13 @@ pub trait Subject: Send {
             Ok(rejected) => rejected,
             Err(failure) => return Judgement::failed(failure),
         };
-        match opinion::of(directory, sequence) {
-            Err(message) => Judgement::failed(Failure::Unreadable { message }),
-            Ok(opinion) => weigh(sequence, directory, opinion, rejected),
+        let opinion = catch_unwind(AssertUnwindSafe(|| opinion::of(directory, sequence)));
+        match opinion {
+            Err(panic) => {
+                Judgement::failed(Failure::CheckPanic { message: panic_message(&*panic) })
+            }
+            Ok(Err(message)) => Judgement::failed(Failure::Unreadable { message }),
+            Ok(Ok(opinion)) => weigh(sequence, directory, opinion, rejected),
         }
     }
 }

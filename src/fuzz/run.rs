@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::fuzz::case::{Case, Mode, make};
 use crate::fuzz::coverage::{Coverage, Point, points};
@@ -33,6 +33,14 @@ pub struct RunOptions {
     pub limits: Limits,
     /// Go on after a failure; the first case of each kind is kept.
     pub keep_going: bool,
+    /// Set from outside: the cases under way are finished, and what was found is kept.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl RunOptions {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// What a run has done so far.
@@ -87,7 +95,7 @@ pub fn run(
     loop {
         let end = options.cases.map_or(next + ROUND, |cases| cases.min(next + ROUND));
         let is_over = options.time.is_some_and(|time| started.elapsed() >= time);
-        if next >= end || is_over {
+        if next >= end || is_over || options.is_stopped() {
             return (state, found.into_values().collect());
         }
         round(options, subjects, work, next..end, &mut state, &mut found);
@@ -123,7 +131,7 @@ fn round(
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number > last.load(Ordering::Relaxed) {
+                    if number > last.load(Ordering::Relaxed) || options.is_stopped() {
                         return;
                     }
                     let made = make(options.seed, number, options.mode, &options.limits, coverage);

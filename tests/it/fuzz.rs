@@ -18,7 +18,15 @@ use schedlog::units::{Blocks, Nanos, Priority, Tokens};
 use crate::support::root;
 
 pub(crate) fn options(seed: u64, cases: u64, mode: Mode, limits: Limits) -> RunOptions {
-    RunOptions { seed, cases: Some(cases), time: None, mode, limits, keep_going: false }
+    RunOptions {
+        seed,
+        cases: Some(cases),
+        time: None,
+        mode,
+        limits,
+        keep_going: false,
+        stop: Default::default(),
+    }
 }
 
 /// Runs cases on one thread per subject.

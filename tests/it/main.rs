@@ -21,6 +21,7 @@ mod export;
 mod fixtures;
 mod foreign_logger;
 mod fuzz;
+mod fuzz_cli;
 mod generate;
 mod golden;
 mod graph;

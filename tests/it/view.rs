@@ -37,7 +37,7 @@ fn names(directory: &Path) -> Vec<std::ffi::OsString> {
 }
 
 /// The texts of an SVG, one per line.
-fn texts(svg: &str) -> String {
+pub(crate) fn texts(svg: &str) -> String {
     svg.lines()
         .filter_map(|line| line.strip_prefix("<text")?.split_once('>')?.1.strip_suffix("</text>"))
         .map(|text| format!("{text}\n"))
@@ -249,4 +249,18 @@ fn nothing_in_a_log_becomes_markup() {
     for outside in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!page.contains(outside), "{outside}");
     }
+}
+
+#[test]
+fn latencies_are_of_the_requests_that_finished() {
+    // Rejected at once: no latency of the service, and no reason for an axis that begins at 1 ns.
+    let picture = seen(replayed("too-long-prompts").path());
+    let log = crate::analyze::log_of("too-long-prompts");
+    let options = schedlog::analyze::AnalyzeOptions { slo: None, series_buckets: 0 };
+    let analysis = schedlog::analyze::analyze_dir(log.path(), &options).unwrap();
+    assert!(analysis.requests.by_ending["error"] > 0);
+    assert_eq!(picture.finished, analysis.requests.finished);
+    assert_eq!(picture.e2e.count(), analysis.latency.e2e_ns.count);
+    assert_eq!(picture.e2e.quantile(0.5), analysis.latency.e2e_ns.p50);
+    assert_eq!(picture.bands[0].requests, analysis.requests.finished);
 }

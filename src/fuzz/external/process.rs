@@ -15,6 +15,8 @@ use crate::fuzz::watch::Duration;
 const LINE_BYTES_MAX: u64 = 16 << 20;
 /// Lines of its standard error that a report of a crash shows.
 const LAST_WORDS: usize = 12;
+/// Characters of a line of noise that a report shows.
+const NOISE_CHARS: usize = 200;
 
 /// How to start a program.
 #[derive(Clone, Debug)]
@@ -42,7 +44,11 @@ impl Process {
     /// If the system cannot start it.
     pub fn start(program: &Program) -> Result<Self, String> {
         let (name, arguments) = program.words.split_first().ok_or("the command is empty")?;
-        let mut child = Command::new(name)
+        let mut command = Command::new(name);
+        // Ctrl-C is for this program, which ends the other one when it is through with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -78,6 +84,10 @@ impl Process {
     /// # Errors
     /// If it crashes, hangs, babbles, or answers with `"error"`.
     pub fn ask(&mut self, lines: Vec<u8>, what: &str) -> Result<Map<String, Value>, Failure> {
+        // What was said unasked would be taken for the answer, and so would every answer after it.
+        if let Ok(line) = self.output.try_recv() {
+            return Err(noise(&line));
+        }
         self.tell(lines);
         let line = match self.output.recv_timeout(self.timeout) {
             Ok(line) => line,
@@ -87,14 +97,14 @@ impl Process {
             Err(RecvTimeoutError::Disconnected) => return Err(self.crashed(what)),
         };
         let Ok(Value::Object(answer)) = serde_json::from_str::<Value>(&line) else {
-            return Err(Failure::Noise { line });
+            return Err(noise(&line));
         };
         if let Some(error) = answer.get("error") {
             let message = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
             return Err(Failure::Refused { message });
         }
         if answer.get("ok") != Some(&Value::Bool(true)) {
-            return Err(Failure::Noise { line });
+            return Err(noise(&line));
         }
         Ok(answer)
     }
@@ -129,6 +139,15 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A line that was not due, or its beginning.
+fn noise(line: &str) -> Failure {
+    let mut shown: String = line.chars().take(NOISE_CHARS).collect();
+    if shown.len() < line.len() {
+        shown.push_str(&format!("… ({} bytes)", line.len()));
+    }
+    Failure::Noise { line: shown }
 }
 
 fn write_all(mut stdin: ChildStdin, lines: &Receiver<Vec<u8>>) {

@@ -118,7 +118,8 @@ impl Check {
                 flight.tokens = known.then_some(row.tokens_generated.0);
             }
             let Some(base) = base else { continue };
-            let (low, high) = (base + least, base.saturating_add(steps.saturating_mul(most)));
+            let low = base.saturating_add(least);
+            let high = base.saturating_add(steps.saturating_mul(most));
             if row.tokens_generated.0 < low || row.tokens_generated.0 > high {
                 report(row, view, low, high, cx);
             }

@@ -2,7 +2,7 @@
 
 use crate::view::Picture;
 use crate::view::chart::over_time::{DECODE, PREEMPTED, PREFILL, WAITING};
-use crate::view::chart::{Axis, Body, Chart, Curve, Shares, Unit, color};
+use crate::view::chart::{Axis, Body, Chart, Curve, Scale, Shares, Unit, color};
 use crate::view::collect::{Distribution, PHASES};
 use crate::view::draw::{duration, grouped};
 
@@ -35,13 +35,13 @@ pub(super) fn charts(picture: &Picture) -> Vec<Chart> {
 
 fn requests(count: u64) -> String {
     match count {
-        1 => "1 request".to_owned(),
-        count => format!("{} requests", grouped(count as f64)),
+        1 => "1 finished request".to_owned(),
+        count => format!("{} finished requests", grouped(count as f64)),
     }
 }
 
 /// The samples' range, in positive numbers a little wider than they are.
-fn range(distributions: &[&Distribution]) -> (f64, f64) {
+pub(super) fn range(distributions: &[&Distribution]) -> (f64, f64) {
     let bins = || distributions.iter().flat_map(|distribution| distribution.bins());
     let low = bins().map(|(from, ..)| from.max(1.0)).fold(f64::INFINITY, f64::min);
     let high = bins().map(|(_, below, _)| below).fold(0.0, f64::max);
@@ -53,7 +53,7 @@ fn range(distributions: &[&Distribution]) -> (f64, f64) {
     if high < low * 2.0 { (low / 1.6, high * 1.6) } else { (low, high) }
 }
 
-fn time_axis(label: &str, (from, to): (f64, f64)) -> Axis {
+pub(super) fn time_axis(label: &str, (from, to): (f64, f64)) -> Axis {
     Axis { label: label.to_owned(), unit: Unit::Nanos, log: true, from, to }
 }
 
@@ -92,9 +92,10 @@ fn histogram(
         .collect();
     let caption = match distribution.mean() {
         Some(mean) => {
-            format!("{}, mean {}", requests(distribution.count()), duration(mean))
+            let requests = requests(distribution.count());
+            format!("{requests}, mean {}", duration(mean))
         }
-        None => "no request has one".to_owned(),
+        None => "no finished request has one".to_owned(),
     };
     let y = Axis {
         label: "requests".to_owned(),
@@ -119,13 +120,17 @@ fn cumulative(picture: &Picture) -> Chart {
         .map(|(name, distribution, color)| Curve {
             name: (*name).to_owned(),
             color,
-            points: curve(distribution),
+            width: 2.2,
+            dashed: false,
+            points: distribution.cumulative(),
+            low: Vec::new(),
+            high: Vec::new(),
         })
         .collect();
     Chart {
         name: "latency-cdf",
         title: "Cumulative latencies",
-        caption: "share of the requests that took at most so long".to_owned(),
+        caption: "share of the finished requests that took at most so long".to_owned(),
         x: time_axis("latency", range(&kinds.map(|kind| kind.1))),
         y: Axis {
             label: "requests".to_owned(),
@@ -134,22 +139,8 @@ fn cumulative(picture: &Picture) -> Chart {
             from: 0.0,
             to: 103.0,
         },
-        body: Body::Curves(curves),
+        body: Body::Curves { curves, scale: Scale::Shares },
     }
-}
-
-fn curve(distribution: &Distribution) -> Vec<(f64, f64)> {
-    let total = distribution.count().max(1) as f64;
-    let mut below = 0;
-    let mut points = Vec::new();
-    for (low, high, samples) in distribution.bins() {
-        if below == 0 {
-            points.push((low.max(1.0), 0.0));
-        }
-        below += samples;
-        points.push((((low + high) / 2.0).max(1.0), below as f64 / total * 100.0));
-    }
-    points
 }
 
 fn breakdown(picture: &Picture) -> Chart {
@@ -162,7 +153,10 @@ fn breakdown(picture: &Picture) -> Chart {
                 band.phases.iter().map(|phase| phase / band.requests as f64).collect();
 
             let total = duration(parts.iter().sum());
-            let note = format!("{total} ({})", requests(band.requests));
+            let note = match band.requests {
+                1 => format!("{total} (1 request)"),
+                count => format!("{total} ({} requests)", grouped(count as f64)),
+            };
             Shares { name: band.name.to_owned(), note, parts }
         })
         .collect();

@@ -2,6 +2,9 @@
 
 mod distributions;
 mod over_time;
+mod overlaid;
+
+pub use overlaid::{MOST_RUNS, NamedPicture, overlaid};
 
 use crate::view::Picture;
 
@@ -59,15 +62,32 @@ pub struct TimeSeries {
     pub max: Vec<f64>,
 }
 
-/// A cumulative curve.
+/// A curve; it keeps each value until the next point.
 #[derive(Clone, Debug)]
 pub struct Curve {
     /// What it is.
     pub name: String,
     /// `#rrggbb`.
     pub color: &'static str,
+    /// The width of its line.
+    pub width: f64,
+    /// Whether it is dashed.
+    pub dashed: bool,
     /// Its points, ascending.
     pub points: Vec<(f64, f64)>,
+    /// The lower edge of a band around it; empty without one.
+    pub low: Vec<(f64, f64)>,
+    /// The upper edge of the band.
+    pub high: Vec<(f64, f64)>,
+}
+
+/// What the heights of curves are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Values.
+    Values,
+    /// Shares up to 100 %: quantiles are marked.
+    Shares,
 }
 
 /// A bar cut into parts.
@@ -104,8 +124,13 @@ pub enum Body {
         /// Positions and what they are.
         lines: Vec<(f64, String)>,
     },
-    /// Cumulative curves.
-    Curves(Vec<Curve>),
+    /// Curves of things that are compared.
+    Curves {
+        /// The curves.
+        curves: Vec<Curve>,
+        /// What their heights are.
+        scale: Scale,
+    },
     /// Bars cut into parts.
     Shares {
         /// The parts: name and colour.

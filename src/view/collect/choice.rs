@@ -161,11 +161,16 @@ pub(super) fn read(
 
 fn note(request: &RequestFigures, picture: &mut Picture) {
     picture.requests += 1;
-    picture.finished += u64::from(request.completion.is_some());
     picture.chosen.has_unfinished |= request.completion.is_none();
     picture.output_tokens += u64::from(request.output_tokens);
     picture.input_tokens += u64::from(request.input_tokens);
     picture.waiting.record(request.waiting.0);
+    let last = request.completion.unwrap_or_default().max(request.arrival);
+    picture.end = picture.end.max(last);
+    if request.completion.is_none() || !finished(request.finish_reason) {
+        return;
+    }
+    picture.finished += 1;
     if let Some(e2e) = request.e2e {
         picture.e2e.record(e2e.0);
     }
@@ -175,8 +180,12 @@ fn note(request: &RequestFigures, picture: &mut Picture) {
     if let Some(tpot) = request.tpot {
         picture.tpot.record(tpot.max(0.0) as u64);
     }
-    let last = request.completion.unwrap_or_default().max(request.arrival);
-    picture.end = picture.end.max(last);
+}
+
+/// Whether a request that has ended was served to its end; so it counts where the log does not tell.
+/// The time until a client gave up or a request was rejected is no latency of the service.
+pub(super) const fn finished(reason: Option<FinishReason>) -> bool {
+    matches!(reason, None | Some(FinishReason::Stop | FinishReason::Length))
 }
 
 fn each(dir: &LogDir, mut visit: impl FnMut(RequestFigures)) -> Result<(), LogDirError> {

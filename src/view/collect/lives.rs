@@ -5,9 +5,9 @@
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::reader::{Item, LogDir, LogDirError};
 use crate::log::schema::{EventRow, Table, TransitionRow};
-use crate::log::values::{EventType, State, WaitingReason};
+use crate::log::values::{EventType, FinishReason, State, WaitingReason};
 use crate::units::Nanos;
-use crate::view::collect::choice::RequestFigures;
+use crate::view::collect::choice::{RequestFigures, finished};
 use crate::view::collect::{Picture, PictureOptions};
 
 /// Spans of one request that are kept.
@@ -205,7 +205,7 @@ impl Lives<'_> {
                     let life = self.life(key);
                     life.first_token = life.first_token.or(Some(at));
                 }
-                T::RequestCompleted => self.complete(key, at),
+                T::RequestCompleted => self.complete(key, at, row.row.details.finish_reason),
                 _ => self.forget_stranger(key),
             }
         }
@@ -220,7 +220,8 @@ impl Lives<'_> {
             self.picture.end = self.picture.end.max(at);
             self.arrive(key, at.saturating_sub(row.row.duration_in_prev_state));
             match row.row.state {
-                State::Completed => self.complete(key, at),
+                // This file does not tell why.
+                State::Completed => self.complete(key, at, None),
                 state => self.life(key).enter(state, at),
             }
         }
@@ -235,11 +236,13 @@ impl Lives<'_> {
         }
     }
 
-    fn complete(&mut self, key: RequestKey, at: Nanos) {
+    fn complete(&mut self, key: RequestKey, at: Nanos, reason: Option<FinishReason>) {
         let chosen = key.index() < self.chosen;
         let Some(mut life) = self.slots.get_mut(key.index()).and_then(Option::take) else { return };
         life.enter(State::Completed, at);
-        self.book(&life, at);
+        if finished(reason) {
+            self.book(&life, at);
+        }
         if chosen {
             self.show(key.index(), *life);
         } else {

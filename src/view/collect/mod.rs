@@ -57,7 +57,7 @@ pub struct Picture {
     pub preemptions: u64,
     /// The latest moment that the log tells of.
     pub end: Nanos,
-    /// Time to first token.
+    /// Time to first token of the requests that finished; so the next two.
     pub ttft: Distribution,
     /// Time per output token, in nanoseconds.
     pub tpot: Distribution,

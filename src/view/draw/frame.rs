@@ -12,6 +12,9 @@ const MINOR: &str = "#f2f4f7";
 const AXIS: &str = "#9aa5b1";
 
 const TEXT: f64 = 15.0;
+const LEFT: f64 = 104.0;
+const RIGHT: f64 = WIDTH - 32.0;
+const LEGEND_LINE: f64 = 24.0;
 
 /// The extent of the plot itself and what its axes mean.
 #[derive(Clone, Debug)]
@@ -30,6 +33,23 @@ pub(super) struct Key {
     pub(super) color: &'static str,
     /// A thin line instead of a square.
     pub(super) thin: bool,
+    /// A dashed line instead of a square.
+    pub(super) dashed: bool,
+}
+
+/// Where each name of the legend begins: horizontally, and in which line.
+fn places(keys: &[Key]) -> Vec<(f64, usize)> {
+    let (mut x, mut line) = (LEFT, 0);
+    let mut places = Vec::with_capacity(keys.len());
+    for key in keys {
+        let width = 22.0 + text_width(&key.name, TEXT);
+        if x > LEFT && x + width > RIGHT {
+            (x, line) = (LEFT, line + 1);
+        }
+        places.push((x, line));
+        x += width + 26.0;
+    }
+    places
 }
 
 fn place(axis: &Axis, value: f64) -> f64 {
@@ -42,12 +62,13 @@ fn place(axis: &Axis, value: f64) -> f64 {
 }
 
 impl Frame {
-    /// The frame of a chart.
-    pub(super) fn of(chart: &Chart) -> Self {
+    /// The frame of a chart, below a legend of as many lines as its names need.
+    pub(super) fn of(chart: &Chart, keys: &[Key]) -> Self {
+        let lines = places(keys).last().map_or(0, |place| place.1);
         Self {
-            left: 104.0,
-            right: WIDTH - 32.0,
-            top: 112.0,
+            left: LEFT,
+            right: RIGHT,
+            top: 112.0 + LEGEND_LINE * lines as f64,
             bottom: HEIGHT - 68.0,
             x: chart.x.clone(),
             y: chart.y.clone(),
@@ -68,15 +89,16 @@ impl Frame {
     pub(super) fn head(&self, chart: &Chart, keys: &[Key], out: &mut Drawing) {
         out.text((28.0, 40.0), chart.title, 24.0, Anchor::Start, INK);
         out.text((28.0, 66.0), chart.caption.clone(), TEXT, Anchor::Start, SOFT);
-        let mut x = self.left;
-        for key in keys {
+        for (key, (x, line)) in keys.iter().zip(places(keys)) {
+            let middle = 90.0 + LEGEND_LINE * line as f64;
             if key.thin {
-                out.line(vec![(x, 90.0), (x + 16.0, 90.0)], key.color, 1.6);
+                out.line(vec![(x, middle), (x + 16.0, middle)], key.color, 1.6);
+            } else if key.dashed {
+                out.dashed(vec![(x, middle), (x + 16.0, middle)], key.color, 2.2);
             } else {
-                out.rect((x, 83.0), (14.0, 14.0), key.color, 1.0);
+                out.rect((x, middle - 7.0), (14.0, 14.0), key.color, 1.0);
             }
-            out.text((x + 22.0, 95.0), key.name.clone(), TEXT, Anchor::Start, INK);
-            x += 22.0 + text_width(&key.name, TEXT) + 26.0;
+            out.text((x + 22.0, middle + 5.0), key.name.clone(), TEXT, Anchor::Start, INK);
         }
     }
 

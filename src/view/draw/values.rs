@@ -1,6 +1,6 @@
 //! What stands between the axes.
 
-use crate::view::chart::{Body, Chart, Curve, Shares, Style, TimeSeries, color};
+use crate::view::chart::{Body, Chart, Curve, Scale, Shares, Style, TimeSeries, color};
 use crate::view::draw::frame::{Frame, INK, Key, SOFT};
 use crate::view::draw::shapes::{Anchor, Drawing, text_width};
 use crate::view::draw::{HEIGHT, WIDTH};
@@ -10,14 +10,17 @@ const MEANS: usize = 320;
 
 pub(super) fn draw(chart: &Chart) -> Drawing {
     let mut out = Drawing { width: WIDTH, height: HEIGHT, shapes: Vec::new() };
-    let mut frame = Frame::of(chart);
-    if let Body::Shares { .. } = chart.body {
-        frame.left = 170.0;
+    let keys = keys(&chart.body);
+    let mut frame = Frame::of(chart, &keys);
+    if let Body::Shares { rows, .. } = &chart.body {
+        // The names of the bars stand on their left.
+        let widest = rows.iter().map(|row| text_width(&row.name, 15.0)).fold(0.0, f64::max);
+        frame.left = (widest + 40.0).clamp(170.0, 480.0);
     } else {
         frame.y_axis(&mut out);
     }
     frame.x_axis(&mut out);
-    frame.head(chart, &keys(&chart.body), &mut out);
+    frame.head(chart, &keys, &mut out);
     match &chart.body {
         Body::Time { times, series, marks, .. } => {
             over_time(&frame, times, series, &mut out);
@@ -31,7 +34,7 @@ pub(super) fn draw(chart: &Chart) -> Drawing {
             }
         }
         Body::Bars { bars, color, lines } => bars_and_lines(&frame, bars, color, lines, &mut out),
-        Body::Curves(curves) => cumulative(&frame, curves, &mut out),
+        Body::Curves { curves, scale } => draw_curves(&frame, curves, *scale, &mut out),
         Body::Shares { parts, rows } => shares(&frame, parts, rows, &mut out),
     }
     frame.border(&mut out);
@@ -39,7 +42,7 @@ pub(super) fn draw(chart: &Chart) -> Drawing {
 }
 
 fn keys(body: &Body) -> Vec<Key> {
-    let key = |name: &str, color, thin| Key { name: name.to_owned(), color, thin };
+    let key = |name: &str, color, thin| Key { name: name.to_owned(), color, thin, dashed: false };
     match body {
         Body::Time { series, marks, marks_name, .. } => {
             let mut keys: Vec<_> = series
@@ -52,8 +55,12 @@ fn keys(body: &Body) -> Vec<Key> {
             keys
         }
         Body::Bars { .. } => Vec::new(),
-        Body::Curves(curves) => {
-            curves.iter().map(|curve| key(&curve.name, curve.color, false)).collect()
+        Body::Curves { curves, .. } => {
+            let key = |curve: &Curve| Key {
+                dashed: curve.dashed,
+                ..key(&curve.name, curve.color, false)
+            };
+            curves.iter().map(key).collect()
         }
         Body::Shares { parts, .. } => {
             parts.iter().map(|(name, color)| key(name, color, false)).collect()
@@ -87,7 +94,10 @@ fn over_time(frame: &Frame, times: &[f64], series: &[TimeSeries], out: &mut Draw
     let mut below = vec![0.0; times.len().saturating_sub(1)];
     for one in series.iter().filter(|one| one.style == Style::Peak) {
         let floor = stairs(frame, times, &below);
-        out.area(between(stairs(frame, times, &one.max), floor), one.color, 0.3);
+        let highest = stairs(frame, times, &one.max);
+        out.area(between(highest.clone(), floor), one.color, 0.3);
+        // A peak narrower than a pixel is seen too.
+        out.line(highest, one.color, 0.7);
     }
     for one in series {
         match one.style {
@@ -181,23 +191,39 @@ fn bars_and_lines(
     }
 }
 
-fn cumulative(frame: &Frame, curves: &[Curve], out: &mut Drawing) {
-    for percent in [50.0, 90.0, 99.0] {
-        let y = frame.py(percent);
+/// The corners of a curve that keeps each value until the next point.
+fn corners(frame: &Frame, curve: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = Vec::with_capacity(curve.len() * 2);
+    for (x, y) in curve {
+        let x = frame.px(*x);
+        if let Some((_, before)) = points.last().copied() {
+            points.push((x, before));
+        }
+        points.push((x, frame.py(*y)));
+    }
+    points
+}
+
+fn draw_curves(frame: &Frame, curves: &[Curve], scale: Scale, out: &mut Drawing) {
+    let marked: &[f64] = if scale == Scale::Shares { &[50.0, 90.0, 99.0] } else { &[] };
+    for percent in marked {
+        let y = frame.py(*percent);
         out.dashed(vec![(frame.left, y), (frame.right, y)], "#b9c2cc", 1.0);
         let at = (frame.right + 4.0, y + 5.0);
         out.text(at, format!("p{percent:.0}"), 13.0, Anchor::Start, SOFT);
     }
+    for curve in curves.iter().filter(|curve| !curve.high.is_empty()) {
+        let (low, high) = (corners(frame, &curve.low), corners(frame, &curve.high));
+        out.area(between(high, low), curve.color, 0.16);
+    }
     for curve in curves {
-        let mut points = Vec::with_capacity(curve.points.len() * 2);
-        for (x, y) in &curve.points {
-            let x = frame.px(*x);
-            if let Some((_, before)) = points.last().copied() {
-                points.push((x, before));
-            }
-            points.push((x, frame.py(*y)));
+        let width = curve.width;
+        let points = corners(frame, &curve.points);
+        if curve.dashed {
+            out.dashed(points, curve.color, width);
+        } else {
+            out.line(points, curve.color, width);
         }
-        out.line(points, curve.color, 2.2);
     }
     if curves.is_empty() {
         frame.nothing("nothing to show", out);

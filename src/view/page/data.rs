@@ -186,7 +186,8 @@ fn write_chart(json: &mut Json, chart: &Chart) {
                 json.text.push(']');
             });
         }
-        Body::Curves(curves) => {
+        // The page is of one run, whose curves have no bands.
+        Body::Curves { curves, .. } => {
             json.pair("kind", "curves");
             json.key("curves");
             json.list(curves, |json, curve| {

@@ -46,14 +46,20 @@ fn verdict(engine: &Engine) -> (String, Color) {
     }
 }
 
+/// Characters of an engine's name in the list, at most.
+const NAME_CHARS: usize = 28;
+
 fn draw_engines(frame: &mut Frame<'_>, area: Rect, engines: &[Engine], chosen: usize) {
     let block = Block::bordered().title(" schedlog watch ").border_style(Style::new().fg(SOFT));
+    let longest = engines.iter().map(|engine| engine.name.chars().count()).max();
+    let width = longest.unwrap_or_default().clamp(12, NAME_CHARS);
     let lines: Vec<Line<'_>> = engines
         .iter()
         .enumerate()
         .map(|(index, engine)| {
             let mark = if index == chosen && engines.len() > 1 { "▸ " } else { "  " };
-            let name = Span::from(format!("{mark}{:<16}", engine.name));
+            let short: String = engine.name.chars().take(width).collect();
+            let name = Span::from(format!("{mark}{short:<width$}  "));
             let name = if index == chosen { name.add_modifier(Modifier::BOLD) } else { name };
             let Some(step) = &engine.pulse.step else {
                 let trouble = engine.trouble.clone().unwrap_or_else(|| "no steps yet".to_owned());

@@ -93,6 +93,14 @@ const drawTime = (chart, context, box, hidden) => {
       stairs(context, chart.times, series.max, x, y, from, to);
       stairs(context, chart.times, floor, x, y, from, to, true);
       context.fill();
+      if (series.style === "peak") {
+        // A peak narrower than a pixel is seen too.
+        context.globalAlpha = 0.7;
+        context.lineWidth = 0.8;
+        context.beginPath();
+        stairs(context, chart.times, series.max, x, y, from, to);
+        context.stroke();
+      }
       if (series.style === "band") {
         context.globalAlpha = 1;
         context.lineWidth = 1.6;
@@ -186,7 +194,13 @@ const drawCurves = (chart, context, box, range, hidden) => {
 };
 
 const drawShares = (chart, context, box) => {
-  const x = axis(chart.x, chart.x.from, chart.x.to, box.left, box.right);
+  const width = box.right - box.left;
+  // The notes behind the bars need their room too.
+  const to = chart.rows.reduce((to, row) => {
+    const room = Math.max(width - context.measureText(row.note).width - 11, width / 4);
+    return Math.max(to, row.parts.reduce((sum, part) => sum + part, 0) * width / room);
+  }, chart.x.to);
+  const x = axis(chart.x, chart.x.from, to, box.left, box.right);
   drawGrid(context, box, x, null);
   const height = (box.bottom - box.top) / Math.max(chart.rows.length, 1);
   const thick = Math.min(height * 0.55, 34);
