@@ -64,7 +64,6 @@ fn latencies() -> impl Strategy<Value = LatencyModel> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    #[ignore = "known gap: a rare false divergence; its seed is in proptest-regressions"]
     #[test]
     fn what_the_reference_writes_conforms(
         requests in traces(12),

@@ -173,7 +173,7 @@ impl<'t> Replay<'t> {
             self.restart(&group);
         }
         if self.following {
-            self.hand_in(start)?;
+            self.hand_in(&group)?;
             self.abort_due(start, None);
             if self.is_unannounced(&group) {
                 return Ok(false);
@@ -233,10 +233,17 @@ impl<'t> Replay<'t> {
         self.counts.restarts += 1;
     }
 
-    /// Hands in the requests that arrived by `now`.
-    fn hand_in(&mut self, now: Nanos) -> Result<(), Void> {
-        while let Some(arrived) = self.tape.mail.front().copied().filter(|next| next.at <= now) {
-            self.tape.mail.pop_front();
+    /// Hands in the requests that arrived before a step. One that arrived at the very moment at which
+    /// the step begins came before or after it (a step may take no time at all): the step's rows tell.
+    fn hand_in(&mut self, group: &Group) -> Result<(), Void> {
+        let start = group.moments().start;
+        let mut at = 0;
+        while let Some(arrived) = self.tape.mail.get(at).copied().filter(|next| next.at <= start) {
+            if arrived.at == start && group.queued_row(arrived.key).is_none() {
+                at += 1;
+                continue;
+            }
+            let _ = self.tape.mail.remove(at);
             let end = self.tape.end_of(arrived.key);
             self.add(&arrived, end)?;
         }
