@@ -3,6 +3,7 @@
 mod analyze;
 mod arguments;
 mod check;
+mod closed;
 mod compare;
 mod config;
 mod conform;
@@ -91,6 +92,9 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
         Err(error) => {
             // Help and version are not mistakes.
             let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_CLEAN };
+            if !error.use_stderr() {
+                output::check_stdout()?;
+            }
             error.print().map_err(output::stdout_error)?;
             return Ok(code);
         }

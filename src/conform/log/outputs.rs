@@ -1,6 +1,6 @@
 //! What the model returned, as far as the log tells, and what became of it.
 
-use crate::conform::log::replay::{Flying, Live, Replay, STOP_TOKEN};
+use crate::conform::log::replay::{Flying, Judged, Live, Replay, STOP_TOKEN};
 use crate::conform::log::tape::{Group, Moments};
 use crate::conform::log::verdict::{Difference, LogMoment};
 use crate::log::ids::{Ids, RequestKey};
@@ -36,7 +36,7 @@ impl Replay<'_> {
     }
 
     fn process(&mut self, flying: Flying, next: Option<&Group>) {
-        let Flying { group, pass } = flying;
+        let Flying { group, pass, judged } = flying;
         let moments = group.moments();
         self.abort_due(moments.output, Some(&pass));
         self.fill_output(&group, &pass, next);
@@ -56,8 +56,31 @@ impl Replay<'_> {
         self.update = update;
         if differences.is_empty() {
             self.spare.push(pass);
-        } else {
-            self.diverge(&group, &pass, LogMoment::Output, differences);
+            return;
+        }
+        self.diverge(&group, &pass, LogMoment::Output, &differences);
+        match judged {
+            Judged::Same => {
+                self.counts.same -= 1;
+                self.counts.different += 1;
+            }
+            Judged::Different | Judged::Open => {}
+        }
+        self.end_as_logged(&group);
+    }
+
+    /// After a divergence: who is over in the log is over in the reference, too. If the reference
+    /// finished somebody who goes on in the log, it has lost the log.
+    fn end_as_logged(&mut self, group: &Group) {
+        let finished = self.update.finished.iter().map(|done| self.owners[done.slot.index()]);
+        if finished.into_iter().any(|key| group.completed_row(key).is_none()) {
+            self.lose();
+            return;
+        }
+        for row in &group.completed {
+            if let Some(live) = self.live.remove(&row.row.request_id) {
+                self.scheduler.abort(live.slot);
+            }
         }
     }
 

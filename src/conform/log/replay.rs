@@ -5,9 +5,9 @@
 //! output that was processed by `S` is known, one that was not is in flight. So any engine loop is
 //! followed, as far as it keeps to the settings' number of batches in flight.
 //!
-//! After a divergence the reference is in another state than the log, so nothing is compared until
-//! the log's engine was empty: from there a new reference starts with nothing in its queues, as the
-//! log does.
+//! After a divergence the reference takes over what the log decided ([`super::resync`]). Where it
+//! cannot, nothing is compared until the log's engine was empty: from there a new reference starts with
+//! nothing in its queues, as the log does.
 
 use std::collections::VecDeque;
 
@@ -46,6 +46,18 @@ pub(super) struct Live {
 pub(super) struct Flying {
     pub(super) group: Group,
     pub(super) pass: Pass,
+    pub(super) judged: Judged,
+}
+
+/// How the decision of a step came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// As the reference decides.
+    Same,
+    /// Otherwise.
+    Different,
+    /// The log does not tell enough.
+    Open,
 }
 
 pub(super) type LiveRequests = HashMap<RequestKey, Live, FxBuildHasher>;
@@ -74,9 +86,13 @@ pub(super) struct Replay<'t> {
     pub(super) diverged: u64,
     pub(super) first: Option<IterationId>,
     pub(super) notes: Vec<String>,
+    /// Steps at which the reference was not where the log is.
+    skipped: u64,
     /// Steps that the log does not tell enough of to decide them.
     pub(super) undecided: u64,
     damaged: u64,
+    /// See [`super::ConformOptions::always_take_over`].
+    pub(super) always_take_over: bool,
 }
 
 impl<'t> Replay<'t> {
@@ -108,8 +124,10 @@ impl<'t> Replay<'t> {
             diverged: 0,
             first: None,
             notes: Vec::new(),
+            skipped: 0,
             undecided: 0,
             damaged: 0,
+            always_take_over: false,
         }
     }
 
@@ -142,21 +160,27 @@ impl<'t> Replay<'t> {
         if let Some((id, file)) = cut {
             self.notes.push(format!("{file} ends before it has told of iteration {id}"));
         }
+        for table in self.tape.truncated() {
+            let file = table.file_name();
+            self.notes.push(format!("{file} is cut: what its end would tell is not compared"));
+        }
         let why = [
             (self.damaged, "could not be read in full"),
-            (self.undecided, "may be decided in more than one way, as prompts are unknown"),
+            (
+                self.undecided,
+                "may be decided in more than one way, as prompts are unknown: not compared",
+            ),
         ];
         for (count, what) in why {
             if count > 0 {
                 self.notes.push(format!("{count} iterations {what}"));
             }
         }
-        let left = self.counts.iterations - self.counts.compared;
-        if left > 0 {
+        if self.skipped > 0 {
             self.notes.push(format!(
-                "{left} of {} iterations were not compared: once the reference has lost the log, \
-                 it starts anew where the log's engine is empty",
-                self.counts.iterations
+                "{} of {} iterations were skipped: where the reference cannot take over what the \
+                 log decided, it starts anew where the log's engine is empty",
+                self.skipped, self.counts.iterations
             ));
         }
     }
@@ -180,6 +204,7 @@ impl<'t> Replay<'t> {
             }
             self.decide(group);
         } else {
+            self.skipped += 1;
             self.tape.read_events(group.moments().decided);
             self.tape.forget_decisions(group.id());
         }
@@ -222,10 +247,7 @@ impl<'t> Replay<'t> {
         if group.damaged || !group.queued.iter().all(|row| new(row.row.request_id)) {
             return;
         }
-        if self.config.enable_prefix_caching {
-            // What the prefix cache holds is unknown from here on.
-            self.basis = Basis::HitsFromLog;
-        }
+        self.forget_content();
         let cache = Cache::Counted(CountedCache::new(self.config.clone(), false));
         self.scheduler = scheduler(&self.config, cache);
         self.owners.clear();
