@@ -266,7 +266,7 @@ fn write_texts(
     let color = args.output.is_none() && use_color();
     let options = TextOptions { color, all: args.all, rules: args.rules, ..TextOptions::default() };
     for (index, sheet) in sheets.iter().enumerate() {
-        if sheets.len() > 1 {
+        if args.dirs.len() > 1 {
             let gap = if index > 0 { "\n" } else { "" };
             writeln!(out, "{gap}==> {} <==", sheet.report.directory.display())?;
         }

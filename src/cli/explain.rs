@@ -31,27 +31,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// Rules that may have been meant: by an id with a digit more or less, or by a name that is or has a
-/// part that is spelled alike.
+/// Rules that may have been meant: by a number in another form or of the same family, or by words that
+/// are spelled like some of its name.
 fn near(given: &str) -> Vec<String> {
-    const SHOWN: usize = 5;
+    const SHOWN: usize = 8;
     let given = given.trim().to_ascii_lowercase();
+    let words = given.split('-').count();
     let likeness = |id: &str, name: &str| {
-        let id = id.to_ascii_lowercase();
-        let of_id =
-            if id.starts_with(given.get(..1)?) && given[1..].chars().all(|c| c.is_ascii_digit()) {
-                strsim::normalized_damerau_levenshtein(&given, &id)
-            } else {
-                0.0
-            };
-        let words = name.split('-').filter(|word| word.len() > 2).chain([name]);
-        let of_name = words
-            .map(|word| strsim::normalized_damerau_levenshtein(&given, word))
+        let (family, digits) = (given.get(..1)?, given.get(1..)?);
+        if let Ok(number) = digits.parse::<u32>() {
+            let same = format!("{family}{number:03}").eq_ignore_ascii_case(id);
+            let relative = id.to_ascii_lowercase().starts_with(family);
+            return relative.then_some(if same { 2.0 } else { 0.0 });
+        }
+        let parts: Vec<_> = name.split('-').collect();
+        let alike = parts
+            .windows(words.min(parts.len()))
+            .map(|part| strsim::normalized_damerau_levenshtein(&given, &part.join("-")))
             .fold(0.0, f64::max);
-        Some(of_id.max(of_name)).filter(|likeness| *likeness >= 0.6)
+        (alike >= 0.6).then_some(alike)
     };
     let mut found: Vec<_> =
         every().filter_map(|rule| Some((likeness(rule.id, rule.name)?, rule))).collect();
     found.sort_by(|one, other| other.0.total_cmp(&one.0));
+    if found.first().is_some_and(|(likeness, _)| *likeness > 1.0) {
+        found.truncate(1);
+    }
     found.iter().take(SHOWN).map(|(_, rule)| format!("{} {}", rule.id, rule.name)).collect()
 }

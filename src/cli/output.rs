@@ -65,11 +65,11 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The error of the system, without what was added to its text.
+/// The error of the system, without the path that was added to its text.
 fn bare(error: &io::Error) -> io::Error {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
-    let code = error.raw_os_error().or(source.and_then(io::Error::raw_os_error));
-    code.map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
+    let text = error.to_string();
+    let text = text.split_once(" at path ").map_or(text.as_str(), |(text, _)| text);
+    io::Error::new(error.kind(), text.to_owned())
 }
 
 /// Shows an error and what led to it, on stderr.

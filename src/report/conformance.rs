@@ -88,10 +88,19 @@ fn write_counts(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
 /// The verdict in words.
 fn verdict_text(report: &LogReport) -> String {
     match &report.verdict {
-        LogVerdict::Conforms if report.basis == Basis::HitsFromLog => {
-            "conforms, prefix hits taken from the log".to_owned()
+        LogVerdict::Conforms => {
+            let LogCounts { compared, iterations, .. } = report.counts;
+            let part = if compared < iterations {
+                format!(" in {compared} of {iterations} iterations, the others were not compared")
+            } else {
+                String::new()
+            };
+            let hits = match report.basis {
+                Basis::HitsFromLog => ", prefix hits taken from the log",
+                Basis::Exact => "",
+            };
+            format!("conforms{part}{hits}")
         }
-        LogVerdict::Conforms => "conforms".to_owned(),
         LogVerdict::Diverges(id) => {
             let LogCounts { taken_over, restarts, .. } = report.counts;
             format!(

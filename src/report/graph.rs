@@ -49,6 +49,8 @@ pub struct Traffic {
     edges: BTreeMap<(State, State), Seen>,
     /// Rows that could not be read, and the first problem with its place.
     lost: u64,
+    /// Whether no row can be read.
+    unusable: bool,
     first_lost: Option<String>,
 }
 
@@ -65,7 +67,9 @@ impl Traffic {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(LogDirError::Unreadable { path, source }.into());
         };
-        for problem in reader.header().problems.iter().filter(|_| !reader.header().usable) {
+        let header = reader.header();
+        traffic.unusable = !header.usable;
+        for problem in header.problems.iter().filter(|_| !header.usable) {
             traffic.lose(problem);
         }
         let mut ids = IdTable::default();
@@ -112,7 +116,11 @@ impl Traffic {
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         let first = self.first_lost.as_ref()?;
-        Some(format!("{first}; {} rows or more are not counted, see `schedlog check`", self.lost))
+        if self.unusable {
+            return Some(format!("{first}; no change is counted"));
+        }
+        let rows = if self.lost == 1 { "row is" } else { "rows are" };
+        Some(format!("{first}; {} {rows} not counted, see `schedlog check`", self.lost))
     }
 
     /// Whether a change is not legal.

@@ -136,11 +136,11 @@ impl<'t> Replay<'t> {
         let mut cut = None;
         while let Some(group) = self.tape.next_group() {
             let id = group.id();
+            self.counts.iterations += 1;
             if group.cut {
                 cut = Some((id, "per_iteration_requests.csv"));
                 break;
             }
-            self.counts.iterations += 1;
             if !self.step(group)? {
                 cut = Some((id, "events.csv"));
                 break;
@@ -149,8 +149,9 @@ impl<'t> Replay<'t> {
                 self.release_ids();
             }
         }
-        if cut.is_none() {
-            self.outputs_before(None);
+        match cut {
+            Some(_) => self.counts.iterations += self.tape.count_the_rest(),
+            None => self.outputs_before(None),
         }
         self.note_what_was_left_out(cut);
         Ok(())
@@ -202,6 +203,7 @@ impl<'t> Replay<'t> {
             if self.is_unannounced(&group) {
                 return Ok(false);
             }
+            self.abort_untold(&group);
             self.decide(group);
         } else {
             self.skipped += 1;
@@ -336,6 +338,26 @@ impl<'t> Replay<'t> {
                 // It never got as far as the scheduler.
                 None => self.tape.mail.retain(|arrived| arrived.key != dropped.key),
             }
+        }
+    }
+
+    /// Behind the end of events.csv nothing tells of aborts: who may have given up and has no row any
+    /// more has done so.
+    fn abort_untold(&mut self, group: &Group) {
+        if !self.tape.events_ended() {
+            return;
+        }
+        let dropped = |live: &Live| live.end.and_then(|end| end.reason).is_none_or(is_drop);
+        let mut gone: Vec<_> = self
+            .live
+            .iter()
+            .filter(|(key, live)| group.queued_row(**key).is_none() && dropped(live))
+            .map(|(key, live)| (*key, live.slot))
+            .collect();
+        gone.sort_unstable();
+        for (key, slot) in gone {
+            self.scheduler.abort(slot);
+            self.live.remove(&key);
         }
     }
 

@@ -126,6 +126,8 @@ pub(super) struct Group {
     pub(super) damaged: bool,
     /// Whether the rows end before they have told of all of it.
     pub(super) cut: bool,
+    /// Whether `completed` is known to be whole.
+    pub(super) ends_told: bool,
 }
 
 impl Group {
@@ -256,6 +258,7 @@ impl Tape {
             index: HashMap::default(),
             damaged: self.previous.is_some_and(|previous| id.0 != previous.0.wrapping_add(1)),
             cut: false,
+            ends_told: true,
         };
         self.previous = Some(id);
         while let Some(row) = self.rows.next_if(&mut self.ids, |row| row.iteration_id <= id) {
@@ -271,9 +274,20 @@ impl Tape {
         }
         let counted = step.row.running_count.0 as usize + step.row.waiting_count.0 as usize;
         group.cut = self.rows.head.is_none() && group.queued.len() < counted;
+        let ends = step.row.completed_count.map_or(0, |count| count.0 as usize);
+        group.ends_told = self.rows.head.is_some() || ends <= group.completed.len();
         let lost = self.steps.lost + self.rows.lost + self.events.lost;
         group.damaged |= lost != std::mem::replace(&mut self.lost, lost);
         Some(group)
+    }
+
+    /// How many steps are left; none of them is to be replayed.
+    pub(super) fn count_the_rest(&mut self) -> u64 {
+        let mut left = 0;
+        while self.steps.next_if(&mut self.ids, |_| true).is_some() {
+            left += 1;
+        }
+        left
     }
 
     /// The files that were cut.

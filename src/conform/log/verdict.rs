@@ -57,7 +57,7 @@ pub enum Void {
     #[error("{} is not there: a comparison needs it, log or copy it, too", .0.file_name())]
     NoFile(Table),
     /// A file of which no row can be read.
-    #[error("no row of {} can be read: {why}; `schedlog check` tells more", .table.file_name())]
+    #[error("{} cannot be used: {why}; `schedlog check` tells more", .table.file_name())]
     BadFile {
         /// The file.
         table: Table,
