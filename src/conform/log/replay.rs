@@ -141,8 +141,14 @@ impl<'t> Replay<'t> {
                 cut = Some((id, "per_iteration_requests.csv"));
                 break;
             }
+            let ends_told = group.ends_told;
             if !self.step(group)? {
                 cut = Some((id, "events.csv"));
+                break;
+            }
+            if !ends_told {
+                // Who is left for the steps behind it is open.
+                cut = Some((id, "per_iteration_requests.csv"));
                 break;
             }
             if self.counts.iterations.is_multiple_of(RELEASE_EVERY) {
