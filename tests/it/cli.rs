@@ -329,3 +329,33 @@ fn a_closed_standard_stream_is_an_error() {
     let (code, said) = shell("trace - <&-");
     assert_eq!((code, said.contains("standard input is closed")), (2, true), "{said}");
 }
+
+/// Of more than a thousand findings of a rule the rest is known as a number, and that is said.
+#[test]
+fn findings_that_are_known_by_number_only_are_told() {
+    let place = workplace();
+    let run = |arguments: &[&str]| schedlog(arguments, place.path());
+    let sizes = ["--input-length", "fixed:8", "--output-length", "fixed:1", "--rate", "1000"];
+    let made =
+        run(&[&["generate", "--requests", "1100", "--out", "many.jsonl"][..], &sizes].concat());
+    assert!(made.status.success(), "{}", transcript(&made));
+    assert!(run(&["replay", "many.jsonl", "--out", "log"]).status.success());
+    let path = place.path().join("log/per_request.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let at =
+        text.lines().next().unwrap().split(',').position(|name| name == "e2e_latency").unwrap();
+    let wrong = text.lines().enumerate().map(|(line, row)| {
+        let mut fields: Vec<_> = row.split(',').map(str::to_owned).collect();
+        if line > 0 {
+            fields[at] = (fields[at].parse::<u64>().unwrap() + 1_000_000).to_string();
+        }
+        fields.join(",") + "\n"
+    });
+    fs::write(&path, wrong.collect::<String>()).unwrap();
+    assert!(run(&["check", "log", "--write-baseline", "known.json"]).status.success());
+    let output = run(&["check", "log", "--baseline", "known.json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().find(|line| line.contains("M001 beyond the first thousand"));
+    assert!(line.is_some_and(|line| line.starts_with("known by number only: 100 ")), "{said}");
+}
