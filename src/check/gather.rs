@@ -67,6 +67,8 @@ impl Gather {
         if let Some(at) = cut(Table::PerIteration) {
             shared.problems.push(FormProblem::of_record(at, FormKind::SecondRun { cuts }));
         }
+        let twice = dir.twice().iter().map(|table| FormProblem::of_file(*table, FormKind::Twice));
+        shared.problems.extend(twice);
         let size = dir.file(Table::PerRequest).map_or(0, |file| file.stored_bytes());
         Ok(Self {
             iterations: Ahead::new(iterations, cut(Table::PerIteration), &mut shared),

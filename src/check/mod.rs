@@ -15,7 +15,7 @@ mod invariant;
 mod live;
 mod repeats;
 mod report;
-mod runs;
+pub(crate) mod runs;
 mod settings;
 mod skew;
 mod view;

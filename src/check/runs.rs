@@ -14,10 +14,10 @@ use crate::log::values::EventType;
 use crate::units::{IterationId, Nanos};
 
 /// Per table: where the rows of the first run end.
-pub(super) type Cuts = [Option<Location>; 5];
+pub(crate) type Cuts = [Option<Location>; 5];
 
 /// Where a second run begins in each file; none if there is one run.
-pub(super) fn find(dir: &LogDir) -> Result<Cuts, LogDirError> {
+pub(crate) fn find(dir: &LogDir) -> Result<Cuts, LogDirError> {
     let mut cuts = Cuts::default();
     let Some((at, end)) = iterations(dir)? else { return Ok(cuts) };
     cuts[Table::PerIteration as usize] = Some(at);

@@ -4,10 +4,19 @@ use std::ffi::OsString;
 
 use crate::log::values::LogLevel;
 use crate::settings::{SETTINGS, UNSUPPORTED};
+use crate::trace::parse_duration;
+use crate::units::Nanos;
 
 /// The value of `--log-level`.
 pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
     LogLevel::from_bytes(text.as_bytes()).ok_or_else(|| "full, standard or summary".to_owned())
+}
+
+/// The value of a flag that is a length of time.
+pub(super) fn span(text: &str) -> Result<Nanos, String> {
+    parse_duration(text).map_err(|error| {
+        format!("{error}; give seconds, or a number with ns, us, ms, s, m or h, such as 1.5h")
+    })
 }
 
 /// Brings flags into one spelling: `--max_num_seqs` is `--max-num-seqs`, `--no-SWITCH` is

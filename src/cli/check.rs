@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::ValueEnum;
 
-use crate::check::{CheckOptions, CheckReport, check_dir};
+use crate::check::{CheckError, CheckOptions, CheckReport, check_dir};
+use crate::cli::arguments::span;
 use crate::cli::log_settings::SettingFlags;
-use crate::cli::{EXIT_VIOLATED, output};
+use crate::cli::{EXIT_USAGE, EXIT_VIOLATED, output};
 use crate::conform::log::{ConformOptions, conform_log};
 use crate::coverage::{self, Coverage, Dimension};
 use crate::log::reader::LogDir;
@@ -17,11 +18,12 @@ use crate::report::{
     Sheet, TextOptions, worst, write_annotations, write_coverage, write_json_suite, write_junit,
     write_sarif, write_sheet, write_text,
 };
+use crate::units::Nanos;
 
 /// Check logs against every rule.
 ///
 /// Exit code: 0 clean, 1 violated (or not covered), 2 damaged or no log at all, 3 internal error;
-/// of several logs the worst: violated, then damaged.
+/// of several logs the worst: violated, then damaged; 2 if one of them is no log.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The directories of the logs.
@@ -42,6 +44,10 @@ pub(super) struct Args {
     /// Also compare with the reference scheduler (V001; see `schedlog conform`).
     #[arg(long)]
     conform: bool,
+    /// Where a logger reads its clock more than once for one moment (T001), take readings that differ by
+    /// at most this for one, such as 200us or 0 [default: 50us].
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    skew_bound: Option<Nanos>,
     #[command(flatten)]
     choice: ChoiceArgs,
     #[command(flatten)]
@@ -117,7 +123,31 @@ struct Checked {
 /// # Errors
 /// If a directory is not a log, a file cannot be used or the report cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
-    let mut logs = args.dirs.iter().map(|dir| check(args, dir)).collect::<Result<Vec<_>, _>>()?;
+    let mut logs = Vec::new();
+    let mut unusable = None;
+    for dir in &args.dirs {
+        match check(args, dir) {
+            Ok(log) => logs.push(log),
+            // What is no log does not keep others from being checked; every other mistake does.
+            Err(error) if args.dirs.len() > 1 && error.is::<CheckError>() => {
+                if let Some(error) = unusable.replace(error) {
+                    output::report_error(&error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = unusable {
+        if logs.is_empty() {
+            return Err(error);
+        }
+        output::report_error(&error);
+        output::note(&format!(
+            "{} of {} directories could not be checked",
+            args.dirs.len() - logs.len(),
+            args.dirs.len()
+        ));
+    }
     accept_known(args, &mut logs)?;
     let mut together = Coverage::default();
     logs.iter().filter_map(|log| log.coverage.as_ref()).for_each(|it| together.merge(it));
@@ -127,6 +157,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         output::note(text);
     }
     let verdict = worst(logs.iter().map(|log| log.report.verdict()));
+    if logs.len() < args.dirs.len() {
+        return Ok(EXIT_USAGE);
+    }
     // What damage hides is not known; that something is not covered is.
     Ok(if uncovered.is_empty() { verdict.exit_code() } else { EXIT_VIOLATED })
 }
@@ -141,11 +174,13 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
         ignore: args.choice.ignore.clone(),
         baseline: args.choice.baseline.clone(),
         settings: args.settings.settings(),
+        skew_bound: args.skew_bound,
     };
     let policy = Policy::new(flags, file)?;
     let (mut report, applied) = policy.check(dir)?;
     if args.conform {
-        let options = ConformOptions { settings: args.settings.engine(), trace: None };
+        let options =
+            ConformOptions { settings: args.settings.engine(), ..ConformOptions::default() };
         report.rules.push(conform_log(dir, &options)?.as_rule());
     }
     let coverage = if args.coverage.wanted() {
@@ -231,7 +266,7 @@ fn write_texts(
     let color = args.output.is_none() && use_color();
     let options = TextOptions { color, all: args.all, rules: args.rules, ..TextOptions::default() };
     for (index, sheet) in sheets.iter().enumerate() {
-        if sheets.len() > 1 {
+        if args.dirs.len() > 1 {
             let gap = if index > 0 { "\n" } else { "" };
             writeln!(out, "{gap}==> {} <==", sheet.report.directory.display())?;
         }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::arguments::log_level;
 use crate::cli::output;
 use crate::cli::stopwatch::Stopwatch;
+use crate::cli::trace_args::{self, TraceReading};
 use crate::conform::log::{ConformOptions, conform_log};
 use crate::conform::{conform_and_log, conform_paths, markdown};
 use crate::engine::run::LogOptions;
@@ -16,7 +17,7 @@ use crate::log::run_info::RUN_INFO_FILE;
 use crate::log::values::LogLevel;
 use crate::report::{write_conformance, write_conformance_json};
 use crate::settings::Settings;
-use crate::trace::{ReadOptions, Trace};
+use crate::trace::TraceFormat;
 
 /// Compares the reference scheduler with a log, or with decision records of the real vLLM 0.32.
 ///
@@ -45,6 +46,11 @@ pub(super) struct ConformArgs {
     /// The trace that the log is a replay of: with it prefix sharing is compared block by block.
     #[arg(long, value_name = "TRACE")]
     trace: Option<PathBuf>,
+    /// The format of the trace; found from its content where not given
+    #[arg(long, value_enum, requires = "trace", help_heading = "Trace")]
+    trace_format: Option<TraceFormat>,
+    #[command(flatten)]
+    reading: TraceReading,
     /// Records compared at a time; all cores by default.
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<usize>,
@@ -88,16 +94,24 @@ pub(super) fn run(args: &ConformArgs) -> anyhow::Result<u8> {
             bail!("a log is compared alone: give one directory, or only records")
         }
         _ if args.trace.is_some() || args.format == Format::Json => {
-            bail!("--trace and --format are for the directory of a log, and none is given")
+            bail!(
+                "--trace and --format are for the directory of a log, and {} is none: give the \
+                 directory that holds per_request.csv and its sisters",
+                args.paths[0].display()
+            )
         }
         paths => run_records(args, paths),
     }
 }
 
 fn run_log(args: &ConformArgs, log: &Path) -> anyhow::Result<u8> {
-    let open = |path: &PathBuf| Trace::open(path, &ReadOptions::default());
+    let open = |path: &PathBuf| trace_args::open(path, &args.reading, args.trace_format);
     let trace = args.trace.as_ref().map(open).transpose()?;
-    let options = ConformOptions { settings: args.settings.clone(), trace: trace.as_ref() };
+    let options = ConformOptions {
+        settings: args.settings.clone(),
+        trace: trace.as_ref(),
+        ..ConformOptions::default()
+    };
     let report = conform_log(log, &options)?;
     let mut out = Vec::new();
     match args.format {
@@ -120,6 +134,14 @@ fn run_records(args: &ConformArgs, paths: &[PathBuf]) -> anyhow::Result<u8> {
             conform_and_log(paths, jobs, directory, &options)?
         }
     };
+    if report.records.is_empty() {
+        let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        bail!(
+            "{}: neither a log nor a decision record in it; give the directory that holds \
+             per_request.csv and its sisters, or files of records (.jsonl, .jsonl.gz)",
+            shown.join(", ")
+        );
+    }
     let elapsed = watch.seconds();
     if args.markdown {
         output::print(&markdown::table(&report))?;

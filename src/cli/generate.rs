@@ -28,6 +28,9 @@ pub(super) struct GenerateArgs {
 /// there.
 pub(super) fn run(args: &GenerateArgs) -> anyhow::Result<u8> {
     let generator = Generator::new(&args.options)?;
+    if args.out.as_deref().is_none_or(|path| path.as_os_str() == "-") {
+        output::check_stdout()?;
+    }
     // Best effort: a closed standard error is no reason not to write the trace.
     let _ = writeln!(io::stderr(), "schedlog generate {}", args.options);
     match args.out.as_deref().filter(|path| path.as_os_str() != "-") {

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::cli::output;
+use crate::cli::{EXIT_CLEAN, EXIT_USAGE, output};
 use crate::report::graph::{GraphForm, Traffic, draw};
 
 /// Draw the legal changes of a request's state, or those that a log shows.
+///
+/// Exit code: 0, or 2 where the log's changes could not be read in full.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A log, whose changes are counted.
@@ -41,5 +43,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         Format::Mermaid => GraphForm::Mermaid,
     };
     output::print(&draw(traffic.as_ref(), form))?;
-    Ok(0)
+    match traffic.and_then(|traffic| traffic.damage()) {
+        Some(damage) => {
+            output::report_error(&anyhow::anyhow!(damage));
+            Ok(EXIT_USAGE)
+        }
+        None => Ok(EXIT_CLEAN),
+    }
 }

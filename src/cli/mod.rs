@@ -3,6 +3,7 @@
 mod analyze;
 mod arguments;
 mod check;
+mod closed;
 mod compare;
 mod config;
 mod conform;
@@ -28,7 +29,7 @@ use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Nothing is wrong.
 pub const EXIT_CLEAN: u8 = 0;
@@ -84,13 +85,31 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     })
 }
 
+/// The command line, with `--flag -1` taken for a value: so the flag itself can say what it allows.
+fn command() -> clap::Command {
+    let takes_value = |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
+    Cli::command().mut_subcommands(|command| {
+        command.mut_args(
+            |arg| {
+                if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg }
+            },
+        )
+    })
+}
+
 fn dispatch(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<u8> {
     let arguments = arguments::normalise(arguments)?;
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are not mistakes.
             let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_CLEAN };
+            if !error.use_stderr() {
+                output::check_stdout()?;
+            }
             error.print().map_err(output::stdout_error)?;
             return Ok(code);
         }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::cli::closed;
+
 /// A failed write to stdout, as an error that says what to do.
 pub(crate) fn stdout_error(error: io::Error) -> anyhow::Error {
     let what = if error.kind() == io::ErrorKind::BrokenPipe {
@@ -16,6 +18,14 @@ pub(crate) fn stdout_error(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(what)
 }
 
+/// Fails where stdout was closed when the process began.
+pub(crate) fn check_stdout() -> anyhow::Result<()> {
+    if closed::output() {
+        anyhow::bail!("standard output is closed: nothing can be shown; redirect it to a file");
+    }
+    Ok(())
+}
+
 /// Writes a whole text to stdout.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     print_bytes(text.as_bytes())
@@ -23,6 +33,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Writes whole bytes to stdout.
 pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    check_stdout()?;
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(stdout_error)
 }
@@ -38,8 +49,10 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         return std::fs::write(path, bytes).with_context(what);
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file =
-        tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new("."))).with_context(what)?;
+    let mut file = tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new(".")))
+        // Its own text names the temporary file, of which nobody has heard.
+        .map_err(|error| bare(&error))
+        .with_context(what)?;
     file.write_all(bytes).with_context(what)?;
     // A temporary file is for its owner only; a report is as any other file.
     #[cfg(unix)]
@@ -58,6 +71,13 @@ pub(crate) fn wrote_images(count: usize, directory: &Path) {
     if !cfg!(feature = "plots") {
         note("no PNG: this program was built without the feature `plots`");
     }
+}
+
+/// The error of the system, without the path that was added to its text.
+fn bare(error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    let text = text.split_once(" at path ").map_or(text.as_str(), |(text, _)| text);
+    io::Error::new(error.kind(), text.to_owned())
 }
 
 /// Shows an error and what led to it, on stderr.

@@ -70,6 +70,7 @@ fn dashboard(engines: &mut [Engine]) -> anyhow::Result<()> {
 }
 
 fn say(text: &str) -> anyhow::Result<()> {
+    output::check_stdout()?;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(output::stdout_error)
 }

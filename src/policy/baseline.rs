@@ -17,7 +17,7 @@ pub const BASELINE_SCHEMA: &str = "schedlog.baseline/1";
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
     /// It cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; check the path, or write one with --write-baseline")]
     Read {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,10 @@ pub enum BaselineError {
         source: serde_json::Error,
     },
     /// It is of another version.
-    #[error("{path} is of version {found:?}, not {BASELINE_SCHEMA:?}")]
+    #[error(
+        "{path} is of version {found:?}, not {BASELINE_SCHEMA:?}; write it anew with \
+         --write-baseline"
+    )]
     Version {
         /// The file.
         path: PathBuf,
@@ -125,9 +128,12 @@ impl Baseline {
         let log = self.key(&log_name(report));
         let mut accepted = Accepted { path: self.path.clone(), ..Accepted::default() };
         for outcome in &mut report.rules {
-            let count = self.apply_to(&log, outcome);
-            if count > 0 {
-                accepted.by_rule.insert(outcome.rule.id, count);
+            let (told_apart, by_number) = self.apply_to(&log, outcome);
+            if told_apart + by_number > 0 {
+                accepted.by_rule.insert(outcome.rule.id, told_apart + by_number);
+            }
+            if by_number > 0 {
+                accepted.by_number.insert(outcome.rule.id, by_number);
             }
         }
         let here = |entry: &(&(String, String), &u64)| entry.0.0 == log;
@@ -135,7 +141,8 @@ impl Baseline {
         accepted
     }
 
-    fn apply_to(&mut self, log: &str, outcome: &mut RuleOutcome) -> u64 {
+    /// How many findings of a rule are known: those that were told apart, and those by number.
+    fn apply_to(&mut self, log: &str, outcome: &mut RuleOutcome) -> (u64, u64) {
         let (rule, own) = (outcome.rule, outcome.rule.severity);
         let kept = outcome.findings.len() as u64;
         let total = outcome.errors + outcome.damages + outcome.warnings;
@@ -155,7 +162,7 @@ impl Baseline {
         let known = self.beyond.get(&(log.to_owned(), rule.id.to_owned())).copied();
         let beyond = known.unwrap_or(0).min(total - kept).min(*outcome.count_mut(own));
         *outcome.count_mut(own) -= beyond;
-        accepted + beyond
+        (accepted, beyond)
     }
 }
 

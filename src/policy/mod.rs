@@ -17,6 +17,8 @@ pub use select::{SelectError, select};
 use crate::check::{
     CheckError, CheckOptions, CheckReport, Declaration, LogSettings, Severity, check_dir_with,
 };
+use crate::log::dialect::DEFAULT_SKEW_BOUND;
+use crate::units::Nanos;
 
 /// What the flags of a check say.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,8 @@ pub struct Flags {
     pub baseline: Option<PathBuf>,
     /// Settings of the scheduler.
     pub settings: LogSettings,
+    /// The most by which two readings of one moment may differ; the default where not given.
+    pub skew_bound: Option<Nanos>,
 }
 
 /// What a user wants of a check.
@@ -48,6 +52,8 @@ pub struct Policy {
     pub fallback: LogSettings,
     /// The file of known findings.
     pub baseline: Option<PathBuf>,
+    /// The most by which two readings of one moment may differ; the default where not given.
+    pub skew_bound: Option<Nanos>,
 }
 
 /// A rule with another severity than its own.
@@ -68,6 +74,9 @@ pub struct Accepted {
     pub path: PathBuf,
     /// How many of each rule were found again.
     pub by_rule: BTreeMap<&'static str, u64>,
+    /// How many of these, per rule, are known as a number only: of each rule the first thousand
+    /// findings are kept, and only those are told apart.
+    pub by_number: BTreeMap<&'static str, u64>,
     /// How many listed ones were not found again.
     pub stale: u64,
 }
@@ -111,6 +120,7 @@ impl Policy {
             settings: flags.settings,
             fallback: file.settings,
             baseline: flags.baseline.or(file.baseline),
+            skew_bound: flags.skew_bound,
         })
     }
 
@@ -122,7 +132,7 @@ impl Policy {
         let options = CheckOptions {
             settings: self.settings.clone(),
             fallback: self.fallback.clone(),
-            ..CheckOptions::default()
+            skew_bound: self.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
         };
         let mut report = check_dir_with(dir, &options, &self.rules)?;
         let applied = Applied {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::conform::log::{
-    Basis, Difference, LogDivergence, LogReport, LogSide, LogVerdict, location_text,
+    Basis, Difference, LogCounts, LogDivergence, LogReport, LogSide, LogVerdict, location_text,
 };
 
 /// The version of the JSON report; members are only ever added within one version.
@@ -37,6 +37,19 @@ pub fn write_conformance(report: &LogReport, all: bool, out: &mut dyn Write) -> 
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
     }
+    if let Some(at) = report.second_run {
+        writeln!(
+            out,
+            "a second run begins at {}: only the first run is compared; split the files there and \
+             compare the second one by itself",
+            location_text(at)
+        )?;
+        return writeln!(
+            out,
+            "verdict: the first run {}; the second is void",
+            verdict_text(report)
+        );
+    }
     writeln!(out, "verdict: {}", verdict_text(report))
 }
 
@@ -44,8 +57,12 @@ fn write_counts(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
     let counts = &report.counts;
     writeln!(
         out,
-        "compared: {} of {} iterations, {} of them the same",
-        counts.compared, counts.iterations, counts.same
+        "iterations: {}, of which {} compared ({} the same, {} different), {} skipped",
+        counts.iterations,
+        counts.compared,
+        counts.same,
+        counts.different,
+        counts.skipped()
     )?;
     writeln!(
         out,
@@ -71,13 +88,26 @@ fn write_counts(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
 /// The verdict in words.
 fn verdict_text(report: &LogReport) -> String {
     match &report.verdict {
-        LogVerdict::Conforms if report.basis == Basis::HitsFromLog => {
-            "conforms, prefix hits taken from the log".to_owned()
+        LogVerdict::Conforms => {
+            let LogCounts { compared, iterations, .. } = report.counts;
+            let part = if compared < iterations {
+                format!(" in {compared} of {iterations} iterations, the others were not compared")
+            } else {
+                String::new()
+            };
+            let hits = match report.basis {
+                Basis::HitsFromLog => ", prefix hits taken from the log",
+                Basis::Exact => "",
+            };
+            format!("conforms{part}{hits}")
         }
-        LogVerdict::Conforms => "conforms".to_owned(),
         LogVerdict::Diverges(id) => {
-            let (count, restarts) = (report.diverged, report.counts.restarts);
-            format!("diverges at iteration {id} (divergences: {count}, fresh starts: {restarts})")
+            let LogCounts { taken_over, restarts, .. } = report.counts;
+            format!(
+                "diverges at iteration {id} (divergences: {}, the log's decision taken over: \
+                 {taken_over}, fresh starts: {restarts})",
+                report.diverged
+            )
         }
         LogVerdict::Void(reason) => format!("void: {reason}"),
     }
@@ -173,13 +203,28 @@ struct Report<'a> {
     iterations: u64,
     compared: u64,
     same: u64,
+    /// Iterations compared that differ; one may hold two divergences.
+    different: u64,
+    /// Iterations that were not compared.
+    skipped: u64,
     decisions: Decisions,
+    /// How often the reference took over what the log decided.
+    taken_over: u64,
     /// How often the reference started anew.
     restarts: u64,
     /// How many divergences there are; `divergences` lists the first hundred.
     diverged: u64,
+    /// Where a second run begins; only the first one was compared.
+    second_run: Option<Place>,
     notes: &'a [String],
     divergences: Vec<Divergence<'a>>,
+}
+
+#[derive(Serialize)]
+struct Place {
+    file: &'static str,
+    /// Counted from 1, the header.
+    line: u64,
 }
 
 #[derive(Serialize)]
@@ -265,6 +310,8 @@ pub fn write_conformance_json(report: &LogReport, out: &mut dyn Write) -> io::Re
         iterations: counts.iterations,
         compared: counts.compared,
         same: counts.same,
+        different: counts.different,
+        skipped: counts.skipped(),
         decisions: Decisions {
             scheduled: counts.scheduled,
             admitted: counts.admitted,
@@ -273,8 +320,10 @@ pub fn write_conformance_json(report: &LogReport, out: &mut dyn Write) -> io::Re
             waiting: counts.waiting,
             finished: counts.finished,
         },
+        taken_over: counts.taken_over,
         restarts: counts.restarts,
         diverged: report.diverged,
+        second_run: report.second_run.map(|at| Place { file: at.table.file_name(), line: at.line }),
         notes: &report.notes,
         divergences: report.divergences.iter().map(divergence_json).collect(),
     };

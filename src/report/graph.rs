@@ -8,7 +8,7 @@ use petgraph::dot::{Config, Dot};
 
 use crate::check::CheckError;
 use crate::log::ids::{IdTable, RequestKey};
-use crate::log::reader::{Item, LogDir, LogDirError};
+use crate::log::reader::{FormProblem, Item, LogDir, LogDirError};
 use crate::log::schema::{Row, Table, TransitionRow};
 use crate::log::values::State;
 use crate::state_graph::{LEGAL, is_legal, legal_graph, node};
@@ -47,6 +47,11 @@ impl Seen {
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
     edges: BTreeMap<(State, State), Seen>,
+    /// Rows that could not be read, and the first problem with its place.
+    lost: u64,
+    /// Whether no row can be read.
+    unusable: bool,
+    first_lost: Option<String>,
 }
 
 impl Traffic {
@@ -62,10 +67,23 @@ impl Traffic {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(LogDirError::Unreadable { path, source }.into());
         };
+        let header = reader.header();
+        traffic.unusable = !header.usable;
+        for problem in header.problems.iter().filter(|_| !header.usable) {
+            traffic.lose(problem);
+        }
         let mut ids = IdTable::default();
         let mut live: BTreeMap<RequestKey, State> = BTreeMap::new();
         while let Some(item) = reader.next(&mut ids) {
-            let Item::Row(row) = item else { continue };
+            let row = match item {
+                Item::Row(row) => row,
+                Item::Problem(problem) => {
+                    if problem.kind.loses_row() {
+                        traffic.lose(&problem);
+                    }
+                    continue;
+                }
+            };
             let key = row.row.request_id;
             let from = live.get(&key).copied().unwrap_or(State::Waiting);
             let seen = traffic.edges.entry((from, row.row.state)).or_default();
@@ -83,6 +101,26 @@ impl Traffic {
         }
         debug_assert_eq!(TransitionRow::SCHEMA.table, Table::StateTransitions);
         Ok(traffic)
+    }
+
+    fn lose(&mut self, problem: &FormProblem) {
+        self.lost += 1;
+        self.first_lost.get_or_insert_with(|| {
+            let line = problem.at.map(|at| format!(":{}", at.line)).unwrap_or_default();
+            let column = problem.column.map(|column| format!(" {column}:")).unwrap_or_default();
+            format!("{}{line}:{column} {}", problem.table.file_name(), problem.kind)
+        });
+    }
+
+    /// What of the file could not be read, if anything; the counts are of the rest.
+    #[must_use]
+    pub fn damage(&self) -> Option<String> {
+        let first = self.first_lost.as_ref()?;
+        if self.unusable {
+            return Some(format!("{first}; no change is counted"));
+        }
+        let rows = if self.lost == 1 { "row is" } else { "rows are" };
+        Some(format!("{first}; {} {rows} not counted, see `schedlog check`", self.lost))
     }
 
     /// Whether a change is not legal.

@@ -65,6 +65,9 @@ struct Known<'a> {
     baseline: String,
     found: u64,
     by_rule: &'a BTreeMap<&'static str, u64>,
+    /// Of these, findings beyond the first thousand of a rule, which are not told apart.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    by_number: &'a BTreeMap<&'static str, u64>,
     not_found_again: u64,
 }
 
@@ -330,6 +333,7 @@ fn known(accepted: &Accepted) -> Known<'_> {
         baseline: accepted.path.display().to_string(),
         found: accepted.total(),
         by_rule: &accepted.by_rule,
+        by_number: &accepted.by_number,
         not_found_again: accepted.stale,
     }
 }

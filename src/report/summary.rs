@@ -79,6 +79,13 @@ fn write_applied(applied: &Applied, out: &mut dyn Write) -> io::Result<()> {
             0 => writeln!(out)?,
             stale => writeln!(out, "; {stale} listed there were not found again")?,
         }
+        for (rule, count) in &accepted.by_number {
+            writeln!(
+                out,
+                "known by number only: {count} findings of {rule} beyond the first thousand, which are \
+                 not told apart: a new one among them shows only where their number grows"
+            )?;
+        }
     }
     Ok(())
 }

@@ -20,11 +20,13 @@
 //! | [`asynchronous`] | promised outputs, stale outputs | `AsyncScheduler` |
 //! | [`output`] | what the model returned | `Scheduler.update_from_output`, `check_stop` |
 //! | [`pass`] | what a pass decided | `SchedulerOutput` |
+//! | `adopt` | an observer's scheduler follows another one's decision | nothing |
 //!
 //! Nothing here knows of time, logs or records. All order is explicit: no decision and no output
 //! depends on the order of a hash map.
 
 pub mod admission;
+pub(crate) mod adopt;
 pub mod allocation;
 pub mod asynchronous;
 pub mod block_pool;

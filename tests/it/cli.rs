@@ -188,3 +188,174 @@ fn a_full_disk_leaves_whole_rows_and_a_remedy() {
         assert!(text.ends_with('\n'), "{name} ends within a row");
     }
 }
+
+/// A small log in `log`, of the bundled trace with preemptions.
+fn logged() -> tempfile::TempDir {
+    let place = workplace();
+    let (trace, config) =
+        ("traces/tiny-cache-preemption.jsonl", "traces/tiny-cache-preemption.toml");
+    let output =
+        schedlog(&["replay", trace, "--config", config, "--out", "log", "--force"], place.path());
+    assert!(output.status.success());
+    place
+}
+
+fn said(place: &Path, arguments: &[&str]) -> String {
+    format!("$ schedlog {}\n{}", arguments.join(" "), transcript(&schedlog(arguments, place)))
+}
+
+#[test]
+fn mistaken_input_is_told_with_a_remedy() {
+    let place = logged();
+    let at = |path: &str| place.path().join(path);
+    let copy = |to: &str| {
+        fs::create_dir(at(to)).unwrap();
+        for entry in fs::read_dir(at("log")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, at(to).join(path.file_name().unwrap())).unwrap();
+        }
+    };
+    for (name, separator) in [("semicolons", ";"), ("tabs", "\t")] {
+        copy(name);
+        let path = at(name).join("state_transitions.csv");
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace(',', separator)).unwrap();
+    }
+    copy("no-gzip");
+    fs::rename(at("no-gzip/events.csv"), at("no-gzip/events.csv.gz")).unwrap();
+    copy("twice");
+    fs::write(at("twice/events.csv.gz"), "").unwrap();
+    copy("torn");
+    let path = at("torn/state_transitions.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, &text[..text.len() - 10]).unwrap();
+    fs::create_dir(at("empty")).unwrap();
+    let mut texts = Vec::new();
+    for name in ["semicolons", "tabs", "no-gzip", "twice", "empty"] {
+        texts.push(said(place.path(), &["check", name]));
+    }
+    for name in ["no-gzip", "twice", "empty"] {
+        texts.push(said(place.path(), &["conform", name]));
+    }
+    for name in ["semicolons", "torn"] {
+        texts.push(said(place.path(), &["graph", name]));
+    }
+    texts.push(said(place.path(), &["check", "nowhere", "log", "empty", "--select", "M002"]));
+    texts.push(said(place.path(), &["check", "log", "--output", "nowhere/report"]));
+    texts.push(said(place.path(), &["check", "log", "--max-num-seqs", "-1"]));
+    texts.push(said(place.path(), &["check", "log", "--skew-bound", "soon"]));
+    texts.push(said(place.path(), &["conform", "log", "--time-unit", "ms"]));
+    for rule in ["foo", "M2", "M999", "wating-plus"] {
+        texts.push(said(place.path(), &["explain", rule]));
+    }
+    in_snapshots("cli", || insta::assert_snapshot!("mistaken-input", texts.join("\n")));
+}
+
+#[test]
+fn the_trace_of_a_comparison_is_read_as_a_replay_reads_it() {
+    let place = workplace();
+    let (trace, config) =
+        ("traces/tiny-cache-preemption.jsonl", "traces/tiny-cache-preemption.toml");
+    let reading = ["--rate-scale", "2", "--time-unit", "ms", "--trace-format", "mooncake"];
+    let replay = ["replay", trace, "--config", config, "--out", "log"];
+    assert!(schedlog(&[&replay[..], &reading].concat(), place.path()).status.success());
+    let conform = ["conform", "log", "--trace", trace];
+    let output = schedlog(&[&conform[..], &reading].concat(), place.path());
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("every block is accounted for"));
+}
+
+/// Beyond the bound a difference of readings is a mistake, within it a warning.
+#[test]
+fn the_bound_of_clock_skew_can_be_given() {
+    let place = logged();
+    let run = place.path().join("log/run.json");
+    let text = fs::read_to_string(&run).unwrap().replace("\"schedlog\"", "\"another-logger\"");
+    fs::write(&run, text).unwrap();
+    let path = place.path().join("log/per_iteration.csv");
+    let mut state = 7u64;
+    let jittered = fs::read_to_string(&path).unwrap();
+    let jittered: Vec<_> = jittered
+        .lines()
+        .enumerate()
+        .map(|(line, row)| {
+            let mut fields: Vec<_> = row.split(',').map(str::to_owned).collect();
+            if line > 0 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let duration: u64 = fields[3].parse().unwrap();
+                fields[3] = (duration + 100 + (state >> 33) % 49_900).to_string();
+            }
+            fields.join(",") + "\n"
+        })
+        .collect();
+    fs::write(&path, jittered.concat()).unwrap();
+    let code = |arguments: &[&str]| {
+        let output = schedlog(&[&["check", "log"], arguments].concat(), place.path());
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (clean, text) = code(&[]);
+    assert_eq!(clean, 0, "{text}");
+    assert!(text.contains("warning[T001]") && text.contains("half of them by up to"), "{text}");
+    assert_eq!(code(&["--skew-bound", "200us"]).0, 0);
+    assert_eq!(code(&["--skew-bound", "1us"]).0, 1);
+    assert_eq!(code(&["--skew-bound", "0"]).0, 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_standard_stream_is_an_error() {
+    let place = logged();
+    let shell = |command: &str| {
+        let line = format!("\"$0\" {command}");
+        let output = Command::new("sh")
+            .args(["-c", &line, env!("CARGO_BIN_EXE_schedlog")])
+            .current_dir(place.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for command in ["check log", "rules", "explain M001", "generate", "conform log", "--help"] {
+        let (code, said) = shell(&format!("{command} >&-"));
+        assert_eq!(
+            (code, said.contains("standard output is closed")),
+            (2, true),
+            "{command}: {said}"
+        );
+        // Who throws the output away on purpose, for writing only or not, gets no error.
+        assert_eq!(shell(&format!("{command} >/dev/null")).0, 0, "{command}");
+        assert_eq!(shell(&format!("{command} 1<>/dev/null")).0, 0, "{command}");
+    }
+    assert_eq!(shell("check log --output report >&-").0, 0, "nothing is to be shown");
+    let (code, said) = shell("trace - <&-");
+    assert_eq!((code, said.contains("standard input is closed")), (2, true), "{said}");
+}
+
+/// Of more than a thousand findings of a rule the rest is known as a number, and that is said.
+#[test]
+fn findings_that_are_known_by_number_only_are_told() {
+    let place = workplace();
+    let run = |arguments: &[&str]| schedlog(arguments, place.path());
+    let sizes = ["--input-length", "fixed:8", "--output-length", "fixed:1", "--rate", "1000"];
+    let made =
+        run(&[&["generate", "--requests", "1100", "--out", "many.jsonl"][..], &sizes].concat());
+    assert!(made.status.success(), "{}", transcript(&made));
+    assert!(run(&["replay", "many.jsonl", "--out", "log"]).status.success());
+    let path = place.path().join("log/per_request.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let at =
+        text.lines().next().unwrap().split(',').position(|name| name == "e2e_latency").unwrap();
+    let wrong = text.lines().enumerate().map(|(line, row)| {
+        let mut fields: Vec<_> = row.split(',').map(str::to_owned).collect();
+        if line > 0 {
+            fields[at] = (fields[at].parse::<u64>().unwrap() + 1_000_000).to_string();
+        }
+        fields.join(",") + "\n"
+    });
+    fs::write(&path, wrong.collect::<String>()).unwrap();
+    assert!(run(&["check", "log", "--write-baseline", "known.json"]).status.success());
+    let output = run(&["check", "log", "--baseline", "known.json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().find(|line| line.contains("M001 beyond the first thousand"));
+    assert!(line.is_some_and(|line| line.starts_with("known by number only: 100 ")), "{said}");
+}

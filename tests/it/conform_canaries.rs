@@ -354,7 +354,7 @@ fn flags_stand_in_for_run_json() {
     fs::remove_file(directory.path().join("run.json")).unwrap();
     let path = bundled("burst-into-max-num-seqs").with_extension("toml");
     let settings = Settings { num_gpu_blocks: None, ..Settings::from_file(&path).unwrap() };
-    let options = Options { settings, trace: None };
+    let options = Options { settings, ..Options::default() };
     let report = conform_log(directory.path(), &options).unwrap();
     assert_eq!(report.verdict, LogVerdict::Conforms, "{}", text(&report));
     in_snapshots("conform", || insta::assert_snapshot!("assumed", text(&report)));
@@ -382,21 +382,60 @@ fn a_log_cut_anywhere_conforms_as_far_as_it_goes() {
     }
 }
 
+/// After a divergence the reference goes on from the log's decision: nothing is left out, and what the
+/// right scheduler decides from there is the same.
 #[test]
-fn the_reference_starts_anew_where_the_log_was_empty() {
+fn the_reference_takes_over_what_the_log_decided() {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(Policy::Fcfs);
     run(Bug::ServesTheShortestFirst, &jobs(1), &settings, directory.path());
     let report = conform(directory.path());
-    assert!(report.counts.restarts > 0, "{}", text(&report));
     let counts = report.counts;
-    assert!(counts.compared > report.divergences[0].iteration.0 + 1, "{counts:?}");
+    assert!(counts.taken_over > 0 && counts.skipped() == 0, "{}", text(&report));
+    assert_eq!(counts.same + counts.different, counts.compared);
+    assert!(counts.different < counts.same / 4, "{counts:?}");
     let mut out = Vec::new();
     write_conformance_json(&report, &mut out).unwrap();
     let json: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(json["schema"], "schedlog.conform/1");
     assert_eq!(json["verdict"], "diverges");
     in_snapshots("conform", || insta::assert_json_snapshot!("json", json));
+}
+
+/// A row that is gone cannot be taken over: the reference waits until the log's engine is empty.
+#[test]
+fn the_reference_starts_anew_where_the_log_was_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    run(Bug::None, &jobs(1), &settings(Policy::Fcfs), directory.path());
+    let path = directory.path().join("per_iteration_requests.csv");
+    let rows = fs::read_to_string(&path).unwrap();
+    let gone = rows.lines().position(|row| row.contains(",waiting,")).unwrap();
+    let rest = rows.lines().enumerate().filter(|(line, _)| *line != gone).map(|(_, row)| row);
+    fs::write(&path, rest.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    let report = conform(directory.path());
+    let (counts, shown) = (report.counts, text(&report));
+    assert!(matches!(report.verdict, LogVerdict::Diverges(_)), "{shown}");
+    assert!(counts.skipped() > 0 && counts.restarts > 0, "{shown}");
+    assert_eq!(report.diverged, 1, "{shown}");
+    in_snapshots("conform", || insta::assert_snapshot!("starts-anew", shown));
+}
+
+/// Two runs in the same files: the first is compared, and it is said that the second is not.
+#[test]
+fn of_two_runs_in_one_log_the_first_is_compared() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    replay("tiny-cache-preemption", one.path(), LogLevel::Standard);
+    replay("plain-run", other.path(), LogLevel::Standard);
+    let alone = conform(one.path());
+    for (name, second) in files(other.path()).iter().filter(|(name, _)| name.ends_with(".csv")) {
+        let path = one.path().join(name);
+        let (_header, body) = second.split_once('\n').unwrap();
+        fs::write(&path, fs::read_to_string(&path).unwrap() + body).unwrap();
+    }
+    let report = conform(one.path());
+    assert_eq!(report.counts, alone.counts);
+    assert_eq!((report.verdict.clone(), report.exit_code()), (LogVerdict::Conforms, 2));
+    in_snapshots("conform", || insta::assert_snapshot!("two-runs", text(&report)));
 }
 
 #[test]

@@ -67,6 +67,37 @@ impl CountedCache {
         }
     }
 
+    /// The cache of a log at a step: the tables of its requests, with as many blocks of each as may have
+    /// been found, and how many are in use.
+    pub(super) fn at(
+        config: SchedulerConfig,
+        tables: impl Iterator<Item = (RequestId, u32, u32)>,
+        deepest: u32,
+        used: Blocks,
+    ) -> Self {
+        let mut cache = Self { deepest, ..Self::new(config, false) };
+        for (id, blocks, hits) in tables {
+            cache.held += blocks;
+            if hits > 0 {
+                cache.hits += hits;
+                cache.hits_of.insert(id, hits);
+            }
+        }
+        cache.used = (used.0, used.0);
+        cache.clamp();
+        cache
+    }
+
+    /// The most blocks of a request that may be shared.
+    pub(super) fn hits_of(&self, id: &RequestId) -> u32 {
+        self.hits_of.get(id).copied().unwrap_or(0)
+    }
+
+    /// The longest chain of blocks that was ever registered.
+    pub(super) fn deepest(&self) -> u32 {
+        self.deepest
+    }
+
     /// The fewest and the most blocks that may be in use.
     pub(super) fn used(&self) -> (u32, u32) {
         self.used

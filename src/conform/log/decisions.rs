@@ -4,7 +4,7 @@ use crate::conform::explain::explain;
 use crate::conform::log::cache::Cache;
 use crate::conform::log::compare::Sight;
 use crate::conform::log::counted::Told;
-use crate::conform::log::replay::{Flying, Replay};
+use crate::conform::log::replay::{Flying, Judged, Replay};
 use crate::conform::log::sides;
 use crate::conform::log::tape::Group;
 use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment};
@@ -30,7 +30,9 @@ impl Replay<'_> {
                 at: group.step.at(),
             };
             pass = Pass::default();
-            self.diverge(&group, &pass, LogMoment::Decision, vec![difference]);
+            self.diverge(&group, &pass, LogMoment::Decision, &[difference]);
+            self.counts.different += 1;
+            self.lose();
             return;
         }
         self.learn_from_rows(&group);
@@ -45,7 +47,9 @@ impl Replay<'_> {
                 reference: format!("vLLM's scheduler fails an assertion: {assertion}"),
                 at: group.step.at(),
             };
-            self.diverge(&group, &Pass::default(), LogMoment::Decision, vec![difference]);
+            self.diverge(&group, &Pass::default(), LogMoment::Decision, &[difference]);
+            self.counts.different += 1;
+            self.lose();
             return;
         }
         let differences = self.sight(&group, &pass).differences();
@@ -55,13 +59,30 @@ impl Replay<'_> {
                 cache.settle(group.step.row.kv_cache_used);
             }
             self.tape.forget_decisions(group.id());
-            self.in_flight.push_back(Flying { group, pass });
-        } else if matches!(self.scheduler.kv_cache_mut(), Cache::Counted(cache) if cache.guessed) {
+            let pass = if self.always_take_over { self.rebuild(&group, pass) } else { Some(pass) };
+            match pass {
+                Some(pass) => {
+                    self.in_flight.push_back(Flying { group, pass, judged: Judged::Same });
+                }
+                None => self.lose(),
+            }
+            return;
+        }
+        let guessed =
+            matches!(self.scheduler.kv_cache_mut(), Cache::Counted(cache) if cache.guessed);
+        let judged = if guessed {
             self.counts.compared -= 1;
             self.undecided += 1;
-            self.lose();
+            Judged::Open
         } else {
-            self.diverge(&group, &pass, LogMoment::Decision, differences);
+            self.diverge(&group, &pass, LogMoment::Decision, &differences);
+            self.counts.different += 1;
+            Judged::Different
+        };
+        self.tape.forget_decisions(group.id());
+        match self.take_over(&group, pass, &differences) {
+            Some(pass) => self.in_flight.push_back(Flying { group, pass, judged }),
+            None => self.lose(),
         }
     }
 
@@ -187,13 +208,13 @@ impl Replay<'_> {
         told
     }
 
-    /// Notes a divergence; the reference has lost the log.
+    /// Notes a divergence.
     pub(super) fn diverge(
         &mut self,
         group: &Group,
         pass: &Pass,
         moment: LogMoment,
-        differences: Vec<Difference>,
+        differences: &[Difference],
     ) {
         self.diverged += 1;
         self.first = self.first.or(Some(group.id()));
@@ -203,7 +224,7 @@ impl Replay<'_> {
             self.divergences.push(LogDivergence {
                 iteration: group.id(),
                 moment,
-                differences,
+                differences: differences.to_vec(),
                 iteration_row: group.step.at(),
                 rows: rows.zip(last),
                 logged: sides::logged(group, &self.tape.ids, self.config.max_num_scheduled_tokens),
@@ -211,6 +232,5 @@ impl Replay<'_> {
                 reasons: explain(&self.scheduler, pass),
             });
         }
-        self.lose();
     }
 }

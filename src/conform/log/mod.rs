@@ -14,6 +14,7 @@ mod decisions;
 mod outputs;
 mod prompts;
 mod replay;
+mod resync;
 mod rule;
 mod sides;
 mod tape;
@@ -42,6 +43,9 @@ pub struct ConformOptions<'t> {
     pub settings: Settings,
     /// The trace that the log is a replay of.
     pub trace: Option<&'t Trace>,
+    /// Take the log's decision over at every step, as after a divergence: on a log that conforms this
+    /// changes nothing, which is how it is tested.
+    pub always_take_over: bool,
 }
 
 /// Compares the log in a directory with the reference.
@@ -72,11 +76,18 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
     let resolved = config::resolve(info, &options.settings, Some(usable))?;
     let prompts = options.trace.map(Prompts::new).transpose()?;
     let mut replay = Replay::new(resolved.scheduler, tape, prompts);
+    replay.always_take_over = options.always_take_over;
     replay.run()?;
     if replay.counts.compared == 0 {
         return Err(Void::NoIteration.into());
     }
     let mut notes = resolved.assumed;
+    for table in dir.twice() {
+        let file = table.file_name();
+        notes.push(format!(
+            "{file} and {file}.gz are both there: {file} was read; remove the other"
+        ));
+    }
     notes.append(&mut replay.notes);
     Ok(LogReport {
         directory: dir.path.clone(),
@@ -85,6 +96,7 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
         counts: replay.counts,
         divergences: replay.divergences,
         diverged: replay.diverged,
+        second_run: replay.tape.second_run,
         notes,
     })
 }

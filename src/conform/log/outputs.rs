@@ -1,7 +1,7 @@
 //! What the model returned, as far as the log tells, and what became of it.
 
-use crate::conform::log::replay::{Flying, Live, Replay, STOP_TOKEN};
-use crate::conform::log::tape::{Group, Moments};
+use crate::conform::log::replay::{Flying, Judged, Live, Replay, STOP_TOKEN};
+use crate::conform::log::tape::{End, Group, Moments, is_drop};
 use crate::conform::log::verdict::{Difference, LogMoment};
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::values::FinishReason;
@@ -36,7 +36,7 @@ impl Replay<'_> {
     }
 
     fn process(&mut self, flying: Flying, next: Option<&Group>) {
-        let Flying { group, pass } = flying;
+        let Flying { group, pass, judged } = flying;
         let moments = group.moments();
         self.abort_due(moments.output, Some(&pass));
         self.fill_output(&group, &pass, next);
@@ -56,8 +56,31 @@ impl Replay<'_> {
         self.update = update;
         if differences.is_empty() {
             self.spare.push(pass);
-        } else {
-            self.diverge(&group, &pass, LogMoment::Output, differences);
+            return;
+        }
+        self.diverge(&group, &pass, LogMoment::Output, &differences);
+        match judged {
+            Judged::Same => {
+                self.counts.same -= 1;
+                self.counts.different += 1;
+            }
+            Judged::Different | Judged::Open => {}
+        }
+        self.end_as_logged(&group);
+    }
+
+    /// After a divergence: who is over in the log is over in the reference, too. If the reference
+    /// finished somebody who goes on in the log, it has lost the log.
+    fn end_as_logged(&mut self, group: &Group) {
+        let finished = self.update.finished.iter().map(|done| self.owners[done.slot.index()]);
+        if finished.into_iter().any(|key| group.completed_row(key).is_none()) {
+            self.lose();
+            return;
+        }
+        for row in &group.completed {
+            if let Some(live) = self.live.remove(&row.row.request_id) {
+                self.scheduler.abort(live.slot);
+            }
         }
     }
 
@@ -125,7 +148,12 @@ impl Replay<'_> {
                 break;
             }
         }
-        let after = after.or(live.end.map(|end| end.output)).unwrap_or(done);
+        // Who does not end with this output, nor gave up, still has a token to come.
+        let to_come = |end: End| {
+            let stays = group.ends_told && !end.reason.is_some_and(is_drop);
+            end.output.saturating_sub(Tokens(u32::from(stays)))
+        };
+        let after = after.or(live.end.map(to_come)).unwrap_or(done);
         let gained = after.saturating_sub(done).0.saturating_sub(further);
         Tokens(gained.clamp(1, most))
     }
@@ -134,6 +162,7 @@ impl Replay<'_> {
     fn update_differences(&self, group: &Group, update: &Update) -> Vec<Difference> {
         let at = group.step.at();
         let mut differences = Vec::new();
+        let mut untold = 0;
         let mut differ = |field, key: RequestKey, logged: String, reference: String, at| {
             let request = Some(self.tape.ids.id(key).to_owned());
             differences.push(Difference { field, request, logged, reference, at });
@@ -142,6 +171,13 @@ impl Replay<'_> {
             let key = self.owners[done.slot.index()];
             let request = self.scheduler.request(done.slot);
             let Some(row) = group.completed_row(key) else {
+                // Behind the end of events.csv nothing tells that it was aborted before.
+                let reason = self.live.get(&key).and_then(|live| live.end?.reason);
+                let gave_up = self.tape.events_ended() && reason.is_none_or(is_drop);
+                if !group.ends_told || gave_up {
+                    untold += 1;
+                    continue;
+                }
                 let reference =
                     format!("{} after {}", done.reason.as_str(), request.output_tokens());
                 differ("completed", key, "goes on".to_owned(), reference, at);
@@ -167,8 +203,11 @@ impl Replay<'_> {
                 differ("completed", key, logged, reference.to_owned(), row.at());
             }
         }
-        let counted = group.step.row.completed_count.filter(|_| differences.is_empty());
-        if let Some(counted) = counted.filter(|count| count.0 as usize != update.finished.len()) {
+        let compared = differences.is_empty() && group.ends_told;
+        let counted = group.step.row.completed_count.filter(|_| compared);
+        if let Some(counted) =
+            counted.filter(|count| count.0 as usize + untold != update.finished.len())
+        {
             differences.push(Difference {
                 field: "completed_count",
                 request: None,

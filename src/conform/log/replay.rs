@@ -5,9 +5,9 @@
 //! output that was processed by `S` is known, one that was not is in flight. So any engine loop is
 //! followed, as far as it keeps to the settings' number of batches in flight.
 //!
-//! After a divergence the reference is in another state than the log, so nothing is compared until
-//! the log's engine was empty: from there a new reference starts with nothing in its queues, as the
-//! log does.
+//! After a divergence the reference takes over what the log decided ([`super::resync`]). Where it
+//! cannot, nothing is compared until the log's engine was empty: from there a new reference starts with
+//! nothing in its queues, as the log does.
 
 use std::collections::VecDeque;
 
@@ -46,6 +46,18 @@ pub(super) struct Live {
 pub(super) struct Flying {
     pub(super) group: Group,
     pub(super) pass: Pass,
+    pub(super) judged: Judged,
+}
+
+/// How the decision of a step came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// As the reference decides.
+    Same,
+    /// Otherwise.
+    Different,
+    /// The log does not tell enough.
+    Open,
 }
 
 pub(super) type LiveRequests = HashMap<RequestKey, Live, FxBuildHasher>;
@@ -74,9 +86,13 @@ pub(super) struct Replay<'t> {
     pub(super) diverged: u64,
     pub(super) first: Option<IterationId>,
     pub(super) notes: Vec<String>,
+    /// Steps at which the reference was not where the log is.
+    skipped: u64,
     /// Steps that the log does not tell enough of to decide them.
     pub(super) undecided: u64,
     damaged: u64,
+    /// See [`super::ConformOptions::always_take_over`].
+    pub(super) always_take_over: bool,
 }
 
 impl<'t> Replay<'t> {
@@ -108,8 +124,10 @@ impl<'t> Replay<'t> {
             diverged: 0,
             first: None,
             notes: Vec::new(),
+            skipped: 0,
             undecided: 0,
             damaged: 0,
+            always_take_over: false,
         }
     }
 
@@ -118,21 +136,28 @@ impl<'t> Replay<'t> {
         let mut cut = None;
         while let Some(group) = self.tape.next_group() {
             let id = group.id();
+            self.counts.iterations += 1;
             if group.cut {
                 cut = Some((id, "per_iteration_requests.csv"));
                 break;
             }
-            self.counts.iterations += 1;
+            let ends_told = group.ends_told;
             if !self.step(group)? {
                 cut = Some((id, "events.csv"));
+                break;
+            }
+            if !ends_told {
+                // Who is left for the steps behind it is open.
+                cut = Some((id, "per_iteration_requests.csv"));
                 break;
             }
             if self.counts.iterations.is_multiple_of(RELEASE_EVERY) {
                 self.release_ids();
             }
         }
-        if cut.is_none() {
-            self.outputs_before(None);
+        match cut {
+            Some(_) => self.counts.iterations += self.tape.count_the_rest(),
+            None => self.outputs_before(None),
         }
         self.note_what_was_left_out(cut);
         Ok(())
@@ -142,21 +167,27 @@ impl<'t> Replay<'t> {
         if let Some((id, file)) = cut {
             self.notes.push(format!("{file} ends before it has told of iteration {id}"));
         }
+        for table in self.tape.truncated() {
+            let file = table.file_name();
+            self.notes.push(format!("{file} is cut: what its end would tell is not compared"));
+        }
         let why = [
             (self.damaged, "could not be read in full"),
-            (self.undecided, "may be decided in more than one way, as prompts are unknown"),
+            (
+                self.undecided,
+                "may be decided in more than one way, as prompts are unknown: not compared",
+            ),
         ];
         for (count, what) in why {
             if count > 0 {
                 self.notes.push(format!("{count} iterations {what}"));
             }
         }
-        let left = self.counts.iterations - self.counts.compared;
-        if left > 0 {
+        if self.skipped > 0 {
             self.notes.push(format!(
-                "{left} of {} iterations were not compared: once the reference has lost the log, \
-                 it starts anew where the log's engine is empty",
-                self.counts.iterations
+                "{} of {} iterations were skipped: where the reference cannot take over what the \
+                 log decided, it starts anew where the log's engine is empty",
+                self.skipped, self.counts.iterations
             ));
         }
     }
@@ -173,13 +204,15 @@ impl<'t> Replay<'t> {
             self.restart(&group);
         }
         if self.following {
-            self.hand_in(start)?;
+            self.hand_in(&group)?;
             self.abort_due(start, None);
             if self.is_unannounced(&group) {
                 return Ok(false);
             }
+            self.abort_untold(&group);
             self.decide(group);
         } else {
+            self.skipped += 1;
             self.tape.read_events(group.moments().decided);
             self.tape.forget_decisions(group.id());
         }
@@ -222,10 +255,7 @@ impl<'t> Replay<'t> {
         if group.damaged || !group.queued.iter().all(|row| new(row.row.request_id)) {
             return;
         }
-        if self.config.enable_prefix_caching {
-            // What the prefix cache holds is unknown from here on.
-            self.basis = Basis::HitsFromLog;
-        }
+        self.forget_content();
         let cache = Cache::Counted(CountedCache::new(self.config.clone(), false));
         self.scheduler = scheduler(&self.config, cache);
         self.owners.clear();
@@ -233,10 +263,17 @@ impl<'t> Replay<'t> {
         self.counts.restarts += 1;
     }
 
-    /// Hands in the requests that arrived by `now`.
-    fn hand_in(&mut self, now: Nanos) -> Result<(), Void> {
-        while let Some(arrived) = self.tape.mail.front().copied().filter(|next| next.at <= now) {
-            self.tape.mail.pop_front();
+    /// Hands in the requests that arrived before a step. One that arrived at the very moment at which
+    /// the step begins came before or after it (a step may take no time at all): the step's rows tell.
+    fn hand_in(&mut self, group: &Group) -> Result<(), Void> {
+        let start = group.moments().start;
+        let mut at = 0;
+        while let Some(arrived) = self.tape.mail.get(at).copied().filter(|next| next.at <= start) {
+            if arrived.at == start && group.queued_row(arrived.key).is_none() {
+                at += 1;
+                continue;
+            }
+            let _ = self.tape.mail.remove(at);
             let end = self.tape.end_of(arrived.key);
             self.add(&arrived, end)?;
         }
@@ -307,6 +344,26 @@ impl<'t> Replay<'t> {
                 // It never got as far as the scheduler.
                 None => self.tape.mail.retain(|arrived| arrived.key != dropped.key),
             }
+        }
+    }
+
+    /// Behind the end of events.csv nothing tells of aborts: who may have given up and has no row any
+    /// more has done so.
+    fn abort_untold(&mut self, group: &Group) {
+        if !self.tape.events_ended() {
+            return;
+        }
+        let dropped = |live: &Live| live.end.and_then(|end| end.reason).is_none_or(is_drop);
+        let mut gone: Vec<_> = self
+            .live
+            .iter()
+            .filter(|(key, live)| group.queued_row(**key).is_none() && dropped(live))
+            .map(|(key, live)| (*key, live.slot))
+            .collect();
+        gone.sort_unstable();
+        for (key, slot) in gone {
+            self.scheduler.abort(slot);
+            self.live.remove(&key);
         }
     }
 

@@ -9,10 +9,13 @@ use std::collections::VecDeque;
 use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
+use crate::check::runs::{self, Cuts};
 use crate::conform::log::verdict::Void;
 use crate::log::ids::{IdTable, RequestKey};
-use crate::log::reader::{Input, Item, Located, LogDir, LogDirError, TableReader};
-use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow, Row};
+use crate::log::reader::{
+    FormKind, Input, Item, Located, Location, LogDir, LogDirError, TableReader,
+};
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table};
 use crate::log::values::{EventType, FinishReason, State};
 use crate::units::{IterationId, Nanos, Priority, Tokens};
 
@@ -23,20 +26,38 @@ struct Stream<R> {
     head: Option<Located<R>>,
     /// Rows that could not be read, but for a cut end.
     lost: u64,
+    /// The byte at which a second run begins, which is not read.
+    cut: u64,
+    /// Whether the file ends before its end.
+    truncated: bool,
 }
 
 impl<R: Row> Stream<R> {
-    fn open(dir: &LogDir, ids: &mut IdTable, columns: &[&'static str]) -> Result<Self, Trouble> {
+    fn open(
+        dir: &LogDir,
+        ids: &mut IdTable,
+        cuts: &Cuts,
+        columns: &[&'static str],
+    ) -> Result<Self, Trouble> {
         let table = R::SCHEMA.table;
-        let reader = dir.reader::<R>()?.filter(|reader| reader.header().usable);
-        let reader = reader.ok_or(Void::NoFile(table))?;
+        let reader = dir.reader::<R>()?.ok_or(Void::NoFile(table))?;
+        let header = reader.header();
+        if let Some(problem) = header.problems.first().filter(|_| !header.usable) {
+            // A fixed column that the dialect lacks is named before what is odd beside it.
+            let fatal = FormKind::MissingColumn { fatal: true };
+            let problem = header.problems.iter().find(|it| it.kind == fatal).unwrap_or(problem);
+            let column = problem.column.map(|column| format!("{column}: ")).unwrap_or_default();
+            let why = format!("{column}{}", problem.kind);
+            return Err(Void::BadFile { table, why }.into());
+        }
         let has = |name: &str| {
             R::SCHEMA.column(name).is_some_and(|column| reader.header().layout.has(column))
         };
         if let Some(&missing) = columns.iter().find(|name| !has(name)) {
             return Err(Void::NoColumn(table, missing).into());
         }
-        let mut stream = Self { reader, head: None, lost: 0 };
+        let cut = cuts[table as usize].map_or(u64::MAX, |at| at.offset);
+        let mut stream = Self { reader, head: None, lost: 0, cut, truncated: false };
         stream.fill(ids);
         Ok(stream)
     }
@@ -44,9 +65,14 @@ impl<R: Row> Stream<R> {
     fn fill(&mut self, ids: &mut IdTable) {
         self.head = loop {
             match self.reader.next(ids) {
+                Some(Item::Row(row)) if row.offset >= self.cut => break None,
                 Some(Item::Row(row)) => break Some(row),
                 Some(Item::Problem(problem)) => {
+                    if problem.at.is_some_and(|at| at.offset >= self.cut) {
+                        break None;
+                    }
                     let kind = &problem.kind;
+                    self.truncated |= kind.cuts_file();
                     self.lost += u64::from(kind.loses_row() && !kind.cuts_file());
                 }
                 None => break None,
@@ -100,6 +126,8 @@ pub(super) struct Group {
     pub(super) damaged: bool,
     /// Whether the rows end before they have told of all of it.
     pub(super) cut: bool,
+    /// Whether `completed` is known to be whole.
+    pub(super) ends_told: bool,
 }
 
 impl Group {
@@ -168,6 +196,8 @@ pub(super) fn is_drop(reason: FinishReason) -> bool {
 /// The files of a log, read as a replay goes on.
 #[derive(Debug)]
 pub(super) struct Tape {
+    /// Where a second run was appended; only the first is read.
+    pub(super) second_run: Option<Location>,
     pub(super) ids: IdTable,
     steps: Stream<IterationRow>,
     rows: Stream<IterationRequestRow>,
@@ -190,11 +220,13 @@ pub(super) struct Tape {
 impl Tape {
     pub(super) fn open(dir: &LogDir) -> Result<Self, Trouble> {
         let mut ids = IdTable::default();
-        let steps = Stream::open(dir, &mut ids, &[])?;
-        let rows = Stream::open(dir, &mut ids, &["scheduled_tokens", "computed_tokens"])?;
-        let events = Stream::open(dir, &mut ids, &[])?;
-        let requests = Stream::open(dir, &mut ids, &["finish_reason"])?;
+        let cuts = runs::find(dir)?;
+        let steps = Stream::open(dir, &mut ids, &cuts, &[])?;
+        let rows = Stream::open(dir, &mut ids, &cuts, &["scheduled_tokens", "computed_tokens"])?;
+        let events = Stream::open(dir, &mut ids, &cuts, &[])?;
+        let requests = Stream::open(dir, &mut ids, &cuts, &["finish_reason"])?;
         Ok(Self {
+            second_run: cuts[Table::PerIteration as usize],
             ids,
             steps,
             rows,
@@ -226,6 +258,7 @@ impl Tape {
             index: HashMap::default(),
             damaged: self.previous.is_some_and(|previous| id.0 != previous.0.wrapping_add(1)),
             cut: false,
+            ends_told: true,
         };
         self.previous = Some(id);
         while let Some(row) = self.rows.next_if(&mut self.ids, |row| row.iteration_id <= id) {
@@ -241,9 +274,31 @@ impl Tape {
         }
         let counted = step.row.running_count.0 as usize + step.row.waiting_count.0 as usize;
         group.cut = self.rows.head.is_none() && group.queued.len() < counted;
+        let ends = step.row.completed_count.map_or(0, |count| count.0 as usize);
+        group.ends_told = self.rows.head.is_some() || ends <= group.completed.len();
         let lost = self.steps.lost + self.rows.lost + self.events.lost;
         group.damaged |= lost != std::mem::replace(&mut self.lost, lost);
         Some(group)
+    }
+
+    /// How many steps are left; none of them is to be replayed.
+    pub(super) fn count_the_rest(&mut self) -> u64 {
+        let mut left = 0;
+        while self.steps.next_if(&mut self.ids, |_| true).is_some() {
+            left += 1;
+        }
+        left
+    }
+
+    /// The files that were cut.
+    pub(super) fn truncated(&self) -> impl Iterator<Item = Table> {
+        let files = [
+            (Table::PerIteration, self.steps.truncated),
+            (Table::PerIterationRequests, self.rows.truncated),
+            (Table::Events, self.events.truncated),
+            (Table::PerRequest, self.requests.truncated),
+        ];
+        files.into_iter().filter(|(_, truncated)| *truncated).map(|(table, _)| table)
     }
 
     /// Whether every event was read although steps are left that must have had some.

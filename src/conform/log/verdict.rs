@@ -22,7 +22,11 @@ pub enum Void {
         setting: &'static str,
     },
     /// A setting with a value that it cannot have.
-    #[error("{setting} is {value}, which it cannot be")]
+    #[error(
+        "{setting} is {value}, which it cannot be: give --{flag} with a value that `schedlog config \
+         --explain` allows",
+        flag = setting.replace('_', "-")
+    )]
     BadSetting {
         /// Its vLLM name.
         setting: &'static str,
@@ -30,7 +34,10 @@ pub enum Void {
         value: String,
     },
     /// The log's engine had a feature that the reference has not.
-    #[error("{setting} asks for {what}, which the reference does not have")]
+    #[error(
+        "{setting} asks for {what}, which the reference does not have: such a run can be checked \
+         (`schedlog check`) but not compared"
+    )]
     Unmodelled {
         /// Its vLLM name.
         setting: &'static str,
@@ -38,19 +45,37 @@ pub enum Void {
         what: &'static str,
     },
     /// run.json is there but unreadable.
-    #[error("run.json is there but was not read: {0}")]
+    #[error(
+        "run.json is there but was not read: {0}; repair it, or remove it and give the settings as \
+         flags"
+    )]
     BadRunInfo(String),
     /// The log was written without the rows of the queues.
     #[error("log level summary has no {}: log at level standard or full", .0.file_name())]
     Summary(Table),
     /// A file is missing or cannot be used.
-    #[error("{} is not there or cannot be read", .0.file_name())]
+    #[error("{} is not there: a comparison needs it, log or copy it, too", .0.file_name())]
     NoFile(Table),
+    /// A file of which no row can be read.
+    #[error("{} cannot be used: {why}; `schedlog check` tells more", .table.file_name())]
+    BadFile {
+        /// The file.
+        table: Table,
+        /// What is wrong with its header.
+        why: String,
+    },
     /// The dialect lacks a column.
-    #[error("the dialect lacks {1}: {file} has no such column", file = .0.file_name())]
+    #[error(
+        "the dialect lacks {1}: {file} has no such column; a comparison needs it, see \
+         docs/log-format.md",
+        file = .0.file_name()
+    )]
     NoColumn(Table, &'static str),
     /// Nothing to compare.
-    #[error("the log has no iteration that could be compared")]
+    #[error(
+        "the log has no iteration that could be compared: log a run whose requests are scheduled, from \
+         its start"
+    )]
     NoIteration,
     /// The trace cannot be read.
     #[error("the trace cannot be read: {0}")]
@@ -61,7 +86,10 @@ pub enum Void {
     )]
     NotInTrace(String),
     /// The trace is another run's.
-    #[error("request {id} has {logged} prompt tokens in the log and {traced} in the trace")]
+    #[error(
+        "request {id} has {logged} prompt tokens in the log and {traced} in the trace: give the trace \
+         that the log is a replay of"
+    )]
     OtherLength {
         /// The request.
         id: String,
@@ -91,6 +119,8 @@ pub struct LogCounts {
     pub compared: u64,
     /// Of these, iterations in which the reference decided the same.
     pub same: u64,
+    /// Of these, iterations in which it did not, in its decision or in what became of the output.
+    pub different: u64,
     /// Entries of batches: that a request is scheduled, with how many tokens and blocks.
     pub scheduled: u64,
     /// First admissions.
@@ -103,11 +133,19 @@ pub struct LogCounts {
     pub waiting: u64,
     /// Requests finished by an output.
     pub finished: u64,
+    /// How often the reference took over what the log decided.
+    pub taken_over: u64,
     /// How often the reference was started anew.
     pub restarts: u64,
 }
 
 impl LogCounts {
+    /// Iterations that were not compared.
+    #[must_use]
+    pub const fn skipped(&self) -> u64 {
+        self.iterations.saturating_sub(self.compared)
+    }
+
     /// All decisions compared.
     #[must_use]
     pub const fn decisions(&self) -> u64 {
@@ -212,6 +250,8 @@ pub struct LogReport {
     pub divergences: Vec<LogDivergence>,
     /// All divergences.
     pub diverged: u64,
+    /// Where a second run begins in per_iteration.csv; only the first one was compared.
+    pub second_run: Option<Location>,
     /// Remarks: what was assumed, what could not be compared.
     pub notes: Vec<String>,
 }
@@ -227,15 +267,17 @@ impl LogReport {
             counts: LogCounts::default(),
             divergences: Vec::new(),
             diverged: 0,
+            second_run: None,
             notes: Vec::new(),
         }
     }
 
-    /// The exit code: 0 conforms, 1 diverges, 2 void.
+    /// The exit code: 0 conforms, 1 diverges, 2 void or, of several runs in one log, only the first
+    /// conforms.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self.verdict {
-            LogVerdict::Conforms => 0,
+            LogVerdict::Conforms => 2 * self.second_run.is_some() as u8,
             LogVerdict::Diverges(_) => 1,
             LogVerdict::Void(_) => 2,
         }

@@ -31,10 +31,11 @@ impl Invariant for Check {
     fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
         let severity = match problem.kind {
             FormKind::MissingFile | FormKind::Empty => Severity::Damage,
-            FormKind::UnknownColumn => Severity::Warning,
-            FormKind::MissingColumn { .. } | FormKind::DuplicateColumn | FormKind::ColumnOrder => {
-                Severity::Error
-            }
+            FormKind::UnknownColumn | FormKind::Twice => Severity::Warning,
+            FormKind::MissingColumn { .. }
+            | FormKind::DuplicateColumn
+            | FormKind::ColumnOrder
+            | FormKind::Separator(_) => Severity::Error,
             _ => return,
         };
         let mut found = finding(problem, cx).as_severity(severity);

@@ -23,13 +23,16 @@ pub enum LogDirError {
         example: &'static str,
     },
     /// None of the five files is there.
-    #[error("{path} holds none of the files of a scheduler log (per_request.csv, …)")]
+    #[error(
+        "{path} holds none of the files of a scheduler log (per_request.csv, …); give the directory \
+         into which the log was written"
+    )]
     NoFiles {
         /// What was given.
         path: PathBuf,
     },
     /// A file is there but cannot be opened.
-    #[error("{path} cannot be opened: {source}")]
+    #[error("{path} cannot be opened: {source}; check that it is there and may be read")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -65,9 +68,19 @@ impl Read for Input {
         match self {
             Self::Growing(growing) => growing.read(out),
             Self::Plain(file) => file.read(out),
-            Self::Gzip(decoder) => decoder.read(out),
+            Self::Gzip(decoder) => decoder.read(out).map_err(gzip_error),
         }
     }
+}
+
+/// An error of the decoder with the remedy. That the data ends too early stays what it is: a cut file.
+fn gzip_error(error: io::Error) -> io::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::InvalidInput => "its name ends in .gz, but it is not gzip; rename it",
+        io::ErrorKind::InvalidData => "the gzip data is damaged; copy the file anew",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}: {remedy}"))
 }
 
 impl TableFile {
@@ -105,6 +118,8 @@ pub struct LogDir {
     /// The directory.
     pub path: PathBuf,
     files: [Option<TableFile>; 5],
+    /// Tables whose file is there twice, plain and as gzip.
+    twice: Vec<Table>,
     horizon: Option<Horizon>,
     /// The content of `run.json`, if it is there and readable.
     pub run_info: Option<RunInfo>,
@@ -134,7 +149,12 @@ impl LogDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Ok(Self { path: path.to_owned(), files, horizon: None, run_info, run_info_error })
+        let gzip = |table: &Table| path.join(format!("{}.gz", table.file_name())).is_file();
+        let plain =
+            |table: &Table| files[*table as usize].as_ref().is_some_and(|file| !file.compressed);
+        let twice = Table::ALL.into_iter().filter(plain).filter(gzip).collect();
+        let path = path.to_owned();
+        Ok(Self { path, files, twice, horizon: None, run_info, run_info_error })
     }
 
     /// Looks at a log that is still being written: what lies behind the horizon is not there yet.
@@ -155,6 +175,12 @@ impl LogDir {
     #[must_use]
     pub const fn file(&self, table: Table) -> Option<&TableFile> {
         self.files[table as usize].as_ref()
+    }
+
+    /// Tables whose file is there twice, plain and as gzip; the plain one is read.
+    #[must_use]
+    pub fn twice(&self) -> &[Table] {
+        &self.twice
     }
 
     /// Opens the file of a table for reading, if it is there.

@@ -44,6 +44,12 @@ impl Header {
             usable: true,
             problems: Vec::new(),
         };
+        if let Some(separator) = other_separator(schema, record) {
+            header.usable = false;
+            let kind = FormKind::Separator(separator);
+            header.problems.push(FormProblem::of_file(schema.table, kind));
+            return header;
+        }
         for index in 0..record.len() {
             header.place(schema, record.field(index).unwrap_or_default(), index);
         }
@@ -95,6 +101,19 @@ impl Header {
             self.problems.push(FormProblem::of_file(schema.table, FormKind::ColumnOrder));
         }
     }
+}
+
+/// What separates the columns of a header without a comma, if that gives columns of the schema.
+fn other_separator(schema: &'static TableSchema, record: &Record<'_>) -> Option<char> {
+    if record.len() != 1 {
+        return None;
+    }
+    let text = std::str::from_utf8(record.field(0)?).ok()?;
+    let names = |separator: &char| {
+        let unquoted = |name: &str| schema.column(name.trim().trim_matches('"')).is_some();
+        text.split(*separator).filter(|name| unquoted(name)).count() > 1
+    };
+    [';', '\t', '|'].into_iter().find(names)
 }
 
 fn is_required(column: &Column) -> bool {

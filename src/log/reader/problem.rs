@@ -36,6 +36,10 @@ pub enum FormKind {
     MissingFile,
     /// The file has no header.
     Empty,
+    /// The file is there twice, plain and as gzip; the plain one is read.
+    Twice,
+    /// The fields are not separated by commas.
+    Separator(char),
     /// A fixed column is missing; `fatal` if no row can be read without it.
     MissingColumn {
         /// Whether the file cannot be used without it.
@@ -155,6 +159,21 @@ impl fmt::Display for FormKind {
         match self {
             Self::MissingFile => f.write_str("the file is not there"),
             Self::Empty => f.write_str("the file has no header"),
+            Self::Twice => f.write_str(
+                "the file is there twice, plain and with .gz: the plain one was read; remove the other",
+            ),
+            Self::Separator(separator) => {
+                let name = match separator {
+                    ';' => "semicolons",
+                    '\t' => "tabs",
+                    _ => "bars",
+                };
+                write!(
+                    f,
+                    "the fields are separated by {name}, not by commas, so no row can be read; \
+                     write the file anew with commas"
+                )
+            }
             Self::MissingColumn { fatal: true } => {
                 f.write_str("a column is missing without which no row can be read")
             }

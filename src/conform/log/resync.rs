@@ -1,0 +1,109 @@
+//! After a divergence: the reference takes over what the log decided and goes on from there.
+//!
+//! The rows of a step tell where each of its requests is, with how many tokens and blocks, which is all
+//! that the reference needs to be where the log is; what was in flight before is known. Where
+//! that cannot be (a request is on one side only, or has what it cannot have), the reference has
+//! lost the log until the log's engine is empty.
+
+use crate::conform::log::cache::Cache;
+use crate::conform::log::counted::CountedCache;
+use crate::conform::log::replay::Replay;
+use crate::conform::log::tape::Group;
+use crate::conform::log::verdict::{Basis, Difference};
+use crate::log::values::State;
+use crate::scheduler::adopt::Seat;
+use crate::scheduler::{Pass, Status};
+use crate::units::{RequestId, Tokens};
+
+/// Fields that say nothing of where a request is: a wrong one leaves both sides in one state.
+const REMARKS: [&str; 16] = [
+    "batch_size",
+    "total_tokens",
+    "prefill_tokens",
+    "decode_tokens",
+    "kv_cache_total",
+    "kv_cache_used",
+    "running_count",
+    "waiting_count",
+    "preempted_count",
+    "admitted_count",
+    "resumed_count",
+    "preempted requests",
+    "admitted requests",
+    "resumed requests",
+    "evicted_blocks",
+    "waiting_reason",
+];
+
+impl Replay<'_> {
+    /// The pass that brings the reference to where the log is; `None` if it has lost the log.
+    pub(super) fn take_over(
+        &mut self,
+        group: &Group,
+        pass: Pass,
+        differences: &[Difference],
+    ) -> Option<Pass> {
+        if differences.iter().all(|it| REMARKS.contains(&it.field)) {
+            return Some(pass);
+        }
+        self.rebuild(group, pass)
+    }
+
+    /// Puts the reference where the rows of a step say.
+    pub(super) fn rebuild(&mut self, group: &Group, pass: Pass) -> Option<Pass> {
+        let mut seats = Vec::with_capacity(group.queued.len());
+        for row in &group.queued {
+            let row = &row.row;
+            let live = self.live.get(&row.request_id)?;
+            seats.push(Seat {
+                slot: live.slot,
+                runs: row.state == State::Running,
+                blocks: row.kv_cache_blocks.0,
+                computed: row.computed_tokens.unwrap_or(Tokens::ZERO),
+                scheduled: row.scheduled_tokens.unwrap_or(Tokens::ZERO),
+                generated: row.tokens_generated,
+            });
+        }
+        let hits = self.most_hits(&seats, &pass);
+        let flying = self.in_flight.iter().map(|flying| &flying.pass);
+        let taken = self.scheduler.adopt(&pass, &seats, flying)?;
+        let deepest = match self.scheduler.kv_cache_mut() {
+            Cache::Content(_) => u32::MAX,
+            Cache::Counted(cache) => cache.deepest(),
+        };
+        let config = self.config.clone();
+        let used = group.step.row.kv_cache_used;
+        let cache = CountedCache::at(config, hits.into_iter(), deepest, used);
+        *self.scheduler.kv_cache_mut() = Cache::Counted(cache);
+        self.counts.taken_over += 1;
+        self.forget_content();
+        Some(taken)
+    }
+
+    /// From here on only the log tells what is found in the prefix cache.
+    pub(super) fn forget_content(&mut self) {
+        if self.config.enable_prefix_caching {
+            self.basis = Basis::HitsFromLog;
+        }
+    }
+
+    /// Each request's table, and the most blocks of it that may be shared.
+    fn most_hits(&self, seats: &[Seat], pass: &Pass) -> Vec<(RequestId, u32, u32)> {
+        let caching = self.config.enable_prefix_caching;
+        let tables = seats.iter().map(|seat| {
+            let request = self.scheduler.request(seat.slot);
+            let ran = self.scheduler.status_before(seat.slot, pass) == Status::Running;
+            let kept = ran && request.status() == Status::Running;
+            let most = match self.scheduler.kv_cache() {
+                _ if !caching => 0,
+                // What an admission found is told by its row, whatever the reference did with it.
+                _ if !ran => seat.computed.0 / self.config.block_size,
+                Cache::Counted(cache) if kept => cache.hits_of(request.id()),
+                // Which of its blocks are shared is not known any more.
+                _ => seat.blocks,
+            };
+            (request.id().clone(), seat.blocks, most.min(seat.blocks))
+        });
+        tables.collect()
+    }
+}
