@@ -159,7 +159,7 @@ impl Source {
                 Habit::BatchIsRunning,
                 "the true batch size: batch_size is the running queue's length",
             ),
-            (Habit::NoWaitingRows, "why requests waited: waiting requests have no rows"),
+            (Habit::NoInitialRows, "why requests waited: waiting requests have no rows"),
             (Habit::NoPreemptedRows, "why preempted requests waited: they have no rows"),
             (
                 Habit::EndsAtDecision,

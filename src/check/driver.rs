@@ -2,6 +2,7 @@
 
 use crate::check::context::{Cx, Tally};
 use crate::check::declare::Declaration;
+use crate::check::ends::Ends;
 use crate::check::facts::LogFacts;
 use crate::check::gather::Gather;
 use crate::check::invariant::Invariant;
@@ -13,6 +14,7 @@ use crate::check::{CheckError, CheckOptions, LogSettings};
 use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::RequestKey;
 use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
+use crate::log::run_info::{RunProblem, problem_at};
 use crate::log::schema::{EventRow, IterationRow, Table};
 use crate::log::values::LogLevel;
 use crate::units::{IterationId, Requests};
@@ -66,6 +68,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
     if dir.run_info.as_ref().is_some_and(|info| info.producer.name == env!("CARGO_PKG_NAME")) {
         dialect.forget(Habit::ClockSkew);
     }
+    let summary = dialect.is_summary.then_some(LogLevel::Summary);
     let told = dir.run_info.as_ref().map(LogSettings::from_run_info).unwrap_or_default();
     let overlapping =
         dir.run_info.as_ref().map_or(dialect.steps_overlap, |info| info.overlapping_steps);
@@ -74,10 +77,24 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         skew: dialect.has(Habit::ClockSkew).then_some(options.skew_bound),
         dialect,
         overlapping,
+        run_problems: run_problems(dir),
+        has_run_info: dir.run_info.is_some() || !dir.run_problems.is_empty(),
         modelled: dir.run_info.as_ref().is_some_and(|info| info.engine.contains("model")),
-        log_level: dir.run_info.as_ref().map(|info| info.log_level),
+        log_level: dir.run_info.as_ref().map_or(summary, |info| Some(info.log_level)),
         ..LogFacts::default()
     })
+}
+
+fn run_problems(dir: &LogDir) -> Vec<RunProblem> {
+    let mut problems = dir.run_problems.clone();
+    if let Some(info) = &dir.run_info {
+        problems.extend(LogSettings::ill_typed(&info.config).into_iter().map(|setting| {
+            let value = &info.config[setting.key()];
+            let message = format!("config.{setting} cannot be {value}");
+            problem_at(&dir.run_text, setting.key(), message, false)
+        }));
+    }
+    problems
 }
 
 /// Tells the rules that can be checked from those that cannot.
@@ -126,6 +143,7 @@ pub(super) struct Run {
     events: Vec<Located<EventRow>>,
     every: Vec<Located<EventRow>>,
     over: Vec<RequestKey>,
+    ends: Option<Ends>,
 }
 
 impl Run {
@@ -137,6 +155,7 @@ impl Run {
     ) -> Result<Self, CheckError> {
         let mut facts = first_facts(dir, options)?;
         let gather = Gather::open(dir, &mut facts)?;
+        let ends = Ends::open(dir, &facts.dialect)?;
         let rules = select(rules, &facts);
         Ok(Self {
             gather,
@@ -148,6 +167,7 @@ impl Run {
             events: Vec::new(),
             every: Vec::new(),
             over: Vec::new(),
+            ends,
         })
     }
 
@@ -160,7 +180,8 @@ impl Run {
         for table in Table::ALL {
             let expected = match table {
                 Table::PerIterationRequests => self.facts.log_level != Some(LogLevel::Summary),
-                Table::StateTransitions => dir.run_info.is_some(),
+                // Many loggers of this family do not write it.
+                Table::StateTransitions => false,
                 _ => true,
             };
             if expected && dir.file(table).is_none() {
@@ -184,7 +205,11 @@ impl Run {
     ) {
         let gather = &mut self.gather;
         let iteration = if has_row { gather.iterations.pop(&mut gather.shared) } else { None };
-        let moments = iteration.map(|row| Moments::of(&row.row, &self.facts.dialect));
+        let mut moments = iteration.map(|row| Moments::of(&row.row, &self.facts.dialect));
+        if let (Some(ends), Some(known)) = (&mut self.ends, &mut moments) {
+            let next = gather.iterations.peek(0).map(|next| &next.row);
+            *known = ends.refine(*known, next, self.facts.overlapping, &self.facts.dialect);
+        }
         gather.begin(id, moments);
         let decided = moments.map(|moments| moments.decided);
         self.facts.last_decided = self.facts.last_decided.max(decided);
@@ -253,13 +278,13 @@ impl Run {
     /// Whether the rows of the steps end before they have told of this step.
     fn rows_end_early(&mut self, iteration: Option<&Located<IterationRow>>) -> bool {
         let Some(step) = iteration.filter(|_| self.gather.rows.exhausted()) else { return false };
-        let waiting = !self.facts.dialect.has(Habit::NoWaitingRows)
-            && !self.facts.dialect.has(Habit::NoPreemptedRows);
+        let waiting = !self.facts.dialect.hides_waiting();
         let waiting = if waiting { step.row.waiting_count } else { Requests::ZERO };
         let queued = step.row.running_count.saturating_add(waiting).0;
         let found = self.group.iter().filter(|row| row.queued()).count();
         let completed = self.group.len() - found;
-        let ended = step.row.completed_count.is_some_and(|count| completed < count.0 as usize);
+        let ended = step.row.completed_count.is_some_and(|count| completed < count.0 as usize)
+            && !self.facts.dialect.has(Habit::NoCompletedRows);
         let early = self.facts.has(Table::PerIterationRequests)
             && (found < queued as usize || ended && !self.group.is_empty());
         self.facts.rows_end_early |= early;

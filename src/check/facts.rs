@@ -4,6 +4,7 @@ use crate::check::settings::LogSettings;
 use crate::check::view::Moments;
 use crate::log::dialect::Dialect;
 use crate::log::reader::Location;
+use crate::log::run_info::RunProblem;
 use crate::log::schema::{Layout, Table};
 use crate::log::values::LogLevel;
 use crate::units::{IterationId, Nanos};
@@ -53,6 +54,10 @@ pub struct LogFacts {
     pub rows_end_early: bool,
     /// The moments of the last step read so far.
     pub last_step: Option<Moments>,
+    /// What is wrong with run.json.
+    pub run_problems: Vec<RunProblem>,
+    /// Whether there is a run.json.
+    pub has_run_info: bool,
     /// Per table.
     pub tables: [TableFacts; 5],
 }

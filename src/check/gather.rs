@@ -8,6 +8,7 @@ use crate::check::facts::{LogEnd, LogFacts};
 use crate::check::history::Histories;
 use crate::check::repeats::Repeats;
 use crate::check::view::{Moments, RowView};
+use crate::log::dialect::Habit;
 use crate::log::ids::RequestKey;
 use crate::log::reader::{
     Ahead, FormKind, FormProblem, Input, Located, LogDir, LogDirError, Shared, TableReader,
@@ -45,6 +46,8 @@ pub(super) struct Gather {
     strangers: u32,
     /// How much two readings of one moment may differ.
     slack: Nanos,
+    /// Whether preempted requests have no rows.
+    hides_preempted: bool,
     held: Vec<Located<EventRow>>,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
@@ -85,6 +88,7 @@ impl Gather {
             last_change: None,
             strangers: 0,
             slack: facts.skew.unwrap_or(Nanos::ZERO),
+            hides_preempted: facts.dialect.has(Habit::NoPreemptedRows),
             held: Vec::new(),
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
@@ -159,7 +163,7 @@ impl Gather {
                 self.note_lost_rows();
             }
             let history = self.histories.open(row.row.request_id);
-            let past_lost = history.rows_lost;
+            let past_lost = history.rows_lost || self.hides_preempted && history.has_gap(id);
             let before = if past_lost { None } else { history.last };
             let moment = moments.map(|moments| match row.row.state {
                 State::Completed => moments.end,

@@ -183,6 +183,11 @@ impl RequestHistory {
         record.or(event).or_else(|| self.last.as_ref().map(Located::at)).or(change)
     }
 
+    /// Whether the step right before this one has no row of it, although an earlier one has.
+    pub(super) fn has_gap(&self, id: IterationId) -> bool {
+        self.last.is_some_and(|last| last.row.iteration_id.0.saturating_add(1) < id.0)
+    }
+
     pub(super) fn extend(&mut self, row: &Located<IterationRequestRow>, moment: Option<Nanos>) {
         self.totals.rows += 1;
         if row.row.state == State::Completed {
@@ -227,7 +232,9 @@ impl RequestHistory {
         let again = totals.computed_before.saturating_sub(computed).min(scheduled);
         totals.recomputed += u64::from(again);
         if row.row.state == State::Running {
-            let stays = self.queued.is_some_and(|before| before.row.state == State::Running);
+            // Behind a gap it may have left the running queue and come back.
+            let stays = self.queued.is_some_and(|before| before.row.state == State::Running)
+                && !self.has_gap(id);
             if !stays {
                 self.entered_with = Some(row.row.tokens_generated);
             }

@@ -7,6 +7,7 @@
 mod context;
 mod declare;
 mod driver;
+mod ends;
 mod facts;
 mod finding;
 mod gather;

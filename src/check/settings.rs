@@ -55,6 +55,17 @@ macro_rules! settings {
                 Self { $( $field: value(stringify!($field)).and_then($read), )* }
             }
 
+            /// The settings whose values are of the wrong kind.
+            #[must_use]
+            pub fn ill_typed(values: &BTreeMap<String, Value>) -> Vec<Setting> {
+                let value = |key: &str| values.get(key).filter(|value| !value.is_null());
+                let mut wrong = Vec::new();
+                $( if value(stringify!($field)).is_some_and(|value| $read(value).is_none()) {
+                    wrong.push(Setting::$variant);
+                } )*
+                wrong
+            }
+
             /// These settings, and `other`'s where these do not know.
             #[must_use]
             pub fn or(self, other: Self) -> Self {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::field::{Field, FieldError};
 use crate::log::ids::{IdTable, Ids};
-use crate::log::values::FinishReason;
+use crate::log::values::{EventType, FinishReason};
 use crate::units::{Blocks, IterationId, Priority, Tokens};
 
 /// What an event adds to its type; only the members that belong to the type are there.
@@ -38,9 +38,113 @@ pub struct Details {
     /// `kv_cache_allocated`, `kv_cache_freed`: how many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocks: Option<Blocks>,
+    /// Whether the object has members that no event has, or members without a value. They are not
+    /// kept.
+    #[serde(skip)]
+    pub unknown: bool,
+}
+
+/// The members of an object, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Members(u16);
+
+impl Members {
+    /// Their names, in the order of the bits.
+    const NAMES: [&'static str; 9] = [
+        "iteration_id",
+        "input_tokens",
+        "priority",
+        "cached_tokens",
+        "computed_tokens",
+        "lost_tokens",
+        "finish_reason",
+        "output_tokens",
+        "blocks",
+    ];
+
+    /// The members with these names.
+    const fn of(bits: &[u16]) -> Self {
+        let (mut all, mut index) = (0, 0);
+        while index < bits.len() {
+            all |= 1 << bits[index];
+            index += 1;
+        }
+        Self(all)
+    }
+
+    /// The members that an event of this type has. That of a freeing with an abort names no step.
+    #[must_use]
+    pub const fn wanted(kind: EventType) -> Self {
+        use EventType as T;
+        match kind {
+            T::RequestArrived => Self::of(&[1, 2]),
+            T::RequestScheduled | T::RequestResumed => Self::of(&[0, 3]),
+            T::RequestPreempted => Self::of(&[0, 4]),
+            T::RequestEvicted => Self::of(&[0, 5]),
+            T::FirstTokenGenerated => Self::of(&[0]),
+            T::RequestCompleted => Self::of(&[6, 7]),
+            T::KvCacheAllocated => Self::of(&[0, 8]),
+            T::KvCacheFreed => Self::of(&[8]),
+        }
+    }
+
+    /// The members that an event of this type may have.
+    #[must_use]
+    pub const fn allowed(kind: EventType) -> Self {
+        match kind {
+            EventType::KvCacheFreed => Self::of(&[0, 8]),
+            _ => Self::wanted(kind),
+        }
+    }
+
+    /// Those that are not among `others`.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// Those that are also among `others`.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn or(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Their names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let has = move |bit: &usize| self.0 & (1 << bit) != 0;
+        (0..Self::NAMES.len()).filter(has).map(|bit| Self::NAMES[bit])
+    }
 }
 
 impl Details {
+    /// Which members are there.
+    #[must_use]
+    pub const fn members(&self) -> Members {
+        Members(
+            self.iteration_id.is_some() as u16
+                | (self.input_tokens.is_some() as u16) << 1
+                | (self.priority.is_some() as u16) << 2
+                | (self.cached_tokens.is_some() as u16) << 3
+                | (self.computed_tokens.is_some() as u16) << 4
+                | (self.lost_tokens.is_some() as u16) << 5
+                | (self.finish_reason.is_some() as u16) << 6
+                | (self.output_tokens.is_some() as u16) << 7
+                | (self.blocks.is_some() as u16) << 8,
+        )
+    }
+
     /// Whether the object has no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -60,7 +164,12 @@ impl Field for Details {
         if text.trim_ascii_start().first() != Some(&b'{') {
             return Err(FieldError::NotJson("it does not begin with {".to_owned()));
         }
-        serde_json::from_slice(text).map_err(|error| FieldError::NotJson(error.to_string()))
+        let mut details: Self =
+            serde_json::from_slice(text).map_err(|error| FieldError::NotJson(error.to_string()))?;
+        // No value of a known member has a colon, so the colons count the members.
+        let members = memchr::memchr_iter(b':', text).count();
+        details.unknown = members != details.members().0.count_ones() as usize;
+        Ok(details)
     }
 
     fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {

@@ -1,20 +1,22 @@
 //! Which dialect a log is written in, found from a bounded sample of its files.
 //!
 //! A dialect changes how a value is read, never what must be true of it. Habits that would excuse
-//! a missing row are believed only of logs without the columns of the reference logger: a log that
-//! has those is held to all of the format.
+//! a missing row are believed only where the whole file has no row of that kind: a log that has
+//! some and lost others is wrong.
 
+mod rows;
 mod skew;
 
 use std::collections::BTreeSet;
 
 use crate::log::ids::IdTable;
+use crate::log::moments::Moments;
 use crate::log::reader::{Item, LogDir, LogDirError};
 use crate::log::schema::{
     EventRow, Group, IterationRequestRow, IterationRow, Layout, RequestRow, Row, Table,
     TransitionRow,
 };
-use crate::log::values::{EventType, State};
+use crate::log::values::{EventType, FinishReason, State};
 use crate::units::Nanos;
 
 /// Rows of each file that are looked at.
@@ -59,14 +61,16 @@ habits! {
     FixedColumnsOnly = "fixed-columns-only",
     /// `forward_duration` instead of `forward_pass_duration`.
     ForwardDuration = "forward-duration",
+    /// `output_processing_duration` is not written.
+    NoOutputDuration = "no-output-duration",
     /// `end_time` and `duration` end at the decision, not at the end of the step.
     EndsAtDecision = "ends-at-decision",
     /// `scheduler_action` has several values joined by `;`.
     JoinedActions = "joined-actions",
     /// `batch_size` is the length of the running queue.
     BatchIsRunning = "batch-is-running",
-    /// per_iteration_requests.csv has no rows of waiting requests.
-    NoWaitingRows = "no-waiting-rows",
+    /// per_iteration_requests.csv has no rows of requests that wait for their first scheduling.
+    NoInitialRows = "no-initial-rows",
     /// per_iteration_requests.csv has no rows of preempted requests.
     NoPreemptedRows = "no-preempted-rows",
     /// per_iteration_requests.csv has no `completed` rows.
@@ -93,6 +97,9 @@ pub struct Dialect {
     habits: BTreeSet<Habit>,
     /// Whether most sampled steps begin before the one before has ended.
     pub steps_overlap: bool,
+    /// Whether per_iteration_requests.csv is not there and no sampled event is about blocks, as at log
+    /// level `summary`.
+    pub is_summary: bool,
 }
 
 impl Dialect {
@@ -118,6 +125,18 @@ impl Dialect {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         !self.has(Habit::FixedColumnsOnly) && !self.has(Habit::EndsAtDecision)
+    }
+
+    /// Whether the log does not show every waiting request.
+    #[must_use]
+    pub fn hides_waiting(&self) -> bool {
+        self.has(Habit::NoInitialRows) || self.has(Habit::NoPreemptedRows)
+    }
+
+    /// Whether nothing in per_iteration.csv says when a step ended.
+    #[must_use]
+    pub fn hides_ends(&self) -> bool {
+        self.has(Habit::EndsAtDecision) && self.has(Habit::NoOutputDuration)
     }
 
     /// Takes away zeros that stand for undefined values, naming the column of each.
@@ -173,7 +192,12 @@ impl Dialect {
         }
         dialect.look_at_headers(&iterations, &rows, &requests);
         dialect.look_at_iterations(&iterations);
-        dialect.look_at_queues(&rows, &iterations, &events);
+        dialect.look_at_queues(&rows, &iterations);
+        dialect.look_for_rows(dir, &rows, &iterations, &events)?;
+        dialect.is_summary = dir.file(Table::PerIterationRequests).is_none()
+            && !events.rows.iter().any(|event| {
+                matches!(event.event_type, EventType::KvCacheAllocated | EventType::KvCacheFreed)
+            });
         dialect.look_at_requests(&requests);
         dialect.look_at_events(&events);
         let transitions = sample::<TransitionRow>(dir)?;
@@ -230,15 +254,14 @@ impl Dialect {
         self.set(Habit::JoinedActions, rows.iter().any(|row| row.scheduler_action.len() > 1));
         self.set(
             Habit::EndsAtDecision,
-            sample.aliased
-                && !sample.has("output_processing_duration")
-                && all(rows, |row| row.duration == row.scheduling_overhead),
+            all(rows, |row| row.duration == row.scheduling_overhead)
+                && rows.iter().any(|row| row.forward_pass_duration > Nanos::ZERO),
         );
-        let early = self.has(Habit::EndsAtDecision);
-        let end = |row: &IterationRow| match early {
-            true => row.end_time.saturating_add(row.forward_pass_duration),
-            false => row.end_time,
-        };
+        self.set(
+            Habit::NoOutputDuration,
+            sample.present && !sample.has("output_processing_duration"),
+        );
+        let end = |row: &IterationRow| Moments::of(row, self).end;
         let overlaps = rows.windows(2).filter(|pair| pair[1].start_time < end(&pair[0])).count();
         self.steps_overlap = overlaps * 2 > rows.len();
     }
@@ -247,7 +270,6 @@ impl Dialect {
         &mut self,
         sample: &Sample<IterationRequestRow>,
         iterations: &Sample<IterationRow>,
-        events: &Sample<EventRow>,
     ) {
         let rows = &sample.rows;
         let running: Vec<_> = rows.iter().filter(|row| row.state == State::Running).collect();
@@ -255,33 +277,46 @@ impl Dialect {
             Habit::NoRunningPosition,
             all(&running, |row| row.queue_position.is_some_and(|position| position.0 == -1)),
         );
-        if sample.has_ours || iterations.has_ours || !sample.present {
-            return;
-        }
-        self.set(
-            Habit::BatchIsRunning,
-            all(&iterations.rows, |row| row.batch_size == row.running_count),
-        );
-        // Only what happened in iterations that the sampled rows cover can be missed in them.
-        let Some(last) = rows.last().map(|row| row.iteration_id) else { return };
-        let covered: Vec<_> =
-            iterations.rows.iter().filter(|iteration| iteration.iteration_id < last).collect();
-        let horizon = covered.iter().map(|iteration| iteration.start_time).max();
-        let none = |state| !rows.iter().any(|row| row.state == state);
-        let happened = |kind| {
-            let before = |event: &&EventRow| Some(event.timestamp) < horizon;
-            events.rows.iter().filter(before).any(|event| event.event_type == kind)
+        let equal = all(&iterations.rows, |row| row.batch_size == row.running_count);
+        // In most logs nearly every running request is scheduled; then the tokens must tell.
+        let told = sample.has("scheduled_tokens") || !sample.present && iterations.has_ours;
+        let differs = || {
+            let more = |row: &IterationRow| row.batch_size.0 > row.total_tokens.0;
+            iterations.rows.iter().any(more) || batches_differ(rows, &iterations.rows)
         };
-        let waited = covered.iter().any(|row| row.waiting_count.0 > 0);
-        self.set(Habit::NoWaitingRows, none(State::Waiting) && waited);
-        self.set(
-            Habit::NoPreemptedRows,
-            none(State::Preempted) && happened(EventType::RequestPreempted),
-        );
-        self.set(
-            Habit::NoCompletedRows,
-            none(State::Completed) && happened(EventType::RequestCompleted),
-        );
+        let seen = sample.present || iterations.has_ours;
+        self.set(Habit::BatchIsRunning, equal && seen && (!told || differs()));
+    }
+
+    fn look_for_rows(
+        &mut self,
+        dir: &LogDir,
+        sample: &Sample<IterationRequestRow>,
+        iterations: &Sample<IterationRow>,
+        events: &Sample<EventRow>,
+    ) -> Result<(), LogDirError> {
+        let none = |state: &State| !sample.rows.iter().any(|row| row.state == *state);
+        let states = [State::Waiting, State::Preempted, State::Completed];
+        let absent: Vec<_> = states.into_iter().filter(none).collect();
+        if !sample.present || absent.is_empty() {
+            return Ok(());
+        }
+        let mut wanted = rows::Wanted::by_counts(dir)?;
+        if !sample.has_ours && !iterations.has_ours {
+            // Here the counts do not tell all.
+            let preempted = absent.contains(&State::Preempted) && wanted.is(State::Preempted);
+            if !preempted && waiting_missing(sample, iterations) {
+                wanted.want(State::Waiting);
+            }
+            if completions_missing(sample, iterations, events) {
+                wanted.want(State::Completed);
+            }
+        }
+        let never = rows::never_written(dir, &absent, &wanted)?;
+        self.set(Habit::NoInitialRows, never.contains(&State::Waiting));
+        self.set(Habit::NoPreemptedRows, never.contains(&State::Preempted));
+        self.set(Habit::NoCompletedRows, never.contains(&State::Completed));
+        Ok(())
     }
 
     fn look_at_requests(&mut self, sample: &Sample<RequestRow>) {
@@ -317,6 +352,59 @@ impl Dialect {
         };
         self.set(Habit::ResumedAtFirst, all(&scheduled, resumed_too));
     }
+}
+
+/// Whether the rows of a step have tokens for another number of requests than its batch. The last
+/// step of the sample may not be all there.
+fn batches_differ(rows: &[IterationRequestRow], iterations: &[IterationRow]) -> bool {
+    let Some(last) = rows.last().map(|row| row.iteration_id) else { return false };
+    let mut steps = iterations.iter();
+    rows.chunk_by(|one, other| one.iteration_id == other.iteration_id).any(|group| {
+        let id = group[0].iteration_id;
+        let has_tokens = |row: &&IterationRequestRow| {
+            row.state != State::Completed && row.scheduled_tokens.is_some_and(|n| n.0 > 0)
+        };
+        let scheduled = group.iter().filter(has_tokens).count();
+        let step = steps.by_ref().find(|step| step.iteration_id >= id);
+        let batch = step.filter(|step| step.iteration_id == id && id < last);
+        batch.is_some_and(|step| step.batch_size.0 as usize != scheduled)
+    })
+}
+
+/// Whether a step of the sample has more waiting requests than rows of them.
+fn waiting_missing(
+    sample: &Sample<IterationRequestRow>,
+    iterations: &Sample<IterationRow>,
+) -> bool {
+    let Some(last) = sample.rows.last().map(|row| row.iteration_id) else { return false };
+    let waits = |row: &&IterationRequestRow| matches!(row.state, State::Waiting | State::Preempted);
+    let mut waiting = sample.rows.iter().filter(waits).peekable();
+    iterations.rows.iter().filter(|step| step.iteration_id < last).any(|step| {
+        let mut rows = 0;
+        while waiting.next_if(|row| row.iteration_id <= step.iteration_id).is_some() {
+            rows += 1;
+        }
+        step.waiting_count.0 > rows
+    })
+}
+
+/// Whether requests ended by the events in steps of the sample.
+fn completions_missing(
+    sample: &Sample<IterationRequestRow>,
+    iterations: &Sample<IterationRow>,
+    events: &Sample<EventRow>,
+) -> bool {
+    let Some(last) = sample.rows.last().map(|row| row.iteration_id) else { return false };
+    let covered = iterations.rows.iter().filter(|step| step.iteration_id < last);
+    let horizon = covered.map(|step| step.start_time).max();
+    events.rows.iter().any(|event| {
+        event.event_type == EventType::RequestCompleted
+            && Some(event.timestamp) < horizon
+            && !matches!(
+                event.details.finish_reason,
+                Some(FinishReason::Abort | FinishReason::Error)
+            )
+    })
 }
 
 /// For every undefined value of a request: whether a 0 stands for it.

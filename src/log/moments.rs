@@ -24,7 +24,11 @@ impl Moments {
         let start = row.start_time;
         let decided = start.saturating_add(row.scheduling_overhead);
         let output = decided.saturating_add(row.forward_pass_duration);
-        let end = if dialect.has(Habit::EndsAtDecision) { output } else { row.end_time };
+        let end = if dialect.has(Habit::EndsAtDecision) {
+            output.saturating_add(row.output_processing_duration.unwrap_or_default())
+        } else {
+            row.end_time
+        };
         Self { start, decided, output, end }
     }
 }

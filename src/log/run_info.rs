@@ -1,6 +1,7 @@
 //! `run.json`: what produced a log, and under which settings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,4 +42,69 @@ pub struct RunInfo {
     /// Where the arrivals came from and how they were read, if the log is a replay.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trace: BTreeMap<String, serde_json::Value>,
+}
+
+/// Something wrong with run.json, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunProblem {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column, counted from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// Whether it is only of another version, and read as far as it is understood.
+    pub newer: bool,
+}
+
+impl fmt::Display for RunProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{RUN_INFO_FILE}:{}:{}: {}", self.line, self.column, self.message)
+    }
+}
+
+/// Reads run.json: its content, if it can be used, and all that is wrong with it.
+#[must_use]
+pub fn read_run_info(text: &[u8]) -> (Option<RunInfo>, Vec<RunProblem>) {
+    let broken = |error: serde_json::Error| {
+        let full = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        RunProblem {
+            line: error.line().max(1),
+            column: error.column().max(1),
+            message: full.strip_suffix(&place).unwrap_or(&full).to_owned(),
+            newer: false,
+        }
+    };
+    let value: serde_json::Value = match serde_json::from_slice(text) {
+        Ok(value) => value,
+        Err(error) => return (None, vec![broken(error)]),
+    };
+    let mut problems = Vec::new();
+    let version = value.get("schema_version");
+    if let Some(version) = version.filter(|version| **version != SCHEMA_VERSION) {
+        let newer = version.as_u64().is_some_and(|version| version > u64::from(SCHEMA_VERSION));
+        let message = if newer {
+            format!("schema_version {version} is newer than {SCHEMA_VERSION}, the one known here")
+        } else {
+            format!("schema_version is {version} instead of {SCHEMA_VERSION}")
+        };
+        problems.push(problem_at(text, "schema_version", message, newer));
+    }
+    match serde_json::from_slice(text) {
+        Ok(info) => (Some(info), problems),
+        Err(error) => {
+            problems.push(broken(error));
+            (None, problems)
+        }
+    }
+}
+
+/// A problem of the member with this name.
+pub(crate) fn problem_at(text: &[u8], member: &str, message: String, newer: bool) -> RunProblem {
+    let name = format!("\"{member}\"");
+    let at = memchr::memmem::find(text, name.as_bytes()).unwrap_or(0);
+    let line = memchr::memchr_iter(b'\n', &text[..at]).count() + 1;
+    let column = at - memchr::memrchr(b'\n', &text[..at]).map_or(0, |end| end + 1) + 1;
+    RunProblem { line, column, message, newer }
 }

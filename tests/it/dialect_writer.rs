@@ -5,33 +5,32 @@ use crate::sheets::{Sheet, Sheets};
 /// A variation of the format, and the habit by which it is named.
 pub(crate) struct Variation {
     pub(crate) habit: &'static str,
-    /// Whether it is believed only of logs without the columns behind the fixed ones.
-    pub(crate) bare: bool,
     pub(crate) write: fn(&mut Sheets),
 }
 
-const fn variation(habit: &'static str, bare: bool, write: fn(&mut Sheets)) -> Variation {
-    Variation { habit, bare, write }
+const fn variation(habit: &'static str, write: fn(&mut Sheets)) -> Variation {
+    Variation { habit, write }
 }
 
 /// In an order in which each can be written whatever was written before.
 pub(crate) const VARIATIONS: &[Variation] = &[
-    variation("batch-is-running", true, |s| {
+    variation("batch-is-running", |s| {
         for row in 0..s.i.len() {
             let running = s.i.n(row, "running_count");
             s.i.set(row, "batch_size", running);
         }
     }),
-    variation("joined-actions", false, joined_actions),
-    variation("no-completed-rows", true, |s| s.r.rows.retain(|row| row[2] != "completed")),
-    variation("no-waiting-rows", true, |s| s.r.rows.retain(|row| row[2] != "waiting")),
-    variation("no-preempted-rows", true, |s| s.r.rows.retain(|row| row[2] != "preempted")),
-    variation("no-running-position", false, |s| {
-        for row in s.r.where_is("state", "running") {
-            s.r.set(row, "queue_position", -1);
+    variation("joined-actions", joined_actions),
+    variation("no-completed-rows", |s| s.r.rows.retain(|row| row[2] != "completed")),
+    variation("no-initial-rows", |s| s.r.rows.retain(|row| row[2] != "waiting")),
+    variation("no-preempted-rows", |s| s.r.rows.retain(|row| row[2] != "preempted")),
+    variation("no-running-position", |s| {
+        let rows = s.r.rows.iter_mut();
+        for row in rows.filter(|row| row[2] == "running") {
+            row[3] = "-1".to_owned();
         }
     }),
-    variation("resumed-at-first", false, |s| {
+    variation("resumed-at-first", |s| {
         let rows = std::mem::take(&mut s.e.rows);
         for row in rows {
             let mut resumed = row.clone();
@@ -41,10 +40,10 @@ pub(crate) const VARIATIONS: &[Variation] = &[
             s.e.rows.extend(first.then_some(resumed));
         }
     }),
-    variation("no-details", false, |s| s.e.map_text("details", |_| String::new())),
-    variation("fractional-tpot", false, fractional_tpot),
-    variation("two-decimal-throughput", false, two_decimal_throughput),
-    variation("zero-for-undefined", false, |s| {
+    variation("no-details", |s| s.e.map_text("details", |_| String::new())),
+    variation("fractional-tpot", fractional_tpot),
+    variation("two-decimal-throughput", two_decimal_throughput),
+    variation("zero-for-undefined", |s| {
         let undefined = [
             "first_scheduled_time",
             "completion_time",
@@ -60,14 +59,18 @@ pub(crate) const VARIATIONS: &[Variation] = &[
             );
         }
     }),
-    variation("ends-at-decision", false, |s| {
-        ends_at_decision(s);
+    variation("ends-at-decision", |s| {
+        for row in 0..s.i.len() {
+            let [start, decided, ..] = s.moments(row);
+            s.i.set(row, "end_time", decided);
+            s.i.set(row, "duration", decided - start);
+        }
+    }),
+    variation("no-output-duration", |s| drop_column(&mut s.i, "output_processing_duration")),
+    variation("forward-duration", |s| {
         rename(&mut s.i, "forward_pass_duration", "forward_duration");
     }),
-    variation("forward-duration", false, |s| {
-        rename(&mut s.i, "forward_pass_duration", "forward_duration");
-    }),
-    variation("fixed-columns-only", false, |s| {
+    variation("fixed-columns-only", |s| {
         for column in [
             "admitted_count",
             "resumed_count",
@@ -85,7 +88,7 @@ pub(crate) const VARIATIONS: &[Variation] = &[
         }
         drop_column(&mut s.t, "prev_state");
     }),
-    variation("fifteen-columns", false, |s| {
+    variation("fifteen-columns", |s| {
         let columns = [
             "kv_cache_memory_bytes",
             "priority_score",
@@ -98,13 +101,8 @@ pub(crate) const VARIATIONS: &[Variation] = &[
             drop_column(&mut s.p, column);
         }
     }),
-    variation("no-transitions", false, |s| s.t = Sheet::default()),
+    variation("no-transitions", |s| s.t = Sheet::default()),
 ];
-
-/// The variation with this habit.
-pub(crate) fn named(habit: &str) -> &'static Variation {
-    VARIATIONS.iter().find(|variation| variation.habit == habit).unwrap()
-}
 
 fn drop_column(sheet: &mut Sheet, name: &str) {
     if let Some(column) = sheet.header.iter().position(|column| column == name) {
@@ -158,32 +156,21 @@ fn two_decimal_throughput(s: &mut Sheets) {
     }
 }
 
-/// The step is closed as its decision is taken; its output belongs to the forward pass.
-fn ends_at_decision(s: &mut Sheets) {
-    for row in 0..s.i.len() {
-        let [start, decided, _, end] = s.moments(row);
-        s.i.set(row, "end_time", decided);
-        s.i.set(row, "duration", decided - start);
-        s.i.set(row, "forward_pass_duration", end - decided);
-    }
-    drop_column(&mut s.i, "output_processing_duration");
-}
-
-/// The log in these habits; with `bare` ones also without the columns behind the fixed ones.
+/// The log in these habits.
 pub(crate) fn written(log: &Sheets, habits: &[&str], run_json: bool) -> crate::fixtures::Log {
     let mut log = log.clone();
-    let bare = habits.iter().any(|habit| named(habit).bare);
     for variation in VARIATIONS {
-        let wanted =
-            habits.contains(&variation.habit) || bare && variation.habit == "fixed-columns-only";
-        if wanted {
+        if habits.contains(&variation.habit) {
             (variation.write)(&mut log);
         }
     }
-    let without = log.t.header.is_empty();
+    let missing = [
+        (log.t.header.is_empty(), "state_transitions.csv"),
+        (log.r.header.is_empty(), "per_iteration_requests.csv"),
+    ];
     let mut log = log.log();
-    if without {
-        log = log.without("state_transitions.csv");
+    for (_, file) in missing.into_iter().filter(|(missing, _)| *missing) {
+        log = log.without(file);
     }
     if run_json { log } else { log.without("run.json") }
 }

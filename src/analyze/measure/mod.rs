@@ -126,7 +126,7 @@ impl Measure {
             states.into_iter().zip(stays).filter(|(_, stay)| stay.count > 0).collect()
         });
         let tells_reasons =
-            has(Table::PerIterationRequests) && !self.source.dialect.has(Habit::NoWaitingRows);
+            has(Table::PerIterationRequests) && !self.source.dialect.has(Habit::NoInitialRows);
         let waiting = tells_reasons.then(|| self.waiting.waiting());
         let iterations = has(Table::PerIteration).then(|| self.iterations.iterations());
         let (requests, latency, latency_of_all_rows) = self.requests.finish();

@@ -29,7 +29,7 @@ impl Invariant for Check {
         }
         match (view.iteration, view.rows.first()) {
             (Some(step), None) => {
-                let waiting = !cx.facts.dialect.has(Habit::NoWaitingRows);
+                let waiting = !cx.facts.dialect.hides_waiting();
                 let queued = step
                     .row
                     .running_count

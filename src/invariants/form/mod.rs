@@ -7,6 +7,9 @@ pub mod f004;
 pub mod f005;
 pub mod f006;
 pub mod f007;
+pub mod f008;
+pub mod f009;
+pub mod f010;
 
 use crate::check::Cx;
 use crate::check::Finding;

@@ -30,7 +30,7 @@ impl Invariant for Check {
             return;
         };
         let dialect = &cx.facts.dialect;
-        let hidden = dialect.has(Habit::NoWaitingRows) || dialect.has(Habit::NoPreemptedRows);
+        let hidden = dialect.hides_waiting();
         if hidden || !cx.facts.tells_all_until(end) {
             return;
         }

@@ -1,9 +1,12 @@
 //! C010: evicted blocks.
 
+use crate::config::Policy;
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRow;
 
 declare_invariant! {
-    /// evicted_blocks is at most the number of blocks that the step took, and 0 without prefix caching.
+    /// evicted_blocks is at most the number of blocks that the step took, and 0 without prefix caching;
+    /// as long as there are blocks that were never used, none is evicted.
     ///
     /// A cached block loses its content only when a step takes it for something else (vLLM:
     /// `get_new_blocks`, `_maybe_evict_cached_block`).
@@ -18,18 +21,45 @@ declare_invariant! {
             PerIteration(evicted_blocks, preempted_count),
             PerIterationRequests(state, kv_cache_blocks),
         ],
-        also: [Events(details)],
+        also: [Events(event_type, details), PerIteration(kv_cache_total)],
         severity: Error,
     } => Check
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Blocks taken and evicted so far.
+    taken: u64,
+    evicted: u64,
+    /// Whether not all taken blocks are told of.
+    untold: bool,
+}
 
 impl Invariant for Check {
+    fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
+        use EventType as T;
+        for event in events {
+            match event.row.event_type {
+                T::KvCacheAllocated => match event.row.details.blocks {
+                    Some(blocks) => self.taken += u64::from(blocks.0),
+                    None => self.untold = true,
+                },
+                // A victim under the priority policy may have taken blocks that nothing tells of.
+                T::RequestPreempted => {
+                    self.untold |= cx.facts.settings.policy != Some(Policy::Fcfs);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
         let Some(evicted) = step.row.evicted_blocks else { return };
+        self.evicted += u64::from(evicted.0);
+        if view.moments.is_some_and(|moments| cx.facts.covers(Table::Events, moments.decided)) {
+            self.unused_first(step, cx);
+        }
         let caching = cx.facts.settings.enable_prefix_caching != Some(false);
         let taken = if caching { taken(view, cx) } else { Some(0) };
         let Some(taken) = taken else { return };
@@ -39,6 +69,26 @@ impl Invariant for Check {
                 .at(step.at(), "evicted_blocks")
                 .in_iteration(view.id)
                 .values(format!("at most {taken}"), evicted)
+        });
+    }
+}
+
+impl Check {
+    /// Blocks that were never used are taken before cached ones, so that all that is taken beyond the
+    /// cache's size may have been evicted, and no more.
+    fn unused_first(&self, step: &Located<IterationRow>, cx: &mut Cx<'_>) {
+        if self.untold || self.taken == 0 || !cx.facts.whole(Table::Events) {
+            return;
+        }
+        let most = self.taken.saturating_sub(u64::from(step.row.kv_cache_total.0));
+        cx.expect(self.evicted <= most, |_| {
+            Finding::new(format!(
+                "{} blocks were evicted so far, but only {} were taken in all",
+                self.evicted, self.taken
+            ))
+            .at(step.at(), "evicted_blocks")
+            .in_iteration(step.row.iteration_id)
+            .values(format!("at most {most} up to here"), self.evicted)
         });
     }
 }

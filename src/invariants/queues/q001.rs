@@ -32,7 +32,7 @@ impl Invariant for Check {
         let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
         let row = &step.row;
         let dialect = &cx.facts.dialect;
-        let no_waiting = dialect.has(Habit::NoWaitingRows) || dialect.has(Habit::NoPreemptedRows);
+        let no_waiting = dialect.hides_waiting();
         let no_completed = dialect.has(Habit::NoCompletedRows);
         let no_resumed = dialect.has(Habit::ResumedAtFirst);
         // A step that has no rows at all is X004's business.
@@ -43,8 +43,15 @@ impl Invariant for Check {
             }
             let [waiting, running, preempted, completed] = by_state;
             compare(view, "running_count", row.running_count, running, "running rows", cx);
-            if !no_waiting {
-                let rows = waiting + preempted;
+            let rows = waiting + preempted;
+            if no_waiting {
+                cx.expect(rows <= row.waiting_count.0 as usize, |_| {
+                    Finding::new("the step has more rows of waiting requests than it counts")
+                        .at(step.at(), "waiting_count")
+                        .in_iteration(view.id)
+                        .values(rows, row.waiting_count)
+                });
+            } else {
                 compare(view, "waiting_count", row.waiting_count, rows, "waiting rows", cx);
             }
             if let Some(count) = row.completed_count.filter(|_| !no_completed) {

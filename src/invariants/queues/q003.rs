@@ -4,7 +4,7 @@ use crate::invariants::prelude::*;
 
 declare_invariant! {
     /// batch_size is the number of rows with scheduled_tokens above 0, and at most running_count;
-    /// only running requests are scheduled.
+    /// only running requests are scheduled. A `completed` row has 0, or repeats what the step gave.
     ///
     /// A log that writes the length of the running queue as batch_size is held to that.
     ///
@@ -20,7 +20,10 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Whether `completed` rows repeat what the step gave, by the first of them.
+    repeats: Option<bool>,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
@@ -32,6 +35,13 @@ impl Invariant for Check {
                 .in_iteration(view.id)
                 .values(format!("at most {running}"), batch)
         });
+        let running_queue = cx.facts.dialect.has(Habit::BatchIsRunning);
+        cx.expect(!running_queue || batch == running, |_| {
+            Finding::new("batch_size is the length of the running queue elsewhere, and not here")
+                .at(step.at(), "batch_size")
+                .in_iteration(view.id)
+                .values(running, batch)
+        });
         let known = cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens");
         if !known || view.damaged || view.rows.is_empty() {
             return;
@@ -40,7 +50,7 @@ impl Invariant for Check {
             row.queued() && row.scheduled_tokens.is_some_and(|tokens| tokens > Tokens::ZERO)
         };
         let count = view.rows.iter().filter(scheduled).count();
-        cx.expect(count == batch.0 as usize, |_| {
+        cx.expect(running_queue || count == batch.0 as usize, |_| {
             let first = view.rows.first().map(|row| row.row.at());
             Finding::new(format!("batch_size is {batch}, but {count} rows have tokens"))
                 .at(step.at(), "batch_size")
@@ -48,6 +58,9 @@ impl Invariant for Check {
                 .in_iteration(view.id)
                 .values(count, batch)
         });
+        for row in view.rows.iter().filter(|row| !row.queued()) {
+            self.completed(row, view, cx);
+        }
         let idle = view.rows.iter().find(|row| scheduled(row) && row.state != State::Running);
         if let Some(row) = idle {
             cx.found(
@@ -57,5 +70,26 @@ impl Invariant for Check {
                     .in_iteration(view.id),
             );
         }
+    }
+}
+
+impl Check {
+    /// A `completed` row stands for the end of the step, which gave it nothing; some logs repeat in all
+    /// of them what the step had given.
+    fn completed(&mut self, row: &RowView, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let Some(tokens) = row.scheduled_tokens else { return };
+        let same_step = row.before.filter(|before| before.row.iteration_id == view.id);
+        let given = same_step.and_then(|before| before.row.scheduled_tokens).unwrap_or_default();
+        let repeats = tokens > Tokens::ZERO;
+        let alike = given == Tokens::ZERO || *self.repeats.get_or_insert(repeats) == repeats;
+        cx.expect(alike && (!repeats || tokens == given), |ids| {
+            let expected = if !alike && repeats { Tokens::ZERO } else { given };
+            Finding::new("a completed row has other tokens than the step gave the request")
+                .at(row.row.at(), "scheduled_tokens")
+                .with_row(same_step.as_ref().map(Located::at), "the request in the same step")
+                .of(row.request_id, ids)
+                .in_iteration(view.id)
+                .values(expected, tokens)
+        });
     }
 }

@@ -123,9 +123,7 @@ impl Check {
 /// Whether the log does not show every queue, or lost rows that may be anybody's.
 fn excused(cx: &Cx<'_>) -> bool {
     let dialect = &cx.facts.dialect;
-    dialect.has(Habit::NoWaitingRows)
-        || dialect.has(Habit::NoPreemptedRows)
-        || cx.facts.table(Table::PerIterationRequests).blind
+    dialect.hides_waiting() || cx.facts.table(Table::PerIterationRequests).blind
 }
 
 fn missing(

@@ -29,8 +29,7 @@ impl Invariant for Check {
         }
         let no_running = cx.facts.dialect.has(Habit::NoRunningPosition);
         let bare = cx.facts.dialect.has(Habit::FixedColumnsOnly);
-        let gaps = cx.facts.dialect.has(Habit::NoWaitingRows)
-            || cx.facts.dialect.has(Habit::NoPreemptedRows);
+        let gaps = cx.facts.dialect.hides_waiting();
         let (mut next, mut section) = ([0i32; 3], 0);
         cx.exercised(view.rows.len());
         for row in view.rows {

@@ -36,7 +36,7 @@ struct Rank(i64, i64);
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        if view.damaged || cx.facts.dialect.has(Habit::NoWaitingRows) {
+        if view.damaged || cx.facts.dialect.hides_waiting() {
             return;
         }
         let policy = cx.facts.settings.policy.unwrap_or_default();

@@ -187,8 +187,7 @@ fn memory(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
     let step = &view.iteration?.row;
     let settings = &cx.facts.settings;
     // The head of the queue may be one of the rows that the log leaves out.
-    let hidden =
-        cx.facts.dialect.has(Habit::NoWaitingRows) || cx.facts.dialect.has(Habit::NoPreemptedRows);
+    let hidden = cx.facts.dialect.hides_waiting();
     if hidden && !row.is_head() {
         return None;
     }

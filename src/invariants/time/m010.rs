@@ -58,13 +58,20 @@ fn span(step: &Located<IterationRow>, cx: &mut Cx<'_>) {
 fn parts(step: &Located<IterationRow>, cx: &mut Cx<'_>) {
     let row = &step.row;
     let decided = row.scheduling_overhead;
-    let sum = if cx.facts.dialect.has(Habit::EndsAtDecision) {
+    let early = cx.facts.dialect.has(Habit::EndsAtDecision);
+    let sum = if early {
         decided
     } else {
         let processing = row.output_processing_duration.unwrap_or_default();
         decided.saturating_add(row.forward_pass_duration).saturating_add(processing)
     };
-    let holds = cx.agree(sum, row.duration, 3, step.at());
+    // Without output_processing_duration the rest of the duration is that.
+    let open = !early && cx.facts.dialect.has(Habit::NoOutputDuration);
+    let holds = if open {
+        cx.follows(sum, row.duration, step.at())
+    } else {
+        cx.agree(sum, row.duration, 3, step.at())
+    };
     cx.expect(holds, |_| {
         Finding::new("the parts of the step do not add up to its duration")
             .at(step.at(), "duration")

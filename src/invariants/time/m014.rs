@@ -1,6 +1,7 @@
 //! M014: decisions fall inside steps.
 
 use crate::invariants::prelude::*;
+use crate::units::IterationId;
 
 declare_invariant! {
     /// Every decision's moment falls inside a step: scheduling, preemption, resumption and the
@@ -22,10 +23,41 @@ declare_invariant! {
     } => Check
 }
 
+/// Steps by which a decision may be ahead of the last row where steps overlap.
+const STEPS_IN_FLIGHT: u64 = 16;
+
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// The latest step that an event names.
+    latest: Option<(IterationId, Located<EventRow>)>,
+}
 
 impl Invariant for Check {
+    fn events(&mut self, events: &[Located<EventRow>], _: &mut Cx<'_>) {
+        for event in events {
+            let Some(id) = event.row.details.iteration_id else { continue };
+            if self.latest.is_none_or(|(latest, _)| id > latest) {
+                self.latest = Some((id, *event));
+            }
+        }
+    }
+
+    /// An event of a step that the log does not have.
+    fn finish(&mut self, end: &LogEnd, cx: &mut Cx<'_>) {
+        let (Some((id, event)), Some(last)) = (self.latest, end.last_iteration) else { return };
+        let ahead = if cx.facts.overlapping { STEPS_IN_FLIGHT } else { 0 };
+        let within = Some(event.row.timestamp) <= end.last_end_time;
+        // Behind the end of a file that ends early X005 speaks.
+        if id.0 > last.0.saturating_add(ahead) && within && cx.facts.complete(Table::PerIteration) {
+            cx.found(
+                Finding::new("the event names a step that the log does not have")
+                    .at(event.at(), "details")
+                    .in_iteration(id)
+                    .values(format!("at most {last}"), id),
+            );
+        }
+    }
+
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(moments) = view.moments else { return };
         for event in view.events.iter().filter(|event| is_decision(event.row.event_type)) {

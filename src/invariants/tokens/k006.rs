@@ -21,14 +21,21 @@ declare_invariant! {
     } => Check
 }
 
+/// More than any engine has.
+const STEPS_IN_FLIGHT: u32 = 4;
+
 #[derive(Default)]
 struct Check;
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         cx.exercised(view.rows.len());
-        for row in view.rows.iter().filter(|row| row.queued()) {
+        for row in view.rows {
             let Some(computed) = row.computed_tokens else { continue };
+            if !row.queued() {
+                completed(row, computed, view, cx);
+                continue;
+            }
             // A repetition within a step is S006's business.
             if row.before.is_some() && row.earlier().is_none() {
                 continue;
@@ -36,7 +43,15 @@ impl Invariant for Check {
             let allowed = match row.state {
                 State::Running if row.admitted() => cached(row, view, cx),
                 State::Running => advanced(row, view, cx),
-                State::Preempted if view.event_or_entry(row) => continue,
+                State::Preempted if view.event_or_entry(row) => {
+                    // Some logs show what it had before the step took its blocks.
+                    let event = view.event(row.request_id, EventType::RequestPreempted);
+                    let told = event.and_then(|event| event.row.details.computed_tokens);
+                    if told.is_none_or(|told| told == computed) {
+                        continue;
+                    }
+                    Some((0, 0))
+                }
                 _ => Some((0, 0)),
             };
             let Some((low, high)) = allowed else { continue };
@@ -51,6 +66,31 @@ impl IterationView<'_> {
     /// Whether the row is of the step that preempted the request.
     fn event_or_entry(&self, row: &RowView) -> bool {
         row.earlier().is_none_or(|before| before.row.state == State::Running)
+    }
+}
+
+/// What a request had computed when a step finished it. Some logs repeat what it had before the step.
+fn completed(row: &RowView, computed: Tokens, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+    let before = row
+        .before
+        .filter(|before| before.row.iteration_id == view.id && before.row.state == State::Running);
+    let Some(before) = before else { return };
+    let (Some(base), Some(scheduled)) = (before.row.computed_tokens, before.row.scheduled_tokens)
+    else {
+        return;
+    };
+    let most = base.0.saturating_add(scheduled.0);
+    let drafts = cx.facts.settings.num_speculative_tokens;
+    let (low, high) = if cx.facts.overlapping {
+        // Steps in flight have been counted too.
+        let each = drafts.unwrap_or(scheduled.0).saturating_add(1);
+        (base.0, most.saturating_add(each.saturating_mul(STEPS_IN_FLIGHT)))
+    } else {
+        let rejected = drafts.unwrap_or(scheduled.0.saturating_sub(1));
+        (most.saturating_sub(rejected.min(scheduled.0)), most)
+    };
+    if computed != base && !(low..=high).contains(&computed.0) {
+        report(row, view, low, high, cx);
     }
 }
 
@@ -101,6 +141,7 @@ fn report(row: &RowView, view: &IterationView<'_>, low: u32, high: u32, cx: &mut
             "the request enters the running queue with other tokens than the cache had"
         }
         State::Running => "computed_tokens does not go on from the row before",
+        State::Completed => "the request ends with other tokens than the step leaves computed",
         _ => "a request that holds nothing has computed tokens",
     };
     let expected = if low == high { low.to_string() } else { format!("{low} to {high}") };

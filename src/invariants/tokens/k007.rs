@@ -1,10 +1,13 @@
 //! K007: the balance of a request's tokens.
 
 use crate::invariants::prelude::*;
+use crate::log::schema::RequestRow;
 
 declare_invariant! {
     /// scheduled_tokens = input + output - 1 - cached + recomputed of a request that ran to its end;
     /// more only by rejected drafts and by steps in flight at its end.
+    ///
+    /// All three are 0 of a request that was never scheduled.
     ///
     /// Every token but the last one generated is computed once, unless it was found in the cache or
     /// was lost to a preemption.
@@ -14,7 +17,7 @@ declare_invariant! {
     /// Example: recomputed_tokens that misses the second preemption.
     pub static K007 = {
         name: "token-balance",
-        reads: [PerRequest(input_tokens, output_tokens, finish_reason, cached_tokens,
+        reads: [PerRequest(first_scheduled_time, input_tokens, output_tokens, finish_reason, cached_tokens,
             recomputed_tokens, scheduled_tokens)],
         severity: Error,
     } => Check
@@ -27,6 +30,9 @@ impl Invariant for Check {
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let Some(record) = &request.record else { return };
         let row = &record.row;
+        if row.first_scheduled_time.is_none() {
+            never_scheduled(request, record, cx);
+        }
         let ended = matches!(row.finish_reason, Some(FinishReason::Stop | FinishReason::Length));
         let (true, Some(cached), Some(recomputed), Some(scheduled)) =
             (ended, row.cached_tokens, row.recomputed_tokens, row.scheduled_tokens)
@@ -46,6 +52,25 @@ impl Invariant for Check {
                 .at(record.at(), "scheduled_tokens")
                 .of(request.key, ids)
                 .values(format!("{least}{balance}"), scheduled)
+        });
+    }
+}
+
+/// A request that was never scheduled got no tokens.
+fn never_scheduled(request: &RequestHistory, record: &Located<RequestRow>, cx: &mut Cx<'_>) {
+    let row = &record.row;
+    let columns = [
+        ("scheduled_tokens", row.scheduled_tokens),
+        ("cached_tokens", row.cached_tokens),
+        ("recomputed_tokens", row.recomputed_tokens),
+    ];
+    for (column, tokens) in columns {
+        let tokens = tokens.unwrap_or_default();
+        cx.expect(tokens == Tokens::ZERO, |ids| {
+            Finding::new(format!("a request that was never scheduled has {column}"))
+                .at(record.at(), column)
+                .of(request.key, ids)
+                .values(0, tokens)
         });
     }
 }

@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::log::reader::growing::{Growing, Horizon};
 use crate::log::reader::table::TableReader;
-use crate::log::run_info::{RUN_INFO_FILE, RunInfo};
+use crate::log::run_info::{RUN_INFO_FILE, RunInfo, RunProblem, read_run_info};
 use crate::log::schema::{Row, Table};
 
 /// Why a directory is not a log.
@@ -125,6 +125,10 @@ pub struct LogDir {
     pub run_info: Option<RunInfo>,
     /// Why `run.json`, although there, was not read.
     pub run_info_error: Option<String>,
+    /// All that is wrong with `run.json`.
+    pub run_problems: Vec<RunProblem>,
+    /// The text of `run.json`.
+    pub(crate) run_text: Vec<u8>,
 }
 
 impl LogDir {
@@ -141,20 +145,37 @@ impl LogDir {
         if files.iter().all(Option::is_none) {
             return Err(LogDirError::NoFiles { path: path.to_owned() });
         }
-        let (run_info, run_info_error) = match std::fs::read(path.join(RUN_INFO_FILE)) {
-            Ok(text) => match serde_json::from_slice(&text) {
-                Ok(info) => (Some(info), None),
-                Err(error) => (None, Some(error.to_string())),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
-            Err(error) => (None, Some(error.to_string())),
-        };
         let gzip = |table: &Table| path.join(format!("{}.gz", table.file_name())).is_file();
         let plain =
             |table: &Table| files[*table as usize].as_ref().is_some_and(|file| !file.compressed);
         let twice = Table::ALL.into_iter().filter(plain).filter(gzip).collect();
-        let path = path.to_owned();
-        Ok(Self { path, files, twice, horizon: None, run_info, run_info_error })
+        let mut dir = Self {
+            path: path.to_owned(),
+            files,
+            twice,
+            horizon: None,
+            run_info: None,
+            run_info_error: None,
+            run_problems: Vec::new(),
+            run_text: Vec::new(),
+        };
+        match std::fs::read(path.join(RUN_INFO_FILE)) {
+            Ok(text) => {
+                (dir.run_info, dir.run_problems) = read_run_info(&text);
+                dir.run_text = text;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => dir.run_problems.push(RunProblem {
+                line: 1,
+                column: 1,
+                message: error.to_string(),
+                newer: false,
+            }),
+        }
+        if dir.run_info.is_none() {
+            dir.run_info_error = dir.run_problems.last().map(ToString::to_string);
+        }
+        Ok(dir)
     }
 
     /// Looks at a log that is still being written: what lies behind the horizon is not there yet.

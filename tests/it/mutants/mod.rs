@@ -2,6 +2,7 @@
 //! by the rule that should catch it.
 
 mod blocks;
+mod cells;
 mod files;
 mod lost_rows;
 mod moments;
@@ -60,15 +61,25 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         tokens::MUTANTS,
         blocks::MUTANTS,
         words::MUTANTS,
+        cells::MUTANTS,
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
+fn raw_catalogue() -> impl Iterator<Item = &'static RawMutant> {
+    files::MUTANTS.iter().chain(cells::RAW_MUTANTS)
+}
+
 /// The logs of all bundled traces, with all there is.
 pub(crate) fn full_logs() -> Vec<(String, Sheets)> {
-    let options = LogOptions { log_level: LogLevel::Full, ..LogOptions::default() };
+    logs_at(LogLevel::Full)
+}
+
+/// The logs of all bundled traces at a log level.
+pub(crate) fn logs_at(log_level: LogLevel) -> Vec<(String, Sheets)> {
+    let options = LogOptions { log_level, ..LogOptions::default() };
     bundled()
         .into_iter()
         .map(|(name, trace)| {
@@ -142,7 +153,7 @@ fn run(score: &Mutex<Score>, logs: &[(String, Sheets)], mutants: &[&'static Muta
 }
 
 fn run_raw(score: &Mutex<Score>, logs: &[(String, Sheets)]) {
-    for mutant in files::MUTANTS {
+    for mutant in raw_catalogue() {
         assert!(!mutant.story.is_empty());
         for (name, correct) in logs {
             let correct = correct.log();
@@ -166,7 +177,7 @@ fn mutants_are_caught() {
         assert_eq!(report.verdict(), Verdict::Clean, "{name}: {:?}", caught_by(&report, &[]));
     }
     let names: Vec<_> =
-        mutants.iter().map(|m| m.name).chain(files::MUTANTS.iter().map(|m| m.name)).collect();
+        mutants.iter().map(|m| m.name).chain(raw_catalogue().map(|m| m.name)).collect();
     let distinct: BTreeSet<_> = names.iter().collect();
     assert_eq!(distinct.len(), names.len(), "a name stands twice");
     assert!(mutants.iter().all(|mutant| !mutant.story.is_empty() && !mutant.rules.is_empty()));

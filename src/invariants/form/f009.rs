@@ -1,0 +1,102 @@
+//! F009: the members of `details`.
+
+use crate::invariants::prelude::*;
+use crate::log::details::Members;
+
+declare_invariant! {
+    /// The details of an event have the members of its type, as far as the log writes them at all,
+    /// and no others.
+    ///
+    /// A member that other events of the type have is a lost value; one of another type or of none is
+    /// read by nobody, and often a value in the wrong place. A missing one is an error, one too many a
+    /// warning. A log without any details is a known dialect.
+    ///
+    /// Blind spot: of members that no event has, only the first event of each type is told.
+    ///
+    /// Example: a `request_preempted` event with `cached_tokens`, where computed_tokens was meant.
+    pub static F009 = {
+        name: "details-members",
+        reads: [Events(event_type, details)],
+        severity: Error,
+    } => Check
+}
+
+#[derive(Default)]
+struct Check {
+    types: [Seen; EventType::ALL.len()],
+}
+
+/// What was seen of the events of a type.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    filled: Members,
+    /// The first event without a member, and what it lacked, while no event was seen to have it.
+    lacking: Option<(Members, Location)>,
+    strangers_told: bool,
+}
+
+impl Invariant for Check {
+    fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
+        cx.exercised(events.len());
+        for event in events {
+            let kind = event.row.event_type;
+            let seen = &mut self.types[kind as usize];
+            let members = event.row.details.members();
+            let wanted = Members::wanted(kind);
+            let missing = wanted.without(members);
+            let foreign = members.without(Members::allowed(kind));
+            let usual = missing.is_empty() && foreign.is_empty() && !event.row.details.unknown;
+            if !usual || seen.lacking.is_some() || !members.without(seen.filled).is_empty() {
+                seen.look(event, missing, foreign, cx);
+            }
+        }
+    }
+}
+
+impl Seen {
+    #[cold]
+    fn look(
+        &mut self,
+        event: &Located<EventRow>,
+        missing: Members,
+        foreign: Members,
+        cx: &mut Cx<'_>,
+    ) {
+        let kind = event.row.event_type;
+        self.filled = self.filled.or(event.row.details.members());
+        if let Some((lacked, at)) = self.lacking
+            && !lacked.and(self.filled).is_empty()
+        {
+            report(kind, lacked.and(self.filled), at, cx);
+            self.lacking = None;
+        }
+        if !missing.and(self.filled).is_empty() {
+            report(kind, missing.and(self.filled), event.at(), cx);
+        } else if !missing.is_empty() && self.lacking.is_none() {
+            self.lacking = Some((missing, event.at()));
+        }
+        if !foreign.is_empty() {
+            let names: Vec<_> = foreign.names().collect();
+            let message = format!("a {kind} event has no {}", names.join(" and no "));
+            cx.found(
+                Finding::new(message).at(event.at(), "details").as_severity(Severity::Warning),
+            );
+        }
+        if event.row.details.unknown && !self.strangers_told {
+            self.strangers_told = true;
+            let message = format!("the {kind} event has members that no event has, or empty ones");
+            cx.found(
+                Finding::new(message).at(event.at(), "details").as_severity(Severity::Warning),
+            );
+        }
+    }
+}
+
+fn report(kind: EventType, missing: Members, at: Location, cx: &mut Cx<'_>) {
+    let names: Vec<_> = missing.names().collect();
+    let names = names.join(" and ");
+    cx.found(
+        Finding::new(format!("the {kind} event lacks {names}, which others have"))
+            .at(at, "details"),
+    );
+}

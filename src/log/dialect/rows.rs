@@ -1,0 +1,148 @@
+//! Which rows of per_iteration_requests.csv a log never writes.
+//!
+//! A row that is missing is a mistake, unless the log has none of its kind anywhere: so the whole
+//! file is asked, not a sample, but only where the counts of the steps say that there should be one.
+
+use std::io::{BufRead, BufReader};
+
+use crate::log::ids::IdTable;
+use crate::log::reader::{Item, LogDir, LogDirError};
+use crate::log::schema::{IterationRow, RequestRow, Table};
+use crate::log::values::State;
+use crate::units::{IterationId, Nanos};
+
+/// The first step whose counts say that it should have rows of a state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    waiting: Option<IterationId>,
+    preempted: Option<IterationId>,
+    completed: Option<IterationId>,
+    /// `D` of the first steps that count requests waiting for their first scheduling.
+    waited_at: Vec<Nanos>,
+}
+
+impl Wanted {
+    /// By the counts of all steps, read to the end or until every state is wanted.
+    pub(super) fn by_counts(dir: &LogDir) -> Result<Self, LogDirError> {
+        let mut wanted = Self::default();
+        let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(wanted) };
+        let mut ids = IdTable::default();
+        // At most so many of the waiting requests have run before.
+        let mut away = 0u64;
+        while let Some(item) = reader.next(&mut ids) {
+            let Item::Row(row) = item else { continue };
+            let id = Some(row.iteration_id);
+            away += u64::from(row.preempted_count.0);
+            away = away.saturating_sub(u64::from(row.resumed_count.unwrap_or_default().0));
+            if u64::from(row.waiting_count.0) > away {
+                wanted.waiting = wanted.waiting.or(id);
+                if wanted.waited_at.len() < WAITED_STEPS {
+                    wanted.waited_at.push(row.start_time.saturating_add(row.scheduling_overhead));
+                }
+            }
+            if row.preempted_count.0 > 0 {
+                wanted.preempted = wanted.preempted.or(id);
+            }
+            if row.completed_count.is_some_and(|count| count.0 > 0) {
+                wanted.completed = wanted.completed.or(id);
+            }
+            let all = wanted.waiting.and(wanted.preempted).and(wanted.completed).is_some();
+            if all && wanted.waited_at.len() == WAITED_STEPS {
+                break;
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Whether the state should have rows.
+    pub(super) fn is(&self, state: State) -> bool {
+        self.step(state).is_some()
+    }
+
+    /// Notes that a state should have rows, by what else the log says of its first steps.
+    pub(super) fn want(&mut self, state: State) {
+        let step = match state {
+            State::Waiting => &mut self.waiting,
+            State::Preempted => &mut self.preempted,
+            State::Completed => &mut self.completed,
+            State::Running => return,
+        };
+        *step = step.or(Some(IterationId::ZERO));
+    }
+
+    fn step(&self, state: State) -> Option<IterationId> {
+        match state {
+            State::Waiting => self.waiting,
+            State::Preempted => self.preempted,
+            State::Completed => self.completed,
+            State::Running => None,
+        }
+    }
+}
+
+/// Steps of which requests are asked whether they waited then.
+const WAITED_STEPS: usize = 64;
+
+/// Whether a request waited at the decision of a step that counts waiting requests: it had arrived and
+/// was scheduled, or over, later. A count without any is a wrong count.
+fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
+    let Some(mut reader) = dir.reader::<RequestRow>()? else { return Ok(true) };
+    let mut ids = IdTable::default();
+    while let Some(item) = reader.next(&mut ids) {
+        let Item::Row(row) = item else { continue };
+        ids.release(row.request_id);
+        // A 0 may stand for a moment that never came.
+        let came = |moment: Option<Nanos>| moment.filter(|at| *at > Nanos::ZERO);
+        let until = came(row.first_scheduled_time).or_else(|| came(row.completion_time));
+        let waits = |at: &Nanos| row.arrival_time <= *at && until.is_none_or(|until| *at < until);
+        if wanted.waited_at.iter().any(waits) {
+            return Ok(true);
+        }
+    }
+    Ok(wanted.waited_at.is_empty())
+}
+
+/// The states of these that should have rows and have none in the whole file.
+pub(super) fn never_written(
+    dir: &LogDir,
+    states: &[State],
+    wanted: &Wanted,
+) -> Result<Vec<State>, LogDirError> {
+    let mut open: Vec<_> =
+        states.iter().copied().filter(|state| wanted.step(*state).is_some()).collect();
+    let file = dir.file(Table::PerIterationRequests).filter(|_| !open.is_empty());
+    let Some(file) = file else { return Ok(Vec::new()) };
+    let mut input = BufReader::with_capacity(1 << 16, file.open()?);
+    let (mut line, mut last) = (Vec::new(), None);
+    while !open.is_empty() {
+        line.clear();
+        // What cannot be read is the reader's business.
+        if !matches!(input.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+            break;
+        }
+        if let Some(step) = step(&line) {
+            last = Some(step);
+        }
+        open.retain(|state| !has_state(&line, *state));
+    }
+    // The last step may have been cut.
+    open.retain(|state| wanted.step(*state) < last);
+    if open.contains(&State::Waiting) && !somebody_waited(dir, wanted)? {
+        open.retain(|state| *state != State::Waiting);
+    }
+    Ok(open)
+}
+
+fn step(line: &[u8]) -> Option<IterationId> {
+    let end = memchr::memchr(b',', line)?;
+    std::str::from_utf8(&line[..end]).ok()?.parse().ok().map(IterationId)
+}
+
+/// Whether the third field of a row is this state; in a row with quotes, whether any field is.
+fn has_state(line: &[u8], state: State) -> bool {
+    let word = state.as_str().as_bytes();
+    if memchr::memchr(b'"', line).is_some() {
+        return line.split(|byte| *byte == b',').any(|field| field == word);
+    }
+    line.split(|byte| *byte == b',').nth(2) == Some(word)
+}
