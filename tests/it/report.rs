@@ -91,6 +91,7 @@ fn logs() -> [(&'static str, Checked); 3] {
 fn everything(log: &Checked) -> (Applied, Coverage) {
     let mut accepted = Accepted { path: "known.json".into(), stale: 2, ..Accepted::default() };
     accepted.by_rule.insert("M003", 3);
+    accepted.by_number.insert("M003", 1);
     let rule = find("M002").unwrap();
     let applied = Applied {
         config: Some("schedlog.toml".into()),
