@@ -60,6 +60,7 @@ impl Gather {
         let requests = open_table(dir, facts, &mut shared)?;
         let iterations = open_table(dir, facts, &mut shared)?;
         let rows = open_table(dir, facts, &mut shared)?;
+        let rows = rows.map(|rows| ahead_of_time(rows, dir)).transpose()?;
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
         let cuts = crate::check::runs::find(dir)?;
@@ -323,6 +324,22 @@ impl Gather {
     pub(super) fn step_is_damaged(&mut self, id: IterationId) -> bool {
         self.damaged_steps.remove(&id)
     }
+}
+
+/// Lets a thread read the one long file, if it is finished and long enough for that.
+fn ahead_of_time<R: Row + Send + 'static>(
+    rows: TableReader<R, Input>,
+    dir: &LogDir,
+) -> Result<TableReader<R, Input>, LogDirError> {
+    const WORTH_A_THREAD: u64 = 1 << 20;
+    let Some(file) = dir.file(R::SCHEMA.table).filter(|_| !dir.is_growing()) else {
+        return Ok(rows);
+    };
+    if file.stored_bytes() < WORTH_A_THREAD {
+        return Ok(rows);
+    }
+    let path = file.path.clone();
+    rows.on_thread().map_err(|source| LogDirError::Unreadable { path, source })
 }
 
 fn open_table<R: Row>(
