@@ -25,3 +25,15 @@ conform-all:
 parquet:
     cargo test --features parquet --test it -- export
     cargo clippy --features parquet --all-targets -- -D warnings
+
+# A log to measure `check` with: ROWS rows in per_iteration_requests.csv, 256 running requests, ids
+# as a completions server gives them. 20 million rows take 1.7 GB.
+bench-log ROWS DIR:
+    mkdir -p {{DIR}}
+    cargo run --release -- generate --requests $(( {{ROWS}} / 514 )) --ids completion --arrival fixed \
+        --rate 42.6 --input-length uniform:64:512 --output-length uniform:256:768 --out {{DIR}}.jsonl
+    cargo run --release -- replay {{DIR}}.jsonl --latency fixed --out {{DIR}} --force
+
+# Benchmarks of the reader and of `check`.
+bench *ARGS:
+    cargo bench --bench check -- {{ARGS}}

@@ -63,6 +63,7 @@ impl Gather {
         let requests = open_table(dir, facts, &mut shared)?;
         let iterations = open_table(dir, facts, &mut shared)?;
         let rows = open_table(dir, facts, &mut shared)?;
+        let rows = rows.map(|rows| ahead_of_time(rows, dir)).transpose()?;
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
         let cuts = crate::check::runs::find(dir)?;
@@ -157,14 +158,19 @@ impl Gather {
         group: &mut Vec<RowView>,
     ) {
         group.clear();
-        while self.rows.peek(0).is_some_and(|row| row.row.iteration_id == id) {
-            let Some(row) = self.rows.pop(&mut self.shared) else { break };
+        let before_this = self.end.last_group;
+        let mut going_on = 0;
+        while let Some(row) = self.rows.next_if(&mut self.shared, |row| row.iteration_id == id) {
             if !self.shared.problems.is_empty() {
                 self.note_lost_rows();
             }
             let history = self.histories.open(row.row.request_id);
+            let last = history.last();
+            going_on += usize::from(last.is_some_and(|last| {
+                last.row.state != State::Completed && Some(last.row.iteration_id) == before_this
+            }));
             let past_lost = history.rows_lost || self.hides_preempted && history.has_gap(id);
-            let before = if past_lost { None } else { history.last };
+            let before = if past_lost { None } else { last.copied() };
             let moment = moments.map(|moments| match row.row.state {
                 State::Completed => moments.end,
                 _ => moments.decided,
@@ -180,7 +186,7 @@ impl Gather {
             self.end.last_group_at = Some(last.row.at());
             self.end.last_group_end = moments.map(|moments| moments.end);
         }
-        self.note_absent(id, moments, group);
+        self.note_absent(id, moments, group, going_on);
     }
 
     /// Notes whose rows were lost while a step was read: what follows in it lacks them already.
@@ -195,15 +201,25 @@ impl Gather {
         }
     }
 
-    /// Notes which requests of the group before have no row in this one.
-    fn note_absent(&mut self, id: IterationId, moments: Option<Moments>, group: &[RowView]) {
+    /// Notes which requests of the group before have no row in this one. `going_on` of them do: as
+    /// many as stood in a queue there means all of them.
+    fn note_absent(
+        &mut self,
+        id: IterationId,
+        moments: Option<Moments>,
+        group: &[RowView],
+        going_on: usize,
+    ) {
         if group.is_empty() && moments.is_none() {
             return;
         }
         let mut keys = std::mem::take(&mut self.group_keys);
+        if going_on == keys.len() {
+            keys.clear();
+        }
         for key in keys.drain(..) {
             if let Some(history) = self.histories.get_mut(key) {
-                let here = history.last.is_some_and(|last| last.row.iteration_id == id);
+                let here = history.last().is_some_and(|last| last.row.iteration_id == id);
                 if !here && history.absent_from.is_none() {
                     history.absent_from = Some((id, moments));
                 }
@@ -329,6 +345,22 @@ impl Gather {
     pub(super) fn step_is_damaged(&mut self, id: IterationId) -> bool {
         self.damaged_steps.remove(&id)
     }
+}
+
+/// Lets a thread read the one long file, if it is finished and long enough for that.
+fn ahead_of_time<R: Row + Send + 'static>(
+    rows: TableReader<R, Input>,
+    dir: &LogDir,
+) -> Result<TableReader<R, Input>, LogDirError> {
+    const WORTH_A_THREAD: u64 = 1 << 20;
+    let Some(file) = dir.file(R::SCHEMA.table).filter(|_| !dir.is_growing()) else {
+        return Ok(rows);
+    };
+    if file.stored_bytes() < WORTH_A_THREAD {
+        return Ok(rows);
+    }
+    let path = file.path.clone();
+    rows.on_thread().map_err(|source| LogDirError::Unreadable { path, source })
 }
 
 fn open_table<R: Row>(

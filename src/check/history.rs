@@ -63,12 +63,14 @@ pub struct RequestHistory {
     pub events: Vec<Located<EventRow>>,
     /// Its runs of states in per_iteration_requests.csv.
     pub spans: Vec<Span>,
-    /// Its last row in per_iteration_requests.csv.
-    pub last: Option<Located<IterationRequestRow>>,
     /// Its first `completed` row.
     pub completed: Option<Located<IterationRequestRow>>,
     /// Its last row that is no `completed` row.
     pub queued: Option<Located<IterationRequestRow>>,
+    /// Its last `completed` row, if no other row came after it.
+    ended: Option<Located<IterationRequestRow>>,
+    /// The length of its prompt, as far as it is known by now.
+    input: Option<Tokens>,
     /// The tokens that it had generated when it last entered the running queue; none if the row
     /// that would say so is not there.
     pub entered_with: Option<Tokens>,
@@ -96,9 +98,10 @@ impl RequestHistory {
             transitions: Vec::new(),
             events: Vec::new(),
             spans: Vec::new(),
-            last: None,
             completed: None,
             queued: None,
+            ended: None,
+            input: None,
             entered_with: None,
             totals: Totals {
                 rows: 0,
@@ -117,6 +120,22 @@ impl RequestHistory {
             retiring: false,
             lines_ahead: Vec::new(),
         }
+    }
+
+    /// Its last row in per_iteration_requests.csv.
+    #[inline]
+    #[must_use]
+    pub const fn last(&self) -> Option<&Located<IterationRequestRow>> {
+        match &self.ended {
+            Some(ended) => Some(ended),
+            None => self.queued.as_ref(),
+        }
+    }
+
+    /// Takes in its row in per_request.csv.
+    pub(super) const fn set_record(&mut self, record: Located<RequestRow>) {
+        self.input = Some(record.row.input_tokens);
+        self.record = Some(record);
     }
 
     /// Its first event of a type.
@@ -151,11 +170,12 @@ impl RequestHistory {
         record.or_else(event).or_else(change)
     }
 
-    /// The length of its prompt, from whichever file says so.
+    /// The length of its prompt: from its row in per_request.csv if that was read, else from its
+    /// arrival.
+    #[inline]
     #[must_use]
-    pub fn input_tokens(&self) -> Option<Tokens> {
-        let event = || self.event(EventType::RequestArrived)?.row.details.input_tokens;
-        self.record.as_ref().map(|record| record.row.input_tokens).or_else(event)
+    pub const fn input_tokens(&self) -> Option<Tokens> {
+        self.input
     }
 
     /// Why it ended, from whichever file says so.
@@ -180,22 +200,24 @@ impl RequestHistory {
         let record = self.record.as_ref().map(Located::at);
         let event = self.events.first().map(Located::at);
         let change = self.transitions.first().map(Located::at);
-        record.or(event).or_else(|| self.last.as_ref().map(Located::at)).or(change)
+        record.or(event).or_else(|| self.last().map(Located::at)).or(change)
     }
 
     /// Whether the step right before this one has no row of it, although an earlier one has.
     pub(super) fn has_gap(&self, id: IterationId) -> bool {
-        self.last.is_some_and(|last| last.row.iteration_id.0.saturating_add(1) < id.0)
+        self.last().is_some_and(|last| last.row.iteration_id.0.saturating_add(1) < id.0)
     }
 
+    #[inline]
     pub(super) fn extend(&mut self, row: &Located<IterationRequestRow>, moment: Option<Nanos>) {
         self.totals.rows += 1;
         if row.row.state == State::Completed {
             self.completed = self.completed.or(Some(*row));
+            self.ended = Some(*row);
         } else {
             self.extend_queued(row);
+            self.ended = None;
         }
-        self.last = Some(*row);
         let id = row.row.iteration_id;
         match self.spans.last_mut() {
             // Behind a gap the state may have been left and entered again.
@@ -233,7 +255,8 @@ impl RequestHistory {
         totals.recomputed += u64::from(again);
         if row.row.state == State::Running {
             // Behind a gap it may have left the running queue and come back.
-            let stays = self.queued.is_some_and(|before| before.row.state == State::Running)
+            let before = self.queued.as_ref();
+            let stays = before.is_some_and(|before| before.row.state == State::Running)
                 && !self.has_gap(id);
             if !stays {
                 self.entered_with = Some(row.row.tokens_generated);
@@ -267,6 +290,9 @@ impl RequestHistory {
                 let computed = details.computed_tokens.unwrap_or_default().0;
                 let step = details.iteration_id.unwrap_or(IterationId::ZERO);
                 self.lines_ahead.push((step, computed));
+            }
+            EventType::RequestArrived if self.event(EventType::RequestArrived).is_none() => {
+                self.input = self.input.or(details.input_tokens);
             }
             EventType::RequestScheduled => {
                 self.totals.hit = cached;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::log::ids::{IdTable, Ids, RequestKey};
+use crate::log::scan::Cursor;
 use crate::log::values::{
     ActionSet, EventType, FinishReason, SchedulerAction, State, WaitingReason,
 };
@@ -49,6 +50,24 @@ pub trait Field: Sized {
     /// # Errors
     /// Says why the text is not a value of this column.
     fn parse(text: &[u8], ids: &mut IdTable) -> Result<Self, FieldError>;
+
+    /// Reads the field by the [short cut](crate::log::scan), up to its end; None if it is not an
+    /// ordinary one, or if there is no short cut for its kind. A request's id only leaves its place
+    /// in the cursor.
+    #[inline(always)]
+    fn scan(_: &mut Cursor<'_>) -> Option<Self> {
+        None
+    }
+
+    /// Puts the key of a request in the place that [`scan`](Self::scan) left open.
+    #[inline(always)]
+    fn set_request(&mut self, _: RequestKey) {}
+
+    /// What stands for the field in a file without its column.
+    #[inline(always)]
+    fn absent() -> Option<Self> {
+        None
+    }
 
     /// Appends the field, quoted where CSV needs it.
     fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>);
@@ -129,6 +148,11 @@ macro_rules! unsigned_field {
                 parse_unsigned(text, u64::from(<$inner>::MAX)).map(|value| Self(value as $inner))
             }
 
+            #[inline(always)]
+            fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+                <$inner>::try_from(cursor.number()?).ok().map(Self)
+            }
+
             fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
                 write_unsigned(u64::from(self.0), out);
             }
@@ -182,6 +206,15 @@ impl Field for QueuePosition {
         i32::try_from(value).map(Self).map_err(|_| FieldError::Overflow(i32::MAX as u64))
     }
 
+    #[inline(always)]
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        if cursor.peek()? == b'-' {
+            cursor.skip(b'-')?;
+            return (cursor.number()? == 1).then_some(Self(-1));
+        }
+        i32::try_from(cursor.number()?).ok().map(Self)
+    }
+
     fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
         match u64::try_from(self.0) {
             Ok(position) => write_unsigned(position, out),
@@ -212,6 +245,11 @@ macro_rules! word_field {
                     return Err(FieldError::Empty);
                 }
                 Self::from_bytes(text).ok_or(FieldError::Unknown($kind))
+            }
+
+            #[inline(always)]
+            fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+                Self::from_bytes(cursor.run()?)
             }
 
             fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
@@ -257,6 +295,17 @@ impl Field for RequestKey {
         std::str::from_utf8(text).map(|name| ids.intern(name)).map_err(|_| FieldError::NotUtf8)
     }
 
+    #[inline(always)]
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        cursor.take_name()?;
+        Some(Self(u32::MAX))
+    }
+
+    #[inline(always)]
+    fn set_request(&mut self, key: RequestKey) {
+        *self = key;
+    }
+
     fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>) {
         out.extend_from_slice(ids.field(*self));
     }
@@ -268,6 +317,23 @@ impl<T: Field> Field for Option<T> {
 
     fn parse(text: &[u8], ids: &mut IdTable) -> Result<Self, FieldError> {
         if text.is_empty() { Ok(None) } else { T::parse(text, ids).map(Some) }
+    }
+
+    #[inline(always)]
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        if cursor.is_empty()? { Some(None) } else { T::scan(cursor).map(Some) }
+    }
+
+    #[inline(always)]
+    fn set_request(&mut self, key: RequestKey) {
+        if let Some(value) = self {
+            value.set_request(key);
+        }
+    }
+
+    #[inline(always)]
+    fn absent() -> Option<Self> {
+        Some(None)
     }
 
     fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>) {

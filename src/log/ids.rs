@@ -11,7 +11,7 @@ use crate::log::field::{needs_quotes, write_text};
 ///
 /// Keys are handed out by an [`IdTable`] or by the logger and are reused once released, so they say
 /// nothing about order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestKey(pub u32);
 
 impl RequestKey {
@@ -68,6 +68,14 @@ impl IdTable {
         key
     }
 
+    /// Whether `name` is live and has this key.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, key: RequestKey, name: &[u8]) -> bool {
+        // The name of a key that is not live is empty.
+        !name.is_empty() && self.names.get(key.index()).is_some_and(|own| own.as_bytes() == name)
+    }
+
     /// The key of `name`, if the name is live.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<RequestKey> {
@@ -116,6 +124,50 @@ fn quoted(name: &str) -> Box<[u8]> {
         write_text(name, &mut field);
     }
     field.into_boxed_slice()
+}
+
+/// Foresees whose row comes next: the steps of a log show the same requests in the same order, so it
+/// is nearly always the one that followed the last time. What it says is always compared with the
+/// name itself.
+#[derive(Debug, Default)]
+pub struct Foresight {
+    /// By key: the key whose row came next the last time.
+    next: Vec<RequestKey>,
+    last: RequestKey,
+}
+
+impl Foresight {
+    /// The key of the next row's `name`.
+    #[inline]
+    pub fn key(&mut self, name: &[u8], ids: &mut IdTable) -> RequestKey {
+        let guess = self.after(self.last);
+        if ids.is(guess, name) {
+            self.last = guess;
+            return guess;
+        }
+        self.surprise(guess, name, ids)
+    }
+
+    fn after(&self, key: RequestKey) -> RequestKey {
+        self.next.get(key.index()).copied().unwrap_or_default()
+    }
+
+    fn surprise(&mut self, guess: RequestKey, name: &[u8], ids: &mut IdTable) -> RequestKey {
+        // One that is over drops out of the order.
+        let second = self.after(guess);
+        let key = match ids.is(second, name) {
+            true => second,
+            // Names that the short cut takes are ASCII.
+            false => ids.intern(&String::from_utf8_lossy(name)),
+        };
+        let most = self.last.index().max(key.index());
+        if self.next.len() <= most {
+            self.next.resize(most + 1, RequestKey::default());
+        }
+        self.next[self.last.index()] = key;
+        self.last = key;
+        key
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod moments;
 pub mod reader;
 pub mod run_info;
+pub mod scan;
 pub mod schema;
 pub mod values;
 pub mod writer;

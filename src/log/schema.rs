@@ -8,6 +8,7 @@ use std::fmt;
 use crate::log::details::Details;
 use crate::log::field::{Count, Decimal, Field, FieldError, QueuePosition};
 use crate::log::ids::{IdTable, Ids, RequestKey};
+use crate::log::scan::Cursor;
 use crate::log::values::{ActionSet, EventType, FinishReason, State, WaitingReason};
 use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Requests, Tokens};
 
@@ -164,7 +165,7 @@ pub struct ColumnError {
 }
 
 /// A row of one table.
-pub trait Row: Sized {
+pub trait Row: Copy {
     /// The table.
     const SCHEMA: &'static TableSchema;
 
@@ -178,6 +179,13 @@ pub trait Row: Sized {
         ids: &mut IdTable,
     ) -> Result<Self, ColumnError>;
 
+    /// Reads a row and its line break by the [short cut](crate::log::scan): all fixed columns in
+    /// their order and, with `ours`, all others behind them. None if it is not an ordinary one.
+    fn scan(cursor: &mut Cursor<'_>, ours: bool) -> Option<Self>;
+
+    /// Puts the row's request in the place that [`scan`](Self::scan) leaves open.
+    fn set_request(&mut self, key: RequestKey);
+
     /// Appends the row with all columns and a line break.
     fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>);
 }
@@ -190,6 +198,14 @@ fn parse_column<T: Field, R: RawRecord + ?Sized>(
 ) -> Result<T, ColumnError> {
     let text = layout.positions[column].and_then(|index| record.field(index)).unwrap_or_default();
     T::parse(text, ids).map_err(|error| ColumnError { column, error })
+}
+
+#[inline(always)]
+fn scan_column<T: Field>(cursor: &mut Cursor<'_>, left: &mut usize) -> Option<T> {
+    let value = T::scan(cursor)?;
+    *left -= 1;
+    cursor.end_field(*left == 0)?;
+    Some(value)
 }
 
 /// More than most rows have.
@@ -245,6 +261,27 @@ macro_rules! log_table {
                     $( $fname: parse_column(record, layout, next(), ids)?, )*
                     $( $oname: parse_column(record, layout, next(), ids)?, )*
                 })
+            }
+
+            #[inline]
+            fn scan(cursor: &mut Cursor<'_>, ours: bool) -> Option<Self> {
+                let mut left = [$( stringify!($fname) ),*].len();
+                if ours {
+                    left += <[&str]>::len(&[$( stringify!($oname) ),*]);
+                }
+                Some(Self {
+                    $( $fname: scan_column(cursor, &mut left)?, )*
+                    $( $oname: if ours {
+                        scan_column(cursor, &mut left)?
+                    } else {
+                        <$oty as Field>::absent()?
+                    }, )*
+                })
+            }
+
+            #[inline]
+            fn set_request(&mut self, key: RequestKey) {
+                $( self.$fname.set_request(key); )*
             }
 
             fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>) {

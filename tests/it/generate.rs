@@ -236,3 +236,18 @@ proptest! {
         prop_assert!(read.iter().all(|request| request.abort_after != Some(Nanos::ZERO)));
     }
 }
+
+#[test]
+fn ids_as_a_completions_server_gives_them() {
+    let requests = made("--requests 300 --seed 7 --ids completion");
+    let names: std::collections::BTreeSet<_> =
+        requests.iter().map(|request| request.id.as_str().to_owned()).collect();
+    assert_eq!(names.len(), 300);
+    for name in &names {
+        let hash = name.strip_prefix("cmpl-").and_then(|rest| rest.strip_suffix("-0")).unwrap();
+        assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+    }
+    assert_eq!(requests, made("--requests 300 --seed 7 --ids completion"));
+    assert_ne!(requests[0].id, made("--requests 300 --seed 8 --ids completion")[0].id);
+    assert!(options("--ids completion").to_string().contains(" --ids completion "));
+}

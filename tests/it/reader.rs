@@ -1,12 +1,13 @@
 //! Any bytes in, rows and problems out; and what damage does to a verdict.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 
 use proptest::prelude::*;
 use schedlog::check::Verdict;
 use schedlog::log::dialect::Habit;
-use schedlog::log::reader::{Ending, Splitter};
-use schedlog::log::schema::RawRecord;
+use schedlog::log::ids::{IdTable, Ids};
+use schedlog::log::reader::{Ending, Item, Splitter, TableReader};
+use schedlog::log::schema::{IterationRequestRow, RawRecord, Row};
 use schedlog::report::{TextOptions, write_text};
 
 use crate::fixtures::{Log, tripped};
@@ -211,4 +212,107 @@ proptest! {
         write_text(&report, &TextOptions { all: true, ..TextOptions::default() }, &mut text).unwrap();
         prop_assert!(!text.is_empty());
     }
+}
+
+/// What a reader yields, ids as text.
+fn read_out(mut reader: TableReader<IterationRequestRow, Cursor<Vec<u8>>>) -> Vec<String> {
+    let mut ids = IdTable::default();
+    let mut out = Vec::new();
+    while let Some(item) = reader.next(&mut ids) {
+        out.push(match item {
+            Item::Row(row) => format!("{} {row:?}", ids.id(row.row.request_id)),
+            Item::Problem(problem) => format!("{problem:?}"),
+        });
+    }
+    out.push(format!("{} rows", reader.rows()));
+    out
+}
+
+/// The long way, the short cut and the thread say the same of a file.
+fn all_ways_agree(bytes: &[u8]) {
+    let input = || Cursor::new(bytes.to_vec());
+    let long = read_out(TableReader::without_short_cut(input()));
+    assert_eq!(read_out(TableReader::new(input())), long, "the short cut");
+    let threaded = TableReader::new(input()).on_thread().unwrap();
+    assert_eq!(read_out(threaded), long, "the thread");
+}
+
+#[test]
+fn a_long_file_is_read_alike_in_every_way() {
+    let header = IterationRequestRow::SCHEMA.header();
+    let mut text = format!("{header}\n");
+    // More than the buffers and the batches hold, with requests that come, go and come back.
+    for step in 0..400u64 {
+        for seat in 0..40u64 {
+            let request = seat + step / 7;
+            let (position, tokens) = (seat, step * 12_345_678_901 % 10_000_000_000_000_000);
+            let id = match request % 13 {
+                0 => format!("\"a,{request}\""),
+                1 => format!("caf\u{e9}-{request}"),
+                _ => format!("cmpl-{request:032x}-0"),
+            };
+            let end = if seat % 11 == 3 { "\r\n" } else { "\n" };
+            text += &format!("{step},{id},running,{position},,{seat},3,{tokens},1,{step}{end}");
+            if seat % 17 == 5 {
+                text += &format!("{step},r{request},waiting,-1,unknown,0,0,{tokens},,{end}");
+            }
+        }
+        if step % 90 == 1 {
+            text += "this is no row\n\n";
+        }
+    }
+    all_ways_agree(text.as_bytes());
+    all_ways_agree(&text.as_bytes()[..text.len() - 1]);
+    let fixed = text.replace(",scheduled_tokens,computed_tokens", "");
+    all_ways_agree(fixed.as_bytes());
+}
+
+proptest! {
+    #[test]
+    fn the_short_cut_agrees_with_the_long_way(
+        fields in proptest::collection::vec(row_like(), 1..40),
+        ours in any::<bool>(),
+    ) {
+        let schema = IterationRequestRow::SCHEMA;
+        let columns = if ours { schema.columns.len() } else { schema.fixed_len() };
+        let names: Vec<_> = schema.columns[..columns].iter().map(|column| column.name).collect();
+        let mut bytes = format!("{}\n", names.join(",")).into_bytes();
+        for mut row in fields {
+            let end = row.pop().unwrap();
+            bytes.extend_from_slice(row[..columns].join(",").as_bytes());
+            bytes.extend_from_slice(end.as_bytes());
+        }
+        all_ways_agree(&bytes);
+    }
+}
+
+/// The fields of a row, mostly ordinary, and its end.
+fn row_like() -> impl Strategy<Value = Vec<String>> {
+    let text = |words: &'static [&'static str]| {
+        proptest::sample::select(words).prop_map(str::to_owned).boxed()
+    };
+    let odd = prop_oneof![
+        "[0-9]{1,21}",
+        "[-+. \"a-z0-9\u{e9}]{0,9}",
+        text(&["", "-1", "007", "\"12\"", "1e3", "18446744073709551616", "4294967296"]),
+    ];
+    let or_odd = |usual: BoxedStrategy<String>| prop_oneof![30 => usual, 1 => odd.clone().boxed()];
+    let number = || prop_oneof!["[0-9]{1,3}", "[1-9][0-9]{7,9}", "[1-9][0-9]{14,18}"].boxed();
+    let small = || "[0-9]{1,4}".boxed();
+    let end = prop_oneof![20 => Just("\n"), 1 => Just("\r\n"), 1 => Just(",\n"), 1 => Just("\r")];
+    (
+        or_odd(number()),
+        or_odd("[a-z0-9-]{1,40}".boxed()),
+        or_odd(text(&["waiting", "running", "preempted", "completed"])),
+        or_odd("|[0-9]{1,4}".boxed()),
+        or_odd(text(&["", "", "max_num_seqs", "unknown", "lora_limit"])),
+        (or_odd(small()), or_odd(small()), or_odd(number())),
+        (or_odd("|[0-9]{1,4}".boxed()), or_odd("|[0-9]{1,4}".boxed())),
+        end,
+    )
+        .prop_map(
+            |(step, id, state, place, why, (tokens, blocks, time), (given, had), end)| {
+                vec![step, id, state, place, why, tokens, blocks, time, given, had, end.to_owned()]
+            },
+        )
 }

@@ -68,7 +68,7 @@ impl Gather {
         self.end.unfinished += u64::from(unfinished);
         let history = self.histories.open(key);
         if history.record.is_none() {
-            history.record = Some(request);
+            history.set_record(request);
         }
         self.consider_retiring(key);
         true

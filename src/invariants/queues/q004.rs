@@ -58,7 +58,7 @@ impl Invariant for Check {
         if request.damaged || excused(cx) || cut {
             return;
         }
-        let Some(last) = request.last.filter(|last| last.row.state != State::Completed) else {
+        let Some(last) = request.last().filter(|last| last.row.state != State::Completed) else {
             return;
         };
         let Some((id, Some(moments))) = request.absent_from else { return };

@@ -39,7 +39,7 @@ impl Invariant for Check {
                     .values(told, output)
             });
         }
-        let Some(last) = request.completed.or(request.last) else { return };
+        let Some(last) = request.completed.or(request.last().copied()) else { return };
         let seen = last.row.tokens_generated;
         let exact = last.row.state == State::Completed;
         cx.expect(if exact { seen == output } else { seen <= output }, |ids| {

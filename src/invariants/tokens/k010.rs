@@ -31,7 +31,7 @@ impl Invariant for Check {
             Some(end) => cx.facts.tells_all_until(end),
             None => cx.facts.complete(Table::PerIterationRequests) && !cx.facts.rows_end_early,
         };
-        let Some(last) = request.last.filter(|_| covered) else { return };
+        let Some(last) = request.last().filter(|_| covered) else { return };
         let sum = request.totals.scheduled;
         // A step behind the last of the log began no earlier than that one.
         let cut_short = cx.facts.last_before_the_cut().is_some_and(|step| {

@@ -139,6 +139,16 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
         self.fill(shared);
     }
 
+    /// The next row, if it is one of those wanted.
+    #[inline]
+    pub fn next_if(
+        &mut self,
+        shared: &mut Shared,
+        wanted: impl FnOnce(&R) -> bool,
+    ) -> Option<Located<R>> {
+        if wanted(&self.peek(0)?.row) { self.pop(shared) } else { None }
+    }
+
     /// The next row.
     #[inline]
     pub fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {

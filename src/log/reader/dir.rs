@@ -192,6 +192,12 @@ impl LogDir {
         Ok(dir)
     }
 
+    /// Whether the log is still being written.
+    #[must_use]
+    pub const fn is_growing(&self) -> bool {
+        self.horizon.is_some()
+    }
+
     /// The file of a table, if it is there.
     #[must_use]
     pub const fn file(&self, table: Table) -> Option<&TableFile> {

@@ -13,6 +13,9 @@ pub struct Header {
     pub len: usize,
     /// Names in the header that are aliases of the schema's.
     pub aliases: Vec<&'static str>,
+    /// Whether the columns stand as the short cut needs them: the fixed ones in order, and behind
+    /// them all others (true) or none (false).
+    pub(super) ordinary: Option<bool>,
     /// Whether a row can be read at all.
     pub usable: bool,
     /// What is odd about it.
@@ -30,6 +33,7 @@ impl Header {
             layout: Layout { positions: vec![None; schema.columns.len()] },
             len: 0,
             aliases: Vec::new(),
+            ordinary: None,
             usable: false,
             problems: vec![FormProblem::of_file(schema.table, kind)],
         }
@@ -41,6 +45,7 @@ impl Header {
             layout: Layout { positions: vec![None; schema.columns.len()] },
             len: record.len(),
             aliases: Vec::new(),
+            ordinary: None,
             usable: true,
             problems: Vec::new(),
         };
@@ -55,7 +60,19 @@ impl Header {
         }
         header.find_missing(schema);
         header.check_order(schema);
+        header.ordinary = header.ordinary_columns(schema);
         header
+    }
+
+    fn ordinary_columns(&self, schema: &'static TableSchema) -> Option<bool> {
+        let (all, fixed) = (schema.columns.len(), schema.fixed_len());
+        let stands = |index: usize| self.layout.positions[index] == Some(index);
+        let ours = match self.len {
+            len if len == all => true,
+            len if len == fixed => false,
+            _ => return None,
+        };
+        (0..self.len).all(stands).then_some(ours)
     }
 
     fn place(&mut self, schema: &'static TableSchema, name: &[u8], index: usize) {

@@ -4,6 +4,7 @@
 //! [`FormProblem`]s beside the rows that could be read; the rules decide what they mean.
 
 mod ahead;
+mod batches;
 mod dir;
 mod growing;
 mod header;

@@ -7,7 +7,8 @@
 
 use std::io::{self, Read};
 
-use crate::log::schema::RawRecord;
+use crate::log::scan::Cursor;
+use crate::log::schema::{RawRecord, Row};
 
 /// The longest record that is read as one.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
@@ -57,6 +58,38 @@ impl Record<'_> {
     #[must_use]
     pub const fn text(&self) -> &[u8] {
         self.text
+    }
+}
+
+/// A record that owns its text.
+#[derive(Debug)]
+pub(super) struct OwnedRecord {
+    text: Vec<u8>,
+    ends: Vec<(u32, u32)>,
+    line: u64,
+    offset: u64,
+    ending: Ending,
+}
+
+impl OwnedRecord {
+    pub(super) fn of(record: &Record<'_>) -> Self {
+        Self {
+            text: record.text.to_vec(),
+            ends: record.ends.to_vec(),
+            line: record.line,
+            offset: record.offset,
+            ending: record.ending,
+        }
+    }
+
+    pub(super) fn record(&self) -> Record<'_> {
+        Record {
+            text: &self.text,
+            ends: &self.ends,
+            line: self.line,
+            offset: self.offset,
+            ending: self.ending,
+        }
     }
 }
 
@@ -122,6 +155,22 @@ impl<R: Read> Splitter<R> {
             self.offset += 3;
         }
         Ok(())
+    }
+
+    /// Reads the next record by the [short cut](crate::log::scan): the row, the request's id, and
+    /// where the record begins. None if it is not an ordinary row or not yet in the buffer as a whole;
+    /// nothing is read then.
+    #[inline]
+    pub(super) fn scan<T: Row>(&mut self, ours: bool) -> Option<(T, &[u8], u64, u64)> {
+        let mut cursor = Cursor::new(self.buffer.get(self.start..self.filled)?);
+        let row = T::scan(&mut cursor, ours)?;
+        let (first, line, offset) = (self.start, self.line, self.offset);
+        self.start += cursor.read();
+        self.offset += cursor.read() as u64;
+        self.line += 1;
+        let name = cursor.name();
+        let name = &self.buffer[first + name.start..first + name.end];
+        Some((row, name, line, offset))
     }
 
     /// Goes on behind what was the end of the stream when it was last read.

@@ -1,9 +1,9 @@
 //! One file of the log as a stream of located rows and problems.
 
 use std::io::{self, Read};
-use std::marker::PhantomData;
 
-use crate::log::ids::{IdTable, RequestKey};
+use crate::log::ids::{Foresight, IdTable, RequestKey};
+use crate::log::reader::batches::{Batches, Next};
 use crate::log::reader::header::Header;
 use crate::log::reader::problem::{FormKind, FormProblem};
 use crate::log::reader::splitter::{Ending, Record, Splitter};
@@ -23,14 +23,23 @@ pub enum Item<R> {
     Problem(Box<FormProblem>),
 }
 
+/// Where records come from.
+#[derive(Debug)]
+enum Source<R, S> {
+    /// From the stream itself.
+    Direct(Splitter<S>),
+    /// From a thread that reads the stream.
+    Threaded(Box<Batches<R>>),
+}
+
 /// Streams the rows of one file.
 #[derive(Debug)]
 pub struct TableReader<R, S> {
-    splitter: Splitter<S>,
+    source: Source<R, S>,
     header: Header,
+    foresight: Foresight,
     rows: u64,
     ended: bool,
-    row: PhantomData<R>,
 }
 
 impl<R: Row, S: Read> TableReader<R, S> {
@@ -39,7 +48,15 @@ impl<R: Row, S: Read> TableReader<R, S> {
         let mut splitter = Splitter::new(input);
         let header = read_header::<R, S>(&mut splitter);
         let ended = !header.usable;
-        Self { splitter, header, rows: 0, ended, row: PhantomData }
+        let source = Source::Direct(splitter);
+        Self { source, header, foresight: Foresight::default(), rows: 0, ended }
+    }
+
+    /// As [`new`](Self::new), but reads every record the long way. What comes out is the same.
+    pub fn without_short_cut(input: S) -> Self {
+        let mut reader = Self::new(input);
+        reader.header.ordinary = None;
+        reader
     }
 
     /// The header.
@@ -48,10 +65,13 @@ impl<R: Row, S: Read> TableReader<R, S> {
         &self.header
     }
 
-    /// Goes on behind what was the end of the file when it was last read.
+    /// Goes on behind what was the end of the file when it was last read. Has no effect on a reader
+    /// [with a thread](Self::on_thread), which is for files that are finished.
     pub const fn resume(&mut self) {
-        self.ended = !self.header.usable;
-        self.splitter.resume();
+        if let Source::Direct(splitter) = &mut self.source {
+            self.ended = !self.header.usable;
+            splitter.resume();
+        }
     }
 
     /// How many rows were yielded so far.
@@ -66,25 +86,75 @@ impl<R: Row, S: Read> TableReader<R, S> {
         if self.ended {
             return None;
         }
-        match self.splitter.next_record() {
-            Ok(Some(record)) => {
-                let item = read_row::<R>(&record, &self.header, ids);
-                if record.ending == Ending::EndOfFile {
-                    self.ended = true;
-                }
-                self.rows += u64::from(matches!(item, Item::Row(_)));
-                Some(item)
-            }
-            Ok(None) => {
-                self.ended = true;
-                None
-            }
-            Err(error) => {
-                self.ended = true;
-                Some(Item::Problem(Box::new(unreadable::<R>(&error))))
-            }
+        let (header, foresight) = (&self.header, &mut self.foresight);
+        let item = match &mut self.source {
+            Source::Direct(splitter) => next_direct(splitter, header, foresight, ids),
+            Source::Threaded(batches) => match batches.next() {
+                Next::Row(row, name) => Some(Item::Row(named(row, name, foresight, ids))),
+                Next::Record(record) => Some(read_row::<R>(&record.record(), header, ids)),
+                Next::Failed(error) => Some(Item::Problem(Box::new(unreadable::<R>(&error)))),
+                Next::End => None,
+            },
+        };
+        match &item {
+            Some(Item::Row(_)) => self.rows += 1,
+            Some(Item::Problem(problem)) => self.ended = problem.kind.cuts_file(),
+            None => self.ended = true,
         }
+        item
     }
+}
+
+impl<R: Row + Send + 'static, S: Read + Send + 'static> TableReader<R, S> {
+    /// Lets a thread of its own read the stream and take it apart, some rows ahead. What comes out is
+    /// the same. Without effect where the columns stand otherwise than usual, as the thread would not
+    /// help then.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn on_thread(self) -> io::Result<Self> {
+        let source = match (self.source, self.header.ordinary) {
+            (Source::Direct(splitter), Some(ours)) => {
+                Source::Threaded(Box::new(Batches::start(splitter, ours)?))
+            }
+            (source, _) => source,
+        };
+        Ok(Self { source, ..self })
+    }
+}
+
+#[inline]
+fn next_direct<R: Row, S: Read>(
+    splitter: &mut Splitter<S>,
+    header: &Header,
+    foresight: &mut Foresight,
+    ids: &mut IdTable,
+) -> Option<Item<R>> {
+    if let Some(ours) = header.ordinary
+        && let Some((row, name, line, offset)) = splitter.scan::<R>(ours)
+    {
+        let row = Located { row, line, offset };
+        return Some(Item::Row(named(row, name, foresight, ids)));
+    }
+    match splitter.next_record() {
+        Ok(Some(record)) => Some(read_row::<R>(&record, header, ids)),
+        Ok(None) => None,
+        Err(error) => Some(Item::Problem(Box::new(unreadable::<R>(&error)))),
+    }
+}
+
+/// Puts the row's request, if it has one, in its place.
+#[inline]
+fn named<R: Row>(
+    mut row: Located<R>,
+    name: &[u8],
+    foresight: &mut Foresight,
+    ids: &mut IdTable,
+) -> Located<R> {
+    if !name.is_empty() {
+        row.row.set_request(foresight.key(name, ids));
+    }
+    row
 }
 
 fn unreadable<R: Row>(error: &io::Error) -> FormProblem {

@@ -15,14 +15,17 @@ use std::collections::BinaryHeap;
 
 pub use distribution::Distribution;
 pub use options::{
-    ArrivalProcess, FollowUp, GenerateOptions, InvalidOption, PrefixChoice, PriorityWeights,
+    ArrivalProcess, FollowUp, GenerateOptions, IdStyle, InvalidOption, PrefixChoice,
+    PriorityWeights,
 };
+
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use self::arrivals::Arrivals;
 use self::random::Source;
 use super::parse::default_id;
 use super::{Arrival, TraceRequest, hashed_run, private_prompt};
-use crate::units::{Nanos, Priority, TokenRun, Tokens, push_run};
+use crate::units::{Nanos, Priority, RequestId, TokenRun, Tokens, push_run};
 
 /// A conversation, between two of its turns.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,7 +163,7 @@ impl Generator {
         let session = (!self.options.turns.is_always(1)).then(|| session_id(conversation.number));
         Some(TraceRequest {
             ordinal,
-            id: default_id(ordinal),
+            id: self.id(ordinal),
             arrival,
             session,
             input_tokens: input,
@@ -171,6 +174,16 @@ impl Generator {
             prompt,
             failed: false,
         })
+    }
+
+    fn id(&self, ordinal: u32) -> RequestId {
+        match self.options.ids {
+            IdStyle::Ordinal => default_id(ordinal),
+            IdStyle::Completion => {
+                let hash = xxh3_128_with_seed(&ordinal.to_le_bytes(), self.options.seed);
+                RequestId::from(format!("cmpl-{hash:032x}-0"))
+            }
+        }
     }
 
     fn abort(&mut self) -> Option<Nanos> {

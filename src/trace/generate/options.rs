@@ -34,6 +34,15 @@ pub enum FollowUp {
     Timed,
 }
 
+/// How requests are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IdStyle {
+    /// r0, r1, r2, …
+    Ordinal,
+    /// As a completions server names them: cmpl-, 32 hexadecimal digits, -0.
+    Completion,
+}
+
 /// How conversations choose among shared prefixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PrefixChoice {
@@ -99,6 +108,9 @@ pub struct GenerateOptions {
     /// How many requests, follow-up turns included
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     pub requests: u64,
+    /// How requests are named
+    #[arg(long, value_enum, default_value = "ordinal")]
+    pub ids: IdStyle,
     /// How arrivals are spaced
     #[arg(long, value_enum, default_value = "poisson", help_heading = "Arrivals")]
     pub arrival: ArrivalProcess,
@@ -334,6 +346,9 @@ impl fmt::Display for GenerateOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |value: &dyn NamedValue| value.name();
         write!(f, "--seed {} --requests {}", self.seed, self.requests)?;
+        if self.ids != IdStyle::Ordinal {
+            write!(f, " --ids {}", name(&self.ids))?;
+        }
         write!(f, " --arrival {} --rate {}", name(&self.arrival), self.rate)?;
         match self.arrival {
             ArrivalProcess::Poisson | ArrivalProcess::Fixed => {}
