@@ -33,7 +33,12 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 /// Objects whose members are names, not fixed keys.
-const MAPS: [&str; 3] = ["policy.known_findings.by_rule", "coverage", "coverage.*.seen"];
+const MAPS: [&str; 4] = [
+    "policy.known_findings.by_rule",
+    "policy.known_findings.by_number",
+    "coverage",
+    "coverage.*.seen",
+];
 
 fn walk(path: &str, value: &Value, seen: &mut BTreeMap<String, BTreeSet<&'static str>>) {
     if !path.is_empty() {
