@@ -2,6 +2,11 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register;
 
 use crate::check::CheckOptions;
 use crate::cli::stopwatch::{Stopwatch, pause_ms};
@@ -16,10 +21,11 @@ pub(super) const LOOK_MS: u64 = 200;
 /// On a terminal: a dashboard (q quits, Tab and the arrows choose an engine). Otherwise, or with
 /// --plain: one line per second and engine, and one per finding, at once.
 ///
-/// Exit code: 0, or 1 if a finding was an error.
+/// Ctrl-C or SIGTERM ends it as q does. Exit code: 0, or 1 if a finding was an error; 2 if --once
+/// finds no directory.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The directories of the logs; they need not be there yet.
+    /// The directories of the logs; without --once they need not be there yet.
     #[arg(value_name = "DIR", required = true)]
     dirs: Vec<PathBuf>,
     /// Lines of text instead of a dashboard.
@@ -38,6 +44,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let options = CheckOptions::default();
     let mut engines: Vec<_> = args.dirs.iter().map(|dir| Engine::new(dir, &options)).collect();
     if args.once {
+        if let Some(missing) = args.dirs.iter().find(|dir| !dir.is_dir()) {
+            anyhow::bail!("{}: there is no such directory; name that of a log", missing.display());
+        }
         once(&mut engines)?;
     } else if !args.plain && on_terminal() {
         dashboard(&mut engines)?;
@@ -93,9 +102,13 @@ fn once(engines: &mut [Engine]) -> anyhow::Result<()> {
 }
 
 fn lines(engines: &mut [Engine]) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        register(signal, Arc::clone(&stop))?;
+    }
     say(&header_line())?;
     let mut since = Stopwatch::start();
-    loop {
+    while !stop.load(Ordering::Relaxed) {
         for engine in engines.iter_mut() {
             let news = engine.look();
             say_news(engine, &news)?;
@@ -106,4 +119,5 @@ fn lines(engines: &mut [Engine]) -> anyhow::Result<()> {
         }
         pause_ms(LOOK_MS);
     }
+    engines.iter().try_for_each(|engine| say(&status_line(engine)))
 }

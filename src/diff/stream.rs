@@ -1,5 +1,7 @@
 //! One file of a log as rows of fields in the schema's order.
 
+use std::collections::VecDeque;
+
 use crate::diff::{DiffError, Side};
 use crate::log::ids::IdTable;
 use crate::log::reader::{Input, Item, LogDir, TableReader};
@@ -20,6 +22,8 @@ pub(super) struct Stream<R> {
     ids: IdTable,
     path: String,
     text: Vec<u8>,
+    /// Rows that were looked at and not taken yet.
+    ahead: VecDeque<Fields>,
 }
 
 impl<R: Row> Stream<R> {
@@ -30,6 +34,7 @@ impl<R: Row> Stream<R> {
             ids: IdTable::default(),
             path: path.unwrap_or_default(),
             text: Vec::new(),
+            ahead: VecDeque::new(),
         })
     }
 
@@ -43,9 +48,23 @@ impl<R: Row> Stream<R> {
         self.reader.as_ref().is_some_and(|reader| reader.header().layout.has(column))
     }
 
-    /// The next row that both sides should have. Arrivals stand in the order of the clock, not of
-    /// decisions: per_request.csv tells of them.
+    /// Takes the next row that both sides should have.
     pub(super) fn next(&mut self) -> Result<Option<Fields>, DiffError> {
+        self.peek(0)?;
+        Ok(self.ahead.pop_front())
+    }
+
+    /// The row `distance` rows behind the next one.
+    pub(super) fn peek(&mut self, distance: usize) -> Result<Option<&Fields>, DiffError> {
+        while self.ahead.len() <= distance {
+            let Some(row) = self.read()? else { break };
+            self.ahead.push_back(row);
+        }
+        Ok(self.ahead.get(distance))
+    }
+
+    /// Arrivals stand in the order of the clock, not of decisions: per_request.csv tells of them.
+    fn read(&mut self) -> Result<Option<Fields>, DiffError> {
         loop {
             let Some(fields) = self.next_of_any_kind()? else { return Ok(None) };
             let is_arrival =

@@ -64,7 +64,11 @@ fn table<R: Row>(
     let mut found: Found = None;
     let mut before = VecDeque::new();
     loop {
-        let (left, right) = (golden.next()?, new.next()?);
+        let (left, right) = match shift(&mut golden, &mut new)? {
+            Shift::None => (golden.next()?, new.next()?),
+            Shift::OnlyGolden => (golden.next()?, None),
+            Shift::OnlyNew => (None, new.next()?),
+        };
         if left.is_none() && right.is_none() {
             return Ok(found);
         }
@@ -94,6 +98,53 @@ fn table<R: Row>(
         };
         found = Some((iteration, difference));
     }
+}
+
+/// How far a row is looked for on the other side.
+const REACH: usize = 64;
+
+/// Which side has a row here that the other one lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shift {
+    None,
+    OnlyGolden,
+    OnlyNew,
+}
+
+/// Rows are put side by side by what they are of, so that a lost row is one difference and not one per
+/// row behind it.
+fn shift<R: Row>(golden: &mut Stream<R>, new: &mut Stream<R>) -> Result<Shift, DiffError> {
+    let (Some(left), Some(right)) = (golden.peek(0)?, new.peek(0)?) else { return Ok(Shift::None) };
+    let (left, right) = (identity::<R>(left), identity::<R>(right));
+    if left == right {
+        return Ok(Shift::None);
+    }
+    for distance in 1..=REACH {
+        let (old, young) = (golden.peek(distance)?, new.peek(distance)?);
+        if old.is_none() && young.is_none() {
+            break;
+        }
+        if old.is_some_and(|row| identity::<R>(row) == right) {
+            return Ok(Shift::OnlyGolden);
+        }
+        if young.is_some_and(|row| identity::<R>(row) == left) {
+            return Ok(Shift::OnlyNew);
+        }
+    }
+    Ok(Shift::None)
+}
+
+/// What a row is of.
+fn identity<R: Row>(row: &Fields) -> Vec<String> {
+    let names: &[&str] = match R::SCHEMA.table {
+        Table::PerIteration => &["iteration_id"],
+        Table::PerIterationRequests => &["iteration_id", "request_id", "state"],
+        Table::Events => &["event_type", "request_id"],
+        Table::StateTransitions => &["request_id", "state"],
+        Table::PerRequest => &["request_id"],
+    };
+    let columns = names.iter().filter_map(|name| R::SCHEMA.column(name));
+    columns.map(|at| row.fields.get(at).unwrap_or_default().to_owned()).collect()
 }
 
 fn keep(before: &mut VecDeque<String>, row: Option<Fields>) {

@@ -78,6 +78,26 @@ fn a_lost_row_is_a_decision() {
 }
 
 #[test]
+fn a_row_lost_in_the_middle_is_one_difference() {
+    let (golden, new) = pair(|_| {});
+    for file in ["state_transitions.csv", "per_request.csv", "events.csv"] {
+        let path = new.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        // Arrivals are compared in per_request.csv.
+        let is_lost = |(at, line): (usize, &str)| at >= 3 && !line.contains("request_arrived");
+        let lost_at = text.lines().enumerate().position(is_lost).unwrap();
+        let kept = text.lines().enumerate().filter(|(at, _)| *at != lost_at).map(|(_, line)| line);
+        fs::write(&path, kept.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let report = diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap();
+        let lost = report.differences.iter().find(|found| found.table.file_name() == file).unwrap();
+        assert_eq!(lost.rows, 1, "{file}");
+        assert_eq!(lost.golden.as_ref().map(|side| side.line), Some(lost_at as u64 + 1), "{file}");
+        assert!(lost.new.is_none(), "{file}");
+        fs::write(&path, text).unwrap();
+    }
+}
+
+#[test]
 fn bless_makes_and_updates_the_golden_log() {
     let (golden, new) = pair(|settings| settings.max_num_seqs = Some(2));
     let run = |arguments: &[&str]| {

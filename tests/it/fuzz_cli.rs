@@ -103,6 +103,31 @@ fn a_logger_that_misbehaves_is_a_finding() {
     assert!(text.contains("noise on standard output: \"Hello!\""), "{text}");
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_wrapper_does_not_leave_the_logger_behind() {
+    if !python() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let note = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)";
+    std::fs::write(place.path().join("logger.py"), note).unwrap();
+    let arguments =
+        ["--logger", "sh -c 'python3 logger.py; true'", "--timeout", "3", "--cases", "1"];
+    let (code, text) = fuzz(place.path(), &arguments);
+    assert_eq!(code, Some(2), "{text}");
+    let pid = std::fs::read_to_string(place.path().join("pid")).unwrap();
+    // That of a process which nobody has collected yet is empty.
+    let words = Path::new("/proc").join(pid).join("cmdline");
+    for _ in 0..100 {
+        if std::fs::read(&words).unwrap_or_default().is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{} is still there", words.display());
+}
+
 /// Runs until a round is done (told by a failure or the time), stops it as Ctrl-C does.
 #[cfg(unix)]
 fn interrupted(place: &Path, arguments: &[&str]) -> (Option<i32>, String) {

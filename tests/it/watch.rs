@@ -120,6 +120,18 @@ fn a_torn_row_waits_for_its_end_and_a_new_run_is_read_anew() {
 }
 
 #[test]
+fn what_is_not_there_cannot_be_read_once() {
+    let place = tempfile::tempdir().unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_schedlog"))
+        .args(["watch", "--once"])
+        .arg(place.path().join("missing"))
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("there is no such directory"));
+}
+
+#[test]
 fn a_violation_is_said_within_a_second_of_its_flush() {
     let dir = Log::base().edited(&fixture("M002")).write();
     let path = dir.path().join("per_request.csv");
@@ -164,8 +176,10 @@ fn a_violation_is_said_within_a_second_of_its_flush() {
     let flushed = Instant::now();
     let line = wait_for("error[M002]");
     let late = flushed.elapsed();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // SIGTERM ends it with its verdict.
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(line.contains("per_request.csv:"), "{line}");
     // A busy machine may be slower; a quiet one takes three looks.
     eprintln!("said after {late:?}");

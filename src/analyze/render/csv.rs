@@ -1,5 +1,7 @@
 //! The analysis as a flat table: one figure per row, named by its path in the JSON.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::analyze::model::Analysis;
@@ -7,7 +9,7 @@ use crate::log::field::write_text;
 
 /// Members that name an element of a list.
 const NAMES: [&str; 7] =
-    ["activity", "reason", "latency", "priority", "request_id", "table", "name"];
+    ["activity", "reason", "latency", "request_id", "priority", "table", "name"];
 
 /// `figure,unit,value`: an undefined value is an empty field.
 ///
@@ -30,8 +32,12 @@ fn walk(path: &str, value: &Value, out: &mut Vec<u8>) {
             }
         }
         Value::Array(elements) => {
-            for (index, element) in elements.iter().enumerate() {
-                walk(&below(&element_name(index, element)), element, out);
+            let names: Vec<_> = elements.iter().map(element_name).collect();
+            let distinct: BTreeSet<_> = names.iter().flatten().collect();
+            let tells_apart = distinct.len() == elements.len();
+            for (index, (element, name)) in elements.iter().zip(&names).enumerate() {
+                let name = name.clone().filter(|_| tells_apart);
+                walk(&below(&name.unwrap_or_else(|| index.to_string())), element, out);
             }
         }
         Value::Null => row(path, "", out),
@@ -40,12 +46,11 @@ fn walk(path: &str, value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn element_name(index: usize, element: &Value) -> String {
-    let name = NAMES.iter().find_map(|name| element.get(name));
-    match name {
-        Some(Value::String(name)) => name.clone(),
-        Some(Value::Number(name)) => name.to_string(),
-        _ => index.to_string(),
+fn element_name(element: &Value) -> Option<String> {
+    match NAMES.iter().find_map(|name| element.get(name)) {
+        Some(Value::String(name)) => Some(name.clone()),
+        Some(Value::Number(name)) => Some(name.to_string()),
+        _ => None,
     }
 }
 

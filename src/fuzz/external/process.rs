@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::fuzz::failure::Failure;
 use crate::fuzz::watch::Duration;
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The longest line that is taken for an answer.
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -136,6 +138,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.input = None;
         // It has no more to say; what it holds of a log is lost on purpose.
+        // What it started goes with it: a wrapper leaves the logger behind, else.
+        #[cfg(unix)]
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
