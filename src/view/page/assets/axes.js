@@ -45,13 +45,22 @@ const ticks = (axis, count) => {
 const logTicks = (axis) => {
   const decades = Math.log10(axis.to / axis.from);
   const named = decades <= 1.2 ? [1, 2, 3, 5, 7] : decades <= 2.2 ? [1, 2, 5] : decades <= 3.5 ? [1, 3] : [1];
+  const nameOf = (value) =>
+    axis.spec.unit === "ns" ? duration(value).replace(/(\.\d*?)0+ /, "$1 ").replace(". ", " ") : grouped(Math.round(value));
   const out = [];
+  if (decades < 0.6) {
+    // So narrow that whole steps of a decade would leave it bare.
+    const step = niceStep((axis.to - axis.from) / 4);
+    for (let index = Math.ceil(axis.from / step); index * step <= axis.to; index++) {
+      out.push([index * step, nameOf(index * step)]);
+    }
+    return out;
+  }
   for (let power = Math.pow(10, Math.floor(Math.log10(axis.from))); power <= axis.to; power *= 10) {
     for (let step = 1; step < 10; step++) {
       const value = step * power;
       if (value < axis.from || value > axis.to) continue;
-      const text = axis.spec.unit === "ns" ? duration(value).replace(/(\.\d*?)0+ /, "$1 ").replace(". ", " ") : grouped(Math.round(value));
-      out.push([value, named.includes(step) ? text : ""]);
+      out.push([value, named.includes(step) ? nameOf(value) : ""]);
     }
   }
   return out;
@@ -65,7 +74,7 @@ const drawGrid = (context, box, x, y) => {
     context.strokeStyle = text ? colors.line : colors.minor;
     context.beginPath(); context.moveTo(at, box.top); context.lineTo(at, box.bottom); context.stroke();
     context.fillStyle = colors.soft;
-    context.fillText(text, at, box.bottom + 16);
+    context.fillText(text, Math.min(at, box.right + 12 - context.measureText(text).width / 2), box.bottom + 16);
   }
   if (y) {
     context.textAlign = "right";

@@ -143,25 +143,36 @@ const drawBars = (chart, context, box, range) => {
   context.globalAlpha = 1;
   if (!chart.bars.length) nothing(context, box);
   const taken = [];
+  const labels = [];
   for (const [at, text] of chart.lines) {
     if (at < range[0] || at > range[1]) continue;
     const place = x.at(at), width = context.measureText(text).width;
-    const left = place + width + 10 > box.right ? place - width - 6 : place + 6;
+    // On the side where it crosses fewer of the other lines.
+    const crossed = (from) => chart.lines.filter(([other]) => {
+      const line = x.at(other);
+      return other !== at && line > from - 4 && line < from + width + 4;
+    }).length;
+    const before = place - width - 6, behind = place + 6;
+    const fits = behind + width + 4 <= box.right;
+    const left = fits && (before < box.left || crossed(behind) <= crossed(before)) ? behind : before;
     let row = taken.findIndex((end) => end + 8 < Math.min(left, place));
     if (row < 0) row = taken.push(0) - 1;
     taken[row] = Math.max(left + width, place);
-    const base = box.top + 12 + row * 16;
-    context.strokeStyle = colors.ink;
-    context.setLineDash([5, 4]);
-    context.lineWidth = 1;
+    labels.push({ text, place, width, left, base: box.top + 12 + row * 16 });
+  }
+  context.strokeStyle = colors.ink;
+  context.setLineDash([5, 4]);
+  context.lineWidth = 1;
+  for (const { place, base } of labels) {
     context.beginPath(); context.moveTo(place, base - 10); context.lineTo(place, box.bottom); context.stroke();
-    context.setLineDash([]);
+  }
+  context.setLineDash([]);
+  context.textAlign = "left";
+  // No line crosses a label: which one it belongs to would be hard to tell.
+  for (const { text, width, left, base } of labels) {
     context.fillStyle = colors.card;
-    context.globalAlpha = 0.8;
-    context.fillRect(left - 2, base - 11, width + 4, 14);
-    context.globalAlpha = 1;
+    context.fillRect(left - 3, base - 11, width + 6, 14);
     context.fillStyle = colors.ink;
-    context.textAlign = "left";
     context.fillText(text, left, base);
   }
   return { x, y };
