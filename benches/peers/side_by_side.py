@@ -47,7 +47,7 @@ def main():
     rows = 0
     for name in os.listdir(options.directory):
         with open(os.path.join(options.directory, name), "rb") as file:
-            lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 24), b""))
+            lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 18), b""))
         rows += lines if name == "per_iteration_requests.csv" else 0
 
     results = {name: [] for name in commands}

@@ -11,7 +11,7 @@ use crate::latency::{BatchShape, LatencyModel, StepLatency};
 use crate::log::values::{FinishReason, WaitingReason};
 use crate::logger::{KvCacheUsage, LoggerHooks, RunningRequest, SchedulerLogger};
 use crate::scheduler::{Aborted, AdmissionStop, Kind, Pass, Scheduler, Slot, Update};
-use crate::units::{Nanos, Priority, Tokens};
+use crate::units::{Blocks, Nanos, Priority, Tokens};
 
 /// A batch that the device has not finished, or whose output nobody has fetched yet.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl<L: LoggerHooks> Timeline<L> {
     /// # Errors
     /// As [`LoggerHooks::record_request_dropped`].
     pub fn rejected(&mut self, at: Nanos, request: L::Request) -> Result<(), L::Error> {
-        let blocks = crate::units::Blocks::ZERO;
+        let blocks = Blocks::ZERO;
         self.logger.record_request_dropped(at, request, FinishReason::Error, blocks)
     }
 
@@ -152,7 +152,9 @@ impl<L: LoggerHooks> Timeline<L> {
                 Kind::Resumed => self.logger.record_request_resumed(handle, entry.hit)?,
                 Kind::Running => {}
             }
-            self.logger.record_kv_cache_allocated(handle, entry.allocated)?;
+            if entry.allocated > Blocks::ZERO {
+                self.logger.record_kv_cache_allocated(handle, entry.allocated)?;
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::field::{Field, FieldError};
 use crate::log::ids::{IdTable, Ids};
+use crate::log::sink::Sink;
 use crate::log::values::{EventType, FinishReason};
 use crate::units::{Blocks, IterationId, Priority, Tokens};
 
@@ -172,20 +173,20 @@ impl Field for Details {
         Ok(details)
     }
 
-    fn write<I: Ids + ?Sized>(&self, _: &I, out: &mut Vec<u8>) {
+    fn write<I: Ids + ?Sized, O: Sink>(&self, _: &I, out: &mut O) {
         let mut first = true;
-        let mut member = |name: &str, value: &dyn Fn(&mut Vec<u8>)| {
-            out.extend_from_slice(if first { b"\"{" } else { b"," });
+        let mut member = |name: &str, value: &dyn Fn(&mut O)| {
+            out.put(if first { b"\"{" } else { b"," });
             first = false;
-            out.extend_from_slice(b"\"\"");
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\"\":");
+            out.put(b"\"\"");
+            out.put(name.as_bytes());
+            out.put(b"\"\":");
             value(out);
         };
         let mut number = |name: &str, value: Option<i64>| {
             if let Some(value) = value {
                 member(name, &|out| {
-                    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+                    out.put(itoa::Buffer::new().format(value).as_bytes());
                 });
             }
         };
@@ -198,22 +199,22 @@ impl Field for Details {
         number("lost_tokens", self.lost_tokens.map(|n| i64::from(n.0)));
         if let Some(reason) = self.finish_reason {
             member("finish_reason", &|out| {
-                out.extend_from_slice(b"\"\"");
-                out.extend_from_slice(reason.as_str().as_bytes());
-                out.extend_from_slice(b"\"\"");
+                out.put(b"\"\"");
+                out.put(reason.as_str().as_bytes());
+                out.put(b"\"\"");
             });
         }
         let mut number = |name: &str, value: Option<u32>| {
             if let Some(value) = value {
                 member(name, &|out| {
-                    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+                    out.put(itoa::Buffer::new().format(value).as_bytes());
                 });
             }
         };
         number("output_tokens", self.output_tokens.map(|n| n.0));
         number("blocks", self.blocks.map(|n| n.0));
         if !first {
-            out.extend_from_slice(b"}\"");
+            out.put(b"}\"");
         }
     }
 }

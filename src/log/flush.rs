@@ -5,23 +5,34 @@
 //! forked when the log is begun: the scribe. It is in a session of its own, outlives the kill of its
 //! parent and ends the write (a few milliseconds). A flush copies the rows to memory that both share
 //! and sends an order of some bytes; whoever flushes goes on at once, and learns of a failure when he
-//! asks.
+//! asks. The rows that are nearly all of a log come packed, so that their text is made there too.
 
+mod append;
+mod plain;
 mod scribe;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use scribe::{Scribe, plain};
+use append::PAGE_BYTES;
+use scribe::Scribe;
+
+/// How rows wait for a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As they will stand in the file.
+    Text,
+    /// As [`packed`](crate::log::packed) rows; whoever writes them makes them text.
+    Packed,
+}
 
 /// Whole rows for the end of one file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece<'a> {
     pub(super) file: &'a File,
+    pub(super) form: Form,
     pub(super) rows: &'a [u8],
-    /// The length of the file before.
-    pub(super) start: u64,
 }
 
 /// A piece that could not be written; its file was cut back to the length before.
@@ -47,13 +58,18 @@ pub(super) struct Flusher {
     /// Nobody, where no kill is to be outlived, or the system has no process to give: better with
     /// the risk of a torn row than not at all.
     scribe: Option<Scribe>,
+    /// Where packed rows become text if there is no scribe.
+    page: Vec<u8>,
 }
 
 impl Flusher {
     /// For files that are open already: a scribe has those that were at its start. Without
     /// `kill_safe` there is none, and a flush is a plain write.
     pub(super) fn new(kill_safe: bool) -> Self {
-        Self { scribe: if kill_safe { Scribe::start(SHARED_BYTES) } else { None } }
+        Self {
+            scribe: if kill_safe { Scribe::start(SHARED_BYTES) } else { None },
+            page: Vec::new(),
+        }
     }
 
     /// Begins to write; the flush before must have been waited for.
@@ -72,7 +88,8 @@ impl Flusher {
             }
             None => pieces.iter().try_for_each(|piece| {
                 let fd = piece.file.as_raw_fd();
-                plain::append(fd, piece.rows, piece.start)
+                self.page.resize(PAGE_BYTES, 0);
+                append::rows(fd, piece.form, piece.rows, &mut self.page)
                     .map_err(|errno| FlushFailure::of(fd, errno))
             }),
         }

@@ -9,6 +9,7 @@ use crate::log::details::Details;
 use crate::log::field::{Count, Decimal, Field, FieldError, QueuePosition};
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::scan::Cursor;
+use crate::log::sink::Sink;
 use crate::log::values::{ActionSet, EventType, FinishReason, State, WaitingReason};
 use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Requests, Tokens};
 
@@ -187,7 +188,7 @@ pub trait Row: Copy {
     fn set_request(&mut self, key: RequestKey);
 
     /// Appends the row with all columns and a line break.
-    fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>);
+    fn write<I: Ids + ?Sized, O: Sink>(&self, ids: &I, out: &mut O);
 }
 
 fn parse_column<T: Field, R: RawRecord + ?Sized>(
@@ -208,8 +209,11 @@ fn scan_column<T: Field>(cursor: &mut Cursor<'_>, left: &mut usize) -> Option<T>
     Some(value)
 }
 
-/// More than most rows have.
-const ROW_BYTES: usize = 256;
+#[inline(always)]
+fn end_field<O: Sink>(left: &mut usize, out: &mut O) {
+    *left -= 1;
+    out.put_byte(if *left == 0 { b'\n' } else { b',' });
+}
 
 macro_rules! log_table {
     (
@@ -284,15 +288,11 @@ macro_rules! log_table {
                 $( self.$fname.set_request(key); )*
             }
 
-            fn write<I: Ids + ?Sized>(&self, ids: &I, out: &mut Vec<u8>) {
-                // Once for nearly every row, instead of a look at every field.
-                out.reserve(ROW_BYTES);
-                $( self.$fname.write(ids, out); out.push(b','); )*
-                $( self.$oname.write(ids, out); out.push(b','); )*
-                // Every field above left a comma behind it; the last one ends the line instead.
-                if let Some(last) = out.last_mut() {
-                    *last = b'\n';
-                }
+            #[inline]
+            fn write<I: Ids + ?Sized, O: Sink>(&self, ids: &I, out: &mut O) {
+                let mut left = Self::SCHEMA.columns.len();
+                $( self.$fname.write(ids, out); end_field(&mut left, out); )*
+                $( self.$oname.write(ids, out); end_field(&mut left, out); )*
             }
         }
     };

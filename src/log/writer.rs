@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use crate::log::flush::{FlushFailure, Flusher, Piece};
+use crate::log::flush::{FlushFailure, Flusher, Form, Piece};
+use crate::log::packed::pack_text;
 use crate::log::run_info::{RUN_INFO_FILE, RunInfo};
 use crate::log::schema::Table;
 use crate::log::values::LogLevel;
@@ -68,10 +69,9 @@ fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Writ
 struct TableFile {
     path: PathBuf,
     file: File,
+    form: Form,
     /// Whole rows, waiting for the next flush.
     buffer: Vec<u8>,
-    /// Bytes of whole rows that were handed to a flush.
-    flushed: u64,
 }
 
 impl TableFile {
@@ -82,9 +82,15 @@ impl TableFile {
             .create_new(true)
             .open(&path)
             .map_err(io_error(&path, "create the file"))?;
-        let mut buffer = table.schema().header().into_bytes();
-        buffer.push(b'\n');
-        Ok(Self { path, file, buffer, flushed: 0 })
+        let mut header = table.schema().header().into_bytes();
+        header.push(b'\n');
+        Ok(if table == Table::PerIterationRequests {
+            let mut buffer = Vec::new();
+            pack_text(&header, &mut buffer);
+            Self { path, file, form: Form::Packed, buffer }
+        } else {
+            Self { path, file, form: Form::Text, buffer: header }
+        })
     }
 }
 
@@ -125,7 +131,8 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// The rows of `table` that wait for the next flush; `None` where this log has no such table.
+    /// The rows of `table` that wait for the next flush, as text, but those of per_iteration_requests
+    /// [packed](crate::log::packed); `None` where this log has no such table.
     pub fn buffer(&mut self, table: Table) -> Option<&mut Vec<u8>> {
         self.files[table as usize].as_mut().map(|file| &mut file.buffer)
     }
@@ -148,12 +155,11 @@ impl LogWriter {
             .iter()
             .flatten()
             .filter(|file| !file.buffer.is_empty())
-            .map(|file| Piece { file: &file.file, rows: &file.buffer, start: file.flushed })
+            .map(|file| Piece { file: &file.file, form: file.form, rows: &file.buffer })
             .collect();
         let outcome = self.flusher.start(&pieces);
         let failed = outcome.map_err(|failure| self.failure(failure));
         for file in self.files.iter_mut().flatten() {
-            file.flushed += file.buffer.len() as u64;
             file.buffer.clear();
         }
         failed

@@ -1,37 +1,31 @@
 //! The state behind an enabled logger.
 
 mod closing;
+mod live;
 
 use std::collections::VecDeque;
 use std::path::Path;
 
 use crate::log::details::Details;
 use crate::log::field::QueuePosition;
-use crate::log::ids::{IdTable, Ids, RequestKey};
+use crate::log::ids::{IdTable, RequestKey};
+use crate::log::packed::pack;
 use crate::log::run_info::RunInfo;
 use crate::log::schema::{EventRow, IterationRequestRow, Row, Table};
 use crate::log::values::{EventType, FinishReason, LogLevel, State, WaitingReason};
 use crate::log::writer::{LogWriter, WriteError};
+use crate::logger::active::live::Live;
 use crate::logger::iteration_metrics::{Completion, IterationMetrics, KvCacheUsage};
 use crate::logger::{
     HookError, LoggerError, LoggerOptions, RequestHandle, RequestMetrics, RunningRequest,
 };
 use crate::units::{Blocks, Bytes, IterationId, Nanos, Priority, Requests, Tokens};
 
-/// A place for a live request; the generation tells its successive tenants apart.
-#[derive(Debug, Default)]
-struct Seat {
-    generation: u32,
-    metrics: Option<RequestMetrics>,
-}
-
 #[derive(Debug)]
 pub(super) struct Active {
     writer: LogWriter,
     options: LoggerOptions,
-    ids: IdTable,
-    /// By request key.
-    seats: Vec<Seat>,
+    live: Live,
     /// Steps without a processed output, oldest first.
     open: VecDeque<IterationMetrics>,
     /// Used buffers for the next steps.
@@ -53,6 +47,45 @@ const FLUSH_BYTES: usize = 1 << 18;
 /// Where so many wait because the flush before takes that long, the scheduler is kept waiting.
 const MOST_WAITING_BYTES: usize = 16 << 20;
 
+/// The newest step, which has been decided and has no output yet.
+fn decided(
+    open: &mut VecDeque<IterationMetrics>,
+    hook: Hook,
+) -> Result<&mut IterationMetrics, HookError> {
+    let missing = "no step has been decided (record_schedule comes before)";
+    match open.back_mut() {
+        Some(step) if step.is_decided && !step.has_output => Ok(step),
+        _ => Err(HookError::OutOfOrder { hook, missing }),
+    }
+}
+
+/// The oldest step, whose output has arrived.
+fn with_output(
+    open: &mut VecDeque<IterationMetrics>,
+    hook: Hook,
+) -> Result<&mut IterationMetrics, HookError> {
+    let missing = "no model output has arrived (record_model_output comes before)";
+    match open.front_mut() {
+        Some(step) if step.has_output => Ok(step),
+        _ => Err(HookError::OutOfOrder { hook, missing }),
+    }
+}
+
+/// Packs a row of the step that was decided last. If no other step is open, nothing can come between
+/// its rows and the file; else they wait until it ends.
+#[inline(always)]
+fn keep_row(
+    row: &IterationRequestRow,
+    ids: &IdTable,
+    step: &mut IterationMetrics,
+    writer: &mut LogWriter,
+    alone: bool,
+) {
+    // A log level without these rows has no buffer for them.
+    let Some(rows) = writer.buffer(Table::PerIterationRequests) else { return };
+    pack(row, ids, if alone && step.rows.is_empty() { rows } else { &mut step.rows });
+}
+
 impl Active {
     pub(super) fn create(
         directory: &Path,
@@ -62,8 +95,7 @@ impl Active {
         Ok(Self {
             writer: LogWriter::create(directory, run, options.force, options.kill_safe)?,
             options,
-            ids: IdTable::default(),
-            seats: Vec::new(),
+            live: Live::default(),
             open: VecDeque::new(),
             spare: Vec::new(),
             next_iteration: IterationId::ZERO,
@@ -75,42 +107,11 @@ impl Active {
     }
 
     pub(super) fn metrics(&self, request: RequestHandle) -> Option<&RequestMetrics> {
-        self.seats
-            .get(request.key.index())
-            .filter(|seat| seat.generation == request.generation)
-            .and_then(|seat| seat.metrics.as_ref())
+        self.live.get(request)
     }
 
     pub(super) fn open_iterations(&self) -> impl Iterator<Item = &IterationMetrics> {
         self.open.iter()
-    }
-
-    fn live(
-        &mut self,
-        hook: Hook,
-        request: RequestHandle,
-    ) -> Result<&mut RequestMetrics, HookError> {
-        self.seats
-            .get_mut(request.key.index())
-            .filter(|seat| seat.generation == request.generation)
-            .and_then(|seat| seat.metrics.as_mut())
-            .ok_or(HookError::UnknownRequest { hook })
-    }
-
-    /// The live request, if it is in one of the states `from`.
-    fn live_in(
-        &mut self,
-        hook: Hook,
-        request: RequestHandle,
-        from: &[State],
-        to: State,
-    ) -> Result<&mut RequestMetrics, HookError> {
-        let state = self.live(hook, request)?.state();
-        if !from.contains(&state) {
-            let id = self.ids.id(request.key).to_owned();
-            return Err(HookError::IllegalTransition { hook, id, from: state, to });
-        }
-        self.live(hook, request)
     }
 
     fn advance(&mut self, hook: Hook, now: Nanos) -> Result<(), HookError> {
@@ -121,28 +122,10 @@ impl Active {
         Ok(())
     }
 
-    /// The newest step, which has been decided and has no output yet.
-    fn decided(&mut self, hook: Hook) -> Result<&mut IterationMetrics, HookError> {
-        let missing = "no step has been decided (record_schedule comes before)";
-        match self.open.back_mut() {
-            Some(step) if step.is_decided && !step.has_output => Ok(step),
-            _ => Err(HookError::OutOfOrder { hook, missing }),
-        }
-    }
-
-    /// The oldest step, whose output has arrived.
-    fn with_output(&mut self, hook: Hook) -> Result<&mut IterationMetrics, HookError> {
-        let missing = "no model output has arrived (record_model_output comes before)";
-        match self.open.front_mut() {
-            Some(step) if step.has_output => Ok(step),
-            _ => Err(HookError::OutOfOrder { hook, missing }),
-        }
-    }
-
     fn event(&mut self, at: Nanos, event: EventType, key: RequestKey, details: Details) {
         if let Some(buffer) = self.writer.buffer(Table::Events) {
             let row = EventRow { timestamp: at, event_type: event, request_id: Some(key), details };
-            row.write(&self.ids, buffer);
+            row.write(&self.live.ids, buffer);
         }
     }
 
@@ -156,25 +139,19 @@ impl Active {
         if id.is_empty() {
             return Err(HookError::EmptyId);
         }
-        if self.ids.get(id).is_some() {
+        if self.live.ids.get(id).is_some() {
             return Err(HookError::DuplicateRequest { id: id.to_owned() });
         }
         self.advance("record_request_arrival", now)?;
-        let key = self.ids.intern(id);
-        if key.index() >= self.seats.len() {
-            self.seats.resize_with(key.index() + 1, Seat::default);
-        }
-        let seat = &mut self.seats[key.index()];
-        seat.generation = seat.generation.wrapping_add(1);
-        seat.metrics = Some(RequestMetrics::new(self.arrivals, now, input_tokens, priority));
-        let handle = RequestHandle { key, generation: seat.generation };
+        let metrics = RequestMetrics::new(self.arrivals, now, input_tokens, priority);
+        let handle = self.live.admit(id, metrics);
         self.arrivals += 1;
         let details = Details {
             input_tokens: Some(input_tokens),
             priority: Some(priority),
             ..Details::default()
         };
-        self.event(now, EventType::RequestArrived, key, details);
+        self.event(now, EventType::RequestArrived, handle.key, details);
         Ok(handle)
     }
 
@@ -219,10 +196,10 @@ impl Active {
         blocks: Blocks,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_preempted";
-        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        let (now, id) = decided(&mut self.open, HOOK).map(|step| (step.decided, step.id))?;
         let from = [State::Running];
-        self.live_in(HOOK, request, &from, State::Preempted)?.preempted(now, computed);
-        self.decided(HOOK)?.preempted += Requests(1);
+        self.live.get_in(HOOK, request, &from, State::Preempted)?.preempted(now, computed);
+        decided(&mut self.open, HOOK)?.preempted += Requests(1);
         let details = Details {
             iteration_id: Some(id),
             computed_tokens: Some(computed),
@@ -239,10 +216,10 @@ impl Active {
         cached: Tokens,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_scheduled";
-        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        let (now, id) = decided(&mut self.open, HOOK).map(|step| (step.decided, step.id))?;
         let from = [State::Waiting];
-        self.live_in(HOOK, request, &from, State::Running)?.scheduled(now, cached);
-        self.decided(HOOK)?.admitted += Requests(1);
+        self.live.get_in(HOOK, request, &from, State::Running)?.scheduled(now, cached);
+        decided(&mut self.open, HOOK)?.admitted += Requests(1);
         let details =
             Details { iteration_id: Some(id), cached_tokens: Some(cached), ..Details::default() };
         self.event(now, EventType::RequestScheduled, request.key, details);
@@ -256,10 +233,10 @@ impl Active {
         cached: Tokens,
     ) -> Result<Option<Tokens>, HookError> {
         const HOOK: Hook = "record_request_resumed";
-        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
+        let (now, id) = decided(&mut self.open, HOOK).map(|step| (step.decided, step.id))?;
         let from = [State::Preempted];
-        let lost = self.live_in(HOOK, request, &from, State::Running)?.resumed(now, cached);
-        self.decided(HOOK)?.resumed += Requests(1);
+        let lost = self.live.get_in(HOOK, request, &from, State::Running)?.resumed(now, cached);
+        decided(&mut self.open, HOOK)?.resumed += Requests(1);
         let details =
             Details { iteration_id: Some(id), cached_tokens: Some(cached), ..Details::default() };
         self.event(now, EventType::RequestResumed, request.key, details);
@@ -272,8 +249,8 @@ impl Active {
         lost: Tokens,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_evicted";
-        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
-        self.live(HOOK, request)?.evicted();
+        let (now, id) = decided(&mut self.open, HOOK).map(|step| (step.decided, step.id))?;
+        self.live.get_mut(HOOK, request)?.evicted();
         let details =
             Details { iteration_id: Some(id), lost_tokens: Some(lost), ..Details::default() };
         self.event(now, EventType::RequestEvicted, request.key, details);
@@ -286,8 +263,8 @@ impl Active {
         blocks: Blocks,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_kv_cache_allocated";
-        let (now, id) = self.decided(HOOK).map(|step| (step.decided, step.id))?;
-        self.live(HOOK, request)?;
+        let (now, id) = decided(&mut self.open, HOOK).map(|step| (step.decided, step.id))?;
+        self.live.get_mut(HOOK, request)?;
         if self.options.log_level == LogLevel::Full && blocks > Blocks::ZERO {
             let details =
                 Details { iteration_id: Some(id), blocks: Some(blocks), ..Details::default() };
@@ -311,40 +288,29 @@ impl Active {
 
     pub(super) fn running(&mut self, running: RunningRequest) -> Result<(), HookError> {
         const HOOK: Hook = "record_running";
-        self.decided(HOOK)?;
-        let metrics = self.live_in(HOOK, running.request, &[State::Running], State::Running)?;
+        let alone = self.open.len() == 1;
+        let step = decided(&mut self.open, HOOK)?;
+        let metrics = self.live.get_in(HOOK, running.request, &[State::Running], State::Running)?;
         metrics.computed(running.computed_tokens, running.scheduled_tokens);
-        let (generated, since) = (metrics.output_tokens(), metrics.state_since());
-        let writes_rows = self.options.log_level != LogLevel::Summary;
-        // Borrowed field by field: the ids are read while the step's buffer grows.
-        let step = match self.open.back_mut() {
-            Some(step) if step.is_decided && !step.has_output => step,
-            _ => {
-                let missing = "no step has been decided (record_schedule comes before)";
-                return Err(HookError::OutOfOrder { hook: HOOK, missing });
-            }
-        };
         if running.scheduled_tokens > Tokens::ZERO {
             step.batch += Requests(1);
             let sum = if running.prefill { &mut step.prefill } else { &mut step.decode };
             *sum = sum.saturating_add(running.scheduled_tokens);
         }
-        if writes_rows {
-            let row = IterationRequestRow {
-                iteration_id: step.id,
-                request_id: running.request.key,
-                state: State::Running,
-                queue_position: Some(QueuePosition(step.running.0 as i32)),
-                waiting_reason: None,
-                tokens_generated: generated,
-                kv_cache_blocks: running.kv_cache_blocks,
-                time_in_state: step.decided.saturating_sub(since),
-                scheduled_tokens: Some(running.scheduled_tokens),
-                computed_tokens: Some(running.computed_tokens),
-            };
-            row.write(&self.ids, &mut step.rows);
-        }
+        let row = IterationRequestRow {
+            iteration_id: step.id,
+            request_id: running.request.key,
+            state: State::Running,
+            queue_position: Some(QueuePosition(step.running.0 as i32)),
+            waiting_reason: None,
+            tokens_generated: metrics.output_tokens(),
+            kv_cache_blocks: running.kv_cache_blocks,
+            time_in_state: step.decided.saturating_sub(metrics.state_since()),
+            scheduled_tokens: Some(running.scheduled_tokens),
+            computed_tokens: Some(running.computed_tokens),
+        };
         step.running += Requests(1);
+        keep_row(&row, &self.live.ids, step, &mut self.writer, alone);
         Ok(())
     }
 
@@ -354,36 +320,25 @@ impl Active {
         reason: WaitingReason,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_waiting";
-        self.decided(HOOK)?;
+        let alone = self.open.len() == 1;
+        let step = decided(&mut self.open, HOOK)?;
         let from = [State::Waiting, State::Preempted];
-        let metrics = self.live_in(HOOK, request, &from, State::Waiting)?;
+        let metrics = self.live.get_in(HOOK, request, &from, State::Waiting)?;
         metrics.waiting_reason = reason;
-        let (state, generated, since) =
-            (metrics.state(), metrics.output_tokens(), metrics.state_since());
-        let writes_rows = self.options.log_level != LogLevel::Summary;
-        let step = match self.open.back_mut() {
-            Some(step) if step.is_decided && !step.has_output => step,
-            _ => {
-                let missing = "no step has been decided (record_schedule comes before)";
-                return Err(HookError::OutOfOrder { hook: HOOK, missing });
-            }
+        let row = IterationRequestRow {
+            iteration_id: step.id,
+            request_id: request.key,
+            state: metrics.state(),
+            queue_position: Some(QueuePosition(step.waiting.0 as i32)),
+            waiting_reason: Some(reason),
+            tokens_generated: metrics.output_tokens(),
+            kv_cache_blocks: Blocks::ZERO,
+            time_in_state: step.decided.saturating_sub(metrics.state_since()),
+            scheduled_tokens: Some(Tokens::ZERO),
+            computed_tokens: Some(Tokens::ZERO),
         };
-        if writes_rows {
-            let row = IterationRequestRow {
-                iteration_id: step.id,
-                request_id: request.key,
-                state,
-                queue_position: Some(QueuePosition(step.waiting.0 as i32)),
-                waiting_reason: Some(reason),
-                tokens_generated: generated,
-                kv_cache_blocks: Blocks::ZERO,
-                time_in_state: step.decided.saturating_sub(since),
-                scheduled_tokens: Some(Tokens::ZERO),
-                computed_tokens: Some(Tokens::ZERO),
-            };
-            row.write(&self.ids, &mut step.rows);
-        }
         step.waiting += Requests(1);
+        keep_row(&row, &self.live.ids, step, &mut self.writer, alone);
         Ok(())
     }
 
@@ -413,11 +368,11 @@ impl Active {
         rejected: Tokens,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_tokens_generated";
-        let step = self.with_output(HOOK)?.id;
+        let step = with_output(&mut self.open, HOOK)?;
         let from = [State::Running, State::Preempted];
-        let metrics = self.live_in(HOOK, request, &from, State::Running)?;
-        if metrics.generated(step, tokens, rejected) {
-            self.with_output(HOOK)?.first_tokens.push(request);
+        let metrics = self.live.get_in(HOOK, request, &from, State::Running)?;
+        if metrics.generated(step.id, tokens, rejected) {
+            step.first_tokens.push(request);
         }
         Ok(())
     }
@@ -430,14 +385,17 @@ impl Active {
         computed: Tokens,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_completed";
-        let twice = self.with_output(HOOK)?.completions.iter().any(|done| done.handle == request);
+        let twice = with_output(&mut self.open, HOOK)?
+            .completions
+            .iter()
+            .any(|done| done.handle == request);
         if twice {
             return Err(HookError::UnknownRequest { hook: HOOK });
         }
         let from = [State::Running, State::Preempted];
-        let step = self.with_output(HOOK)?.id;
+        let step = with_output(&mut self.open, HOOK)?.id;
         let got_tokens =
-            self.live_in(HOOK, request, &from, State::Completed)?.last_output == Some(step);
+            self.live.get_in(HOOK, request, &from, State::Completed)?.last_output == Some(step);
         match reason {
             FinishReason::Error => {}
             FinishReason::Stop | FinishReason::Length if got_tokens => {}
@@ -451,7 +409,7 @@ impl Active {
             }
         }
         let done = Completion { handle: request, reason, blocks, computed };
-        self.with_output(HOOK)?.completions.push(done);
+        with_output(&mut self.open, HOOK)?.completions.push(done);
         Ok(())
     }
 
@@ -463,7 +421,7 @@ impl Active {
         blocks: Blocks,
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_dropped";
-        let last_output = self.live(HOOK, request)?.last_output;
+        let last_output = self.live.get_mut(HOOK, request)?.last_output;
         if !matches!(reason, FinishReason::Abort | FinishReason::Error) {
             return Err(HookError::FinishReason { hook: HOOK, reason });
         }
@@ -490,7 +448,7 @@ impl Active {
         reason: FinishReason,
         blocks: Blocks,
     ) {
-        let Some(mut metrics) = self.seats[request.key.index()].metrics.take() else { return };
+        let Some(mut metrics) = self.live.take(request) else { return };
         metrics.completed(now);
         let details = Details {
             finish_reason: Some(reason),
@@ -500,7 +458,7 @@ impl Active {
         self.event(now, EventType::RequestCompleted, request.key, details);
         self.blocks_freed(now, iteration, request, blocks);
         self.write_request(request.key, &metrics, reason, blocks);
-        self.ids.release(request.key);
+        self.live.forget(request.key);
     }
 
     fn write_request(
@@ -512,16 +470,16 @@ impl Active {
     ) {
         if let Some(buffer) = self.writer.buffer(Table::PerRequest) {
             let row = metrics.row(key, reason, blocks, self.options.kv_bytes_per_block);
-            row.write(&self.ids, buffer);
+            row.write(&self.live.ids, buffer);
         }
         if let Some(buffer) = self.writer.buffer(Table::StateTransitions) {
-            metrics.write_transitions(key, &self.ids, buffer);
+            metrics.write_transitions(key, &self.live.ids, buffer);
         }
     }
 
     pub(super) fn end_iteration(&mut self, now: Nanos) -> Result<(), LoggerError> {
         const HOOK: Hook = "end_iteration";
-        self.with_output(HOOK)?;
+        with_output(&mut self.open, HOOK)?;
         self.advance(HOOK, now)?;
         self.close_oldest(HOOK, now)?;
         self.flush_if_due(now)
@@ -529,13 +487,16 @@ impl Active {
 
     /// The oldest step ends: what its output brought, and its rows.
     fn close_oldest(&mut self, hook: Hook, now: Nanos) -> Result<(), HookError> {
-        let Some(mut step) = self.open.pop_front() else { return Ok(()) };
+        let Some(step) = self.open.pop_front() else { return Ok(()) };
         for request in &step.first_tokens {
-            self.live(hook, *request)?.first_token(now);
+            self.live.get_mut(hook, *request)?.first_token(now);
             let details = Details { iteration_id: Some(step.id), ..Details::default() };
             self.event(now, EventType::FirstTokenGenerated, request.key, details);
         }
-        self.write_completed_rows(&mut step);
+        if let Some(rows) = self.writer.buffer(Table::PerIterationRequests) {
+            rows.extend_from_slice(&step.rows);
+        }
+        self.write_completed_rows(&step);
         for done in &step.completions {
             self.finish(now, Some(step.id), done.handle, done.reason, done.blocks);
         }
@@ -545,21 +506,15 @@ impl Active {
             Bytes(weights.0.saturating_add(kv))
         });
         if let Some(buffer) = self.writer.buffer(Table::PerIteration) {
-            step.row(now, memory).write(&self.ids, buffer);
-        }
-        if let Some(buffer) = self.writer.buffer(Table::PerIterationRequests) {
-            buffer.extend_from_slice(&step.rows);
+            step.row(now, memory).write(&self.live.ids, buffer);
         }
         self.spare.push(step);
         Ok(())
     }
 
-    fn write_completed_rows(&self, step: &mut IterationMetrics) {
-        if self.options.log_level == LogLevel::Summary {
-            return;
-        }
+    fn write_completed_rows(&mut self, step: &IterationMetrics) {
         for done in &step.completions {
-            let generated = self.metrics(done.handle).map_or(Tokens::ZERO, |m| m.output_tokens());
+            let generated = self.live.get(done.handle).map_or(Tokens::ZERO, |m| m.output_tokens());
             let row = IterationRequestRow {
                 iteration_id: step.id,
                 request_id: done.handle.key,
@@ -573,7 +528,9 @@ impl Active {
                 scheduled_tokens: Some(Tokens::ZERO),
                 computed_tokens: Some(done.computed),
             };
-            row.write(&self.ids, &mut step.rows);
+            if let Some(rows) = self.writer.buffer(Table::PerIterationRequests) {
+                pack(&row, &self.live.ids, rows);
+            }
         }
     }
 

@@ -45,7 +45,7 @@ pub struct IterationMetrics {
     pub(super) is_decided: bool,
     /// Whether the model's output has arrived.
     pub(super) has_output: bool,
-    /// Rows of per_iteration_requests.csv, kept until the step ends: steps may overlap.
+    /// Packed rows of per_iteration_requests.csv, kept until the step ends: steps may overlap.
     pub(super) rows: Vec<u8>,
     pub(super) first_tokens: Vec<RequestHandle>,
     pub(super) completions: Vec<Completion>,

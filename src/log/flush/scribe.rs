@@ -1,4 +1,4 @@
-//! The second process that writes the files of a log, and the system calls that it takes.
+//! The second process that writes the files of a log.
 //!
 //! What the child calls is async-signal-safe, as it must be in a process whose parent may have had
 //! other threads: it allocates nothing and takes no lock.
@@ -11,7 +11,8 @@ use std::io::{PipeReader, PipeWriter, pipe};
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 
-use super::Piece;
+use super::append::{self, PAGE_BYTES};
+use super::{Form, Piece, plain};
 
 /// Why a flush did not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +26,12 @@ pub(super) enum Failure {
 /// As many files as a log has.
 const FILES: usize = 5;
 
-/// Per file: descriptor, bytes, length before. Shorter than what a pipe takes in one piece, so that
-/// a kill leaves a whole order or none.
-type Order = [u8; 20 * FILES];
+/// Per file: descriptor, form, bytes. Shorter than what a pipe takes in one piece, so that a kill
+/// leaves a whole order or none.
+type Order = [u8; ENTRY * FILES];
+
+/// The bytes of an order for one file.
+const ENTRY: usize = 16;
 
 /// A descriptor and an errno.
 type Answer = [u8; 8];
@@ -49,6 +53,7 @@ impl Scribe {
     /// process or memory to give.
     pub(super) fn start(bytes: usize) -> Option<Self> {
         let shared = Shared::new(bytes)?;
+        let mut page = Shared::new(PAGE_BYTES)?;
         let (inbox, orders) = pipe().ok()?;
         let (answers, outbox) = pipe().ok()?;
         // SAFETY: the child makes async-signal-safe calls only and ends with _exit, so it neither
@@ -57,7 +62,13 @@ impl Scribe {
             -1 => None,
             0 => {
                 let unused = [orders.as_raw_fd(), answers.as_raw_fd()];
-                serve(inbox.as_raw_fd(), outbox.as_raw_fd(), unused, shared.bytes())
+                serve(
+                    inbox.as_raw_fd(),
+                    outbox.as_raw_fd(),
+                    unused,
+                    shared.bytes(),
+                    page.bytes_mut(),
+                )
             }
             pid => Some(Self { pid, shared, orders, answers, writing: false }),
         }
@@ -73,13 +84,13 @@ impl Scribe {
         self.wait()?;
         let mut order: Order = [0; _];
         let mut rest = self.shared.bytes_mut();
-        for (piece, entry) in pieces.iter().zip(order.chunks_exact_mut(20)) {
+        for (piece, entry) in pieces.iter().zip(order.chunks_exact_mut(ENTRY)) {
             let (target, behind) = rest.split_at_mut(piece.rows.len());
             target.copy_from_slice(piece.rows);
             rest = behind;
             entry[..4].copy_from_slice(&piece.file.as_raw_fd().to_ne_bytes());
-            entry[4..12].copy_from_slice(&(piece.rows.len() as u64).to_ne_bytes());
-            entry[12..].copy_from_slice(&piece.start.to_ne_bytes());
+            entry[4] = u8::from(piece.form == Form::Packed);
+            entry[8..].copy_from_slice(&(piece.rows.len() as u64).to_ne_bytes());
         }
         match plain::write(self.orders.as_raw_fd(), &order) {
             Ok(sent) if sent == order.len() => {
@@ -153,7 +164,7 @@ impl Drop for Scribe {
 }
 
 /// What the child does.
-fn serve(inbox: RawFd, outbox: RawFd, unused: [RawFd; 2], rows: &[u8]) -> ! {
+fn serve(inbox: RawFd, outbox: RawFd, unused: [RawFd; 2], rows: &[u8], page: &mut [u8]) -> ! {
     // Out of reach of signals to the parent's group, such as Ctrl-C. A file that may not grow
     // further is an error to report, not a reason to die in the middle; ignoring a signal installs
     // no handler.
@@ -171,9 +182,8 @@ fn serve(inbox: RawFd, outbox: RawFd, unused: [RawFd; 2], rows: &[u8]) -> ! {
         let mut failed = (DONE, 0);
         let mut rest = rows;
         let mut files = 0;
-        for entry in order.chunks_exact(20) {
-            let (Some(fd), Some(start)) = (entry.first_chunk(), entry.last_chunk()) else { break };
-            let Some(bytes) = entry[4..].first_chunk() else { break };
+        for entry in order.chunks_exact(ENTRY) {
+            let (Some(fd), Some(bytes)) = (entry.first_chunk(), entry.last_chunk()) else { break };
             let bytes = u64::from_ne_bytes(*bytes) as usize;
             let Some((piece, behind)) = rest.split_at_checked(bytes) else { break };
             if bytes == 0 {
@@ -182,7 +192,8 @@ fn serve(inbox: RawFd, outbox: RawFd, unused: [RawFd; 2], rows: &[u8]) -> ! {
             rest = behind;
             files += 1;
             let fd = RawFd::from_ne_bytes(*fd);
-            if let Err(errno) = plain::append(fd, piece, u64::from_ne_bytes(*start)) {
+            let form = if entry[4] == 0 { Form::Text } else { Form::Packed };
+            if let Err(errno) = append::rows(fd, form, piece, page) {
                 failed = (fd, errno);
                 break;
             }
@@ -239,69 +250,5 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: mapped by `new`, and nobody borrows it any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
-    }
-}
-
-/// System calls on descriptors, with errnos for errors.
-pub(super) mod plain {
-    use std::os::fd::RawFd;
-
-    pub(super) fn errno() -> i32 {
-        std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
-    }
-
-    /// Appends rows to a file, all or, where that fails, none: it is cut back to its length before.
-    pub(in crate::log) fn append(fd: RawFd, mut rows: &[u8], start: u64) -> Result<(), i32> {
-        while !rows.is_empty() {
-            match write(fd, rows) {
-                Ok(written) => rows = &rows[written..],
-                Err(errno) => {
-                    truncate(fd, start);
-                    return Err(errno);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One `write`, repeated where a signal came first.
-    pub(super) fn write(fd: RawFd, bytes: &[u8]) -> Result<usize, i32> {
-        loop {
-            // SAFETY: the pointer and the length are those of a live slice.
-            let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
-            match usize::try_from(written) {
-                Ok(written) => return Ok(written),
-                Err(_) if errno() == libc::EINTR => {}
-                Err(_) => return Err(errno()),
-            }
-        }
-    }
-
-    /// Fills `bytes`; `None` where the other side ends before.
-    pub(super) fn read_exact(fd: RawFd, bytes: &mut [u8]) -> Option<()> {
-        let mut filled = 0;
-        while filled < bytes.len() {
-            let rest = &mut bytes[filled..];
-            // SAFETY: the pointer and the length are those of a live slice.
-            let read = unsafe { libc::read(fd, rest.as_mut_ptr().cast(), rest.len()) };
-            match usize::try_from(read) {
-                Ok(0) => return None,
-                Ok(read) => filled += read,
-                Err(_) if errno() == libc::EINTR => {}
-                Err(_) => return None,
-            }
-        }
-        Some(())
-    }
-
-    /// Cuts a file back; nothing can be done where that fails too.
-    fn truncate(fd: RawFd, length: u64) {
-        let length = libc::off_t::try_from(length).unwrap_or(libc::off_t::MAX);
-        // SAFETY: plain system calls on a descriptor that the caller has open.
-        unsafe {
-            if libc::ftruncate(fd, length) == 0 {
-                libc::lseek(fd, length, libc::SEEK_SET);
-            }
-        }
     }
 }

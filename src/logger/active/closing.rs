@@ -1,6 +1,5 @@
 //! The end of a log: steps that are cut off, requests that are still alive.
 
-use crate::log::ids::RequestKey;
 use crate::log::values::FinishReason;
 use crate::logger::active::Active;
 use crate::logger::{HookError, LoggerError};
@@ -11,13 +10,7 @@ impl Active {
         // A clock that went backwards is no reason to lose what is buffered.
         let now = now.max(self.clock);
         self.cut_open_steps(now)?;
-        let mut alive: Vec<_> = std::mem::take(&mut self.seats)
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, seat)| Some((RequestKey(index as u32), seat.metrics?)))
-            .collect();
-        alive.sort_by_key(|(_, metrics)| metrics.ordinal);
-        for (key, mut metrics) in alive {
+        for (key, mut metrics) in self.live.take_all() {
             metrics.close(now);
             self.write_request(key, &metrics, FinishReason::Unfinished, Blocks::ZERO);
         }

@@ -1,0 +1,188 @@
+//! Rows of per_iteration_requests.csv before they are text.
+//!
+//! Nearly all of a log is these rows. Whoever records one packs its values, which takes a fraction of
+//! the time that their text does; the text is made where the files are written, by another process.
+
+use crate::log::field::QueuePosition;
+use crate::log::ids::{Ids, RequestKey};
+use crate::log::schema::{IterationRequestRow, Row};
+use crate::log::sink::Line;
+use crate::log::values::{State, WaitingReason};
+use crate::units::{Blocks, IterationId, Nanos, Tokens};
+
+/// The values of a row; its id follows them.
+const HEAD: usize = 48;
+
+/// More than the text of a row takes without its id: 10 numbers of at most 20 digits, two words.
+const MOST_TEXT: usize = 256;
+
+/// Rows whose id is longer are packed as text.
+const LONGEST_ID: usize = 1 << 12;
+
+/// Memory that [`unpack`] needs for one row.
+pub(super) const ROW_ROOM: usize = MOST_TEXT + LONGEST_ID;
+
+/// Flags in a packed row.
+mod flag {
+    pub(super) const TEXT: u8 = 1;
+    pub(super) const POSITION: u8 = 2;
+    pub(super) const SCHEDULED: u8 = 4;
+    pub(super) const COMPUTED: u8 = 8;
+}
+
+/// Stands for "no waiting reason".
+const NO_REASON: u8 = u8::MAX;
+
+/// Appends a row. Always inlined, so that the row itself is never stored.
+#[inline(always)]
+pub(crate) fn pack<I: Ids + ?Sized>(row: &IterationRequestRow, ids: &I, out: &mut Vec<u8>) {
+    let id = ids.field(row.request_id);
+    if id.len() > LONGEST_ID {
+        pack_row_as_text(row, ids, out);
+        return;
+    }
+    let mut head = [0; HEAD];
+    let flags = if row.queue_position.is_some() { flag::POSITION } else { 0 }
+        | if row.scheduled_tokens.is_some() { flag::SCHEDULED } else { 0 }
+        | if row.computed_tokens.is_some() { flag::COMPUTED } else { 0 };
+    head[..8].copy_from_slice(&row.iteration_id.0.to_ne_bytes());
+    head[8..16].copy_from_slice(&row.time_in_state.0.to_ne_bytes());
+    head[16..20].copy_from_slice(&row.queue_position.map_or(0, |at| at.0).to_ne_bytes());
+    head[20..24].copy_from_slice(&row.tokens_generated.0.to_ne_bytes());
+    head[24..28].copy_from_slice(&row.kv_cache_blocks.0.to_ne_bytes());
+    head[28..32].copy_from_slice(&row.scheduled_tokens.map_or(0, |n| n.0).to_ne_bytes());
+    head[32..36].copy_from_slice(&row.computed_tokens.map_or(0, |n| n.0).to_ne_bytes());
+    head[36..40].copy_from_slice(&(id.len() as u32).to_ne_bytes());
+    head[40] = flags;
+    head[41] = row.state as u8;
+    head[42] = row.waiting_reason.map_or(NO_REASON, |reason| reason as u8);
+    out.extend_from_slice(&head);
+    out.extend_from_slice(id);
+}
+
+/// A row that is made text at once.
+#[cold]
+fn pack_row_as_text<I: Ids + ?Sized>(row: &IterationRequestRow, ids: &I, out: &mut Vec<u8>) {
+    let mut text = Vec::new();
+    row.write(ids, &mut text);
+    pack_text(&text, out);
+}
+
+/// Appends whole lines of text, as they are.
+pub(crate) fn pack_text(text: &[u8], out: &mut Vec<u8>) {
+    let mut head = [0; HEAD];
+    // No line is longer than what an id may have, which stays far below 4 GiB.
+    head[36..40].copy_from_slice(&(text.len() as u32).to_ne_bytes());
+    head[40] = flag::TEXT;
+    out.extend_from_slice(&head);
+    out.extend_from_slice(text);
+}
+
+/// The id of the only row there is.
+struct OnlyId<'a>(&'a [u8]);
+
+impl Ids for OnlyId<'_> {
+    fn id(&self, _: RequestKey) -> &str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+
+    fn field(&self, _: RequestKey) -> &[u8] {
+        self.0
+    }
+}
+
+/// What the first packed row stands for.
+pub(super) enum Unpacked<'a> {
+    /// Text of this length in the page.
+    Written(usize),
+    /// Text that was packed as it is.
+    Text(&'a [u8]),
+}
+
+/// Takes the first row off `packed` and writes its text to the beginning of `page`, which has
+/// [`ROW_ROOM`]. Allocates nothing. `None` where nothing is left.
+#[inline]
+pub(super) fn unpack<'a>(packed: &mut &'a [u8], page: &mut [u8]) -> Option<Unpacked<'a>> {
+    let (head, rest) = packed.split_first_chunk::<HEAD>()?;
+    let four = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+    let eight = |at: usize| {
+        let [a, b, c, d] = four(at);
+        let [e, f, g, h] = four(at + 4);
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    };
+    let number = |at: usize| u32::from_ne_bytes(four(at));
+    let (id, rest) = rest.split_at_checked(number(36) as usize)?;
+    *packed = rest;
+    let flags = head[40];
+    if flags & flag::TEXT != 0 {
+        return Some(Unpacked::Text(id));
+    }
+    let row = IterationRequestRow {
+        iteration_id: IterationId(eight(0)),
+        request_id: RequestKey::default(),
+        state: *State::ALL.get(usize::from(head[41]))?,
+        queue_position: (flags & flag::POSITION != 0).then(|| QueuePosition(number(16) as i32)),
+        waiting_reason: WaitingReason::ALL.get(usize::from(head[42])).copied(),
+        tokens_generated: Tokens(number(20)),
+        kv_cache_blocks: Blocks(number(24)),
+        time_in_state: Nanos(eight(8)),
+        scheduled_tokens: (flags & flag::SCHEDULED != 0).then(|| Tokens(number(28))),
+        computed_tokens: (flags & flag::COMPUTED != 0).then(|| Tokens(number(32))),
+    };
+    let mut line = Line::new(page);
+    row.write(&OnlyId(id), &mut line);
+    Some(Unpacked::Written(line.length()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::ids::IdTable;
+
+    fn text_of(mut packed: &[u8]) -> Vec<u8> {
+        let mut page = vec![0; ROW_ROOM];
+        let mut text = Vec::new();
+        while let Some(row) = unpack(&mut packed, &mut page) {
+            text.extend_from_slice(match &row {
+                Unpacked::Written(length) => &page[..*length],
+                Unpacked::Text(text) => text,
+            });
+        }
+        assert!(packed.is_empty(), "{} bytes are left", packed.len());
+        text
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_packed_row_has_the_text_of_the_row(
+            numbers in proptest::array::uniform2(proptest::num::u64::ANY),
+            small in proptest::array::uniform5(proptest::option::of(proptest::num::u32::ANY)),
+            words in (0..State::ALL.len(), proptest::option::of(0..WaitingReason::ALL.len())),
+            shifts in proptest::array::uniform7(0..64_u32),
+            id in "[a-z0-9,\"\n-]{1,60}",
+            repeat in proptest::sample::select(vec![1_usize, 80, 4096]),
+        ) {
+            let mut ids = IdTable::default();
+            let request_id = ids.intern(&id.repeat(repeat));
+            let short = |at: usize| small[at].map(|value| value >> (shifts[at] % 32));
+            let row = IterationRequestRow {
+                iteration_id: IterationId(numbers[0] >> shifts[5]),
+                request_id,
+                state: State::ALL[words.0],
+                queue_position: short(0).map(|at| QueuePosition((at as i32).max(-1))),
+                waiting_reason: words.1.map(|at| WaitingReason::ALL[at]),
+                tokens_generated: Tokens(short(1).unwrap_or_default()),
+                kv_cache_blocks: Blocks(short(2).unwrap_or_default()),
+                time_in_state: Nanos(numbers[1] >> shifts[6]),
+                scheduled_tokens: short(3).map(Tokens),
+                computed_tokens: short(4).map(Tokens),
+            };
+            let (mut packed, mut text) = (Vec::new(), Vec::new());
+            for _ in 0..2 {
+                pack(&row, &ids, &mut packed);
+                row.write(&ids, &mut text);
+            }
+            proptest::prop_assert_eq!(text_of(&packed), text);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The requests that are alive, and their names.
+
+use crate::log::ids::{IdTable, RequestKey};
+use crate::log::values::State;
+use crate::logger::{HookError, RequestHandle, RequestMetrics};
+
+/// A place for a live request; the generation tells its successive tenants apart.
+#[derive(Debug, Default)]
+struct Seat {
+    generation: u32,
+    metrics: Option<RequestMetrics>,
+}
+
+/// Live requests by key.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub(super) ids: IdTable,
+    seats: Vec<Seat>,
+}
+
+impl Live {
+    /// Takes in a request whose name is not live.
+    pub(super) fn admit(&mut self, id: &str, metrics: RequestMetrics) -> RequestHandle {
+        let key = self.ids.intern(id);
+        if key.index() >= self.seats.len() {
+            self.seats.resize_with(key.index() + 1, Seat::default);
+        }
+        let seat = &mut self.seats[key.index()];
+        seat.generation = seat.generation.wrapping_add(1);
+        seat.metrics = Some(metrics);
+        RequestHandle { key, generation: seat.generation }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, request: RequestHandle) -> Option<&RequestMetrics> {
+        self.seats
+            .get(request.key.index())
+            .filter(|seat| seat.generation == request.generation)
+            .and_then(|seat| seat.metrics.as_ref())
+    }
+
+    /// The live request.
+    #[inline]
+    pub(super) fn get_mut(
+        &mut self,
+        hook: &'static str,
+        request: RequestHandle,
+    ) -> Result<&mut RequestMetrics, HookError> {
+        self.seats
+            .get_mut(request.key.index())
+            .filter(|seat| seat.generation == request.generation)
+            .and_then(|seat| seat.metrics.as_mut())
+            .ok_or(HookError::UnknownRequest { hook })
+    }
+
+    /// The live request, if it is in one of the states `from`.
+    #[inline]
+    pub(super) fn get_in(
+        &mut self,
+        hook: &'static str,
+        request: RequestHandle,
+        from: &[State],
+        to: State,
+    ) -> Result<&mut RequestMetrics, HookError> {
+        let metrics = self
+            .seats
+            .get_mut(request.key.index())
+            .filter(|seat| seat.generation == request.generation)
+            .and_then(|seat| seat.metrics.as_mut())
+            .ok_or(HookError::UnknownRequest { hook })?;
+        if !from.contains(&metrics.state()) {
+            return Err(illegal(&self.ids, hook, request.key, metrics.state(), to));
+        }
+        Ok(metrics)
+    }
+
+    /// Takes out what is known of a request, whose key stays its own until it is
+    /// [forgotten](Live::forget).
+    pub(super) fn take(&mut self, request: RequestHandle) -> Option<RequestMetrics> {
+        self.seats[request.key.index()].metrics.take()
+    }
+
+    /// Makes the key free for others.
+    pub(super) fn forget(&mut self, key: RequestKey) {
+        self.ids.release(key);
+    }
+
+    /// Takes out everything that is still alive, in the order of arrival.
+    pub(super) fn take_all(&mut self) -> Vec<(RequestKey, RequestMetrics)> {
+        let mut alive: Vec<_> = std::mem::take(&mut self.seats)
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, seat)| Some((RequestKey(index as u32), seat.metrics?)))
+            .collect();
+        alive.sort_by_key(|(_, metrics)| metrics.ordinal);
+        alive
+    }
+}
+
+#[cold]
+fn illegal(
+    ids: &IdTable,
+    hook: &'static str,
+    key: RequestKey,
+    from: State,
+    to: State,
+) -> HookError {
+    use crate::log::ids::Ids;
+    HookError::IllegalTransition { hook, id: ids.id(key).to_owned(), from, to }
+}
