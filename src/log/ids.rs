@@ -37,6 +37,8 @@ pub struct IdTable {
     names: Vec<Box<str>>,
     /// The ids that must be quoted in a CSV field, quoted; empty for the others, which are nearly all.
     quoted: Vec<Box<[u8]>>,
+    /// By key: how many names had it before.
+    generations: Vec<u32>,
     free: Vec<RequestKey>,
     index: HashTable<RequestKey>,
 }
@@ -60,6 +62,7 @@ impl IdTable {
                 let key = RequestKey(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
                 self.names.push(name.into());
                 self.quoted.push(quoted);
+                self.generations.push(0);
                 key
             }
         };
@@ -76,6 +79,20 @@ impl IdTable {
         !name.is_empty() && self.names.get(key.index()).is_some_and(|own| own.as_bytes() == name)
     }
 
+    /// How many names had the key before the one that has it.
+    #[inline]
+    #[must_use]
+    pub fn generation(&self, key: RequestKey) -> u32 {
+        self.generations.get(key.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether the key still belongs to the name that had it in this generation.
+    #[inline]
+    #[must_use]
+    pub fn is_still(&self, key: RequestKey, generation: u32) -> bool {
+        self.generations.get(key.index()) == Some(&generation)
+    }
+
     /// The key of `name`, if the name is live.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<RequestKey> {
@@ -89,6 +106,7 @@ impl IdTable {
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == key) {
             entry.remove();
             self.names[key.index()] = Box::default();
+            self.generations[key.index()] = self.generations[key.index()].wrapping_add(1);
             self.free.push(key);
         }
     }

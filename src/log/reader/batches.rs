@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use crate::log::reader::Located;
+use crate::log::reader::lookback::{Distance, Names};
 use crate::log::reader::splitter::{Ending, OwnedRecord, Splitter};
 use crate::log::schema::Row;
 
@@ -21,8 +22,9 @@ const BATCHES_AHEAD: usize = 4;
 /// Some rows in the order of the file.
 #[derive(Debug)]
 struct Batch<R> {
-    /// Ordinary rows, each with the end of its request's id in `names`.
-    rows: Vec<(Located<R>, u32)>,
+    /// Ordinary rows, each with the end of its request's id in `names`, and how far back the same id
+    /// stands.
+    rows: Vec<(Located<R>, u32, Distance)>,
     names: Vec<u8>,
     /// Records that are no ordinary rows, each with the number of rows before it.
     others: VecDeque<(usize, OwnedRecord)>,
@@ -37,14 +39,16 @@ impl<R> Default for Batch<R> {
 }
 
 impl<R: Row> Batch<R> {
-    fn fill<S: Read>(&mut self, splitter: &mut Splitter<S>, ours: bool) {
+    fn fill<S: Read>(&mut self, splitter: &mut Splitter<S>, names: &mut Names, ours: bool) {
         self.rows.clear();
         self.names.clear();
         while self.rows.len() + self.others.len() < BATCH_ROWS {
             if let Some((row, name, line, offset)) = splitter.scan::<R>(ours) {
                 self.names.extend_from_slice(name);
                 // A batch has 1024 names, each shorter than the buffer of the splitter.
-                self.rows.push((Located { row, line, offset }, self.names.len() as u32));
+                let end = self.names.len() as u32;
+                let back = if name.is_empty() { 0 } else { names.next(name) };
+                self.rows.push((Located { row, line, offset }, end, back));
                 continue;
             }
             match splitter.next_record() {
@@ -71,8 +75,8 @@ impl<R: Row> Batch<R> {
 
 /// What comes next.
 pub(super) enum Next<'a, R> {
-    /// An ordinary row and the id of its request, if it has one.
-    Row(Located<R>, &'a [u8]),
+    /// An ordinary row, the id of its request, if it has one, and how far back the same id stands.
+    Row(Located<R>, &'a [u8], Distance),
     /// A record that is to be read the long way.
     Record(OwnedRecord),
     /// The file could not be read on.
@@ -112,9 +116,10 @@ fn read_all<R: Row, S: Read>(
     filled: &SyncSender<Batch<R>>,
     emptied: &Receiver<Batch<R>>,
 ) {
+    let mut names = Names::default();
     loop {
         let mut batch = emptied.try_recv().unwrap_or_default();
-        batch.fill(splitter, ours);
+        batch.fill(splitter, &mut names, ours);
         let last = batch.end.is_some();
         if filled.send(batch).is_err() || last {
             return;
@@ -131,11 +136,12 @@ impl<R> Batches<R> {
     {
         loop {
             let other = self.batch.others.front().is_some_and(|(before, _)| *before == self.at);
-            if !other && let Some((row, end)) = self.batch.rows.get(self.at) {
+            if !other && let Some((row, end, back)) = self.batch.rows.get(self.at) {
                 let name = self.name..*end as usize;
                 self.at += 1;
                 self.name = name.end;
-                return Next::Row(*row, self.batch.names.get(name).unwrap_or_default());
+                let name = self.batch.names.get(name).unwrap_or_default();
+                return Next::Row(*row, name, *back);
             }
             if let Some((_, record)) = self.batch.others.pop_front() {
                 return Next::Record(record);

@@ -8,6 +8,7 @@ mod batches;
 mod dir;
 mod growing;
 mod header;
+mod lookback;
 mod problem;
 mod splitter;
 mod table;

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use crate::log::ids::{Foresight, IdTable, RequestKey};
 use crate::log::reader::batches::{Batches, Next};
 use crate::log::reader::header::Header;
+use crate::log::reader::lookback::Keys;
 use crate::log::reader::problem::{FormKind, FormProblem};
 use crate::log::reader::splitter::{Ending, Record, Splitter};
 use crate::log::reader::{Located, Location};
@@ -29,7 +30,7 @@ enum Source<R, S> {
     /// From the stream itself.
     Direct(Splitter<S>),
     /// From a thread that reads the stream.
-    Threaded(Box<Batches<R>>),
+    Threaded(Box<Batches<R>>, Keys),
 }
 
 /// Streams the rows of one file.
@@ -89,8 +90,13 @@ impl<R: Row, S: Read> TableReader<R, S> {
         let (header, foresight) = (&self.header, &mut self.foresight);
         let item = match &mut self.source {
             Source::Direct(splitter) => next_direct(splitter, header, foresight, ids),
-            Source::Threaded(batches) => match batches.next() {
-                Next::Row(row, name) => Some(Item::Row(named(row, name, foresight, ids))),
+            Source::Threaded(batches, keys) => match batches.next() {
+                Next::Row(mut row, name, back) => {
+                    if !name.is_empty() {
+                        row.row.set_request(keys.next(back, name, foresight, ids));
+                    }
+                    Some(Item::Row(row))
+                }
                 Next::Record(record) => Some(read_row::<R>(&record.record(), header, ids)),
                 Next::Failed(error) => Some(Item::Problem(Box::new(unreadable::<R>(&error)))),
                 Next::End => None,
@@ -115,7 +121,7 @@ impl<R: Row + Send + 'static, S: Read + Send + 'static> TableReader<R, S> {
     pub fn on_thread(self) -> io::Result<Self> {
         let source = match (self.source, self.header.ordinary) {
             (Source::Direct(splitter), Some(ours)) => {
-                Source::Threaded(Box::new(Batches::start(splitter, ours)?))
+                Source::Threaded(Box::new(Batches::start(splitter, ours)?), Keys::default())
             }
             (source, _) => source,
         };
