@@ -34,6 +34,12 @@ bench-log ROWS DIR:
         --rate 42.6 --input-length uniform:64:512 --output-length uniform:256:768 --out {{DIR}}.jsonl
     cargo run --release -- replay {{DIR}}.jsonl --latency fixed --out {{DIR}} --force
 
-# Benchmarks of the reader and of `check`.
+# Benchmarks of the reader and of `check`, and of the logger's hooks.
 bench *ARGS:
     cargo bench --bench check -- {{ARGS}}
+    cargo bench --bench hooks
+
+# `check` and pandas, polars, DuckDB (where Python has them) on one log, in turns.
+bench-peers DIR *ARGS:
+    cargo build --release
+    python3 benches/peers/side_by_side.py {{DIR}} {{ARGS}}
