@@ -39,6 +39,9 @@ pub struct Totals {
     pub scheduled_steps: u64,
     /// Tokens that were scheduled again after a preemption, by the rows.
     pub recomputed: u64,
+    /// Rows with scheduled tokens that do not say what had been computed before, so that
+    /// [`recomputed`](Self::recomputed) lacks theirs.
+    pub computed_untold: u64,
     /// Tokens from the start that were computed at some time before its last preemption.
     pub computed_before: u32,
     /// Tokens found in the cache at the first scheduling, and at a resumption beyond what had been
@@ -108,6 +111,7 @@ impl RequestHistory {
                 scheduled: 0,
                 scheduled_steps: 0,
                 recomputed: 0,
+                computed_untold: 0,
                 computed_before: 0,
                 cached: 0,
                 hit: None,
@@ -250,9 +254,13 @@ impl RequestHistory {
         let scheduled = row.row.scheduled_tokens.unwrap_or_default().0;
         totals.scheduled += u64::from(scheduled);
         totals.scheduled_steps += u64::from(scheduled > 0);
-        let computed = row.row.computed_tokens.unwrap_or_default().0;
-        let again = totals.computed_before.saturating_sub(computed).min(scheduled);
-        totals.recomputed += u64::from(again);
+        match row.row.computed_tokens {
+            Some(computed) => {
+                let again = totals.computed_before.saturating_sub(computed.0).min(scheduled);
+                totals.recomputed += u64::from(again);
+            }
+            None => totals.computed_untold += u64::from(scheduled > 0),
+        }
         if row.row.state == State::Running {
             // Behind a gap it may have left the running queue and come back.
             let before = self.queued.as_ref();

@@ -443,7 +443,8 @@ fn sample<R: Row>(dir: &LogDir) -> Result<Sample<R>, LogDirError> {
         aliased: false,
     };
     let Some(mut reader) = dir.reader::<R>()? else { return Ok(sample) };
-    sample.present = true;
+    // A file without a whole header tells nothing of how the log is written.
+    sample.present = reader.header().usable;
     sample.layout = reader.header().layout.clone();
     sample.aliased = !reader.header().aliases.is_empty();
     sample.has_ours = R::SCHEMA
