@@ -20,8 +20,8 @@ pub struct Span {
     pub first_moment: Option<Nanos>,
     /// The moment of its last row.
     pub last_moment: Option<Nanos>,
-    /// The entry into the state that its first row implies: moment - time_in_state.
-    pub entered: Option<Nanos>,
+    /// How long the request had been in the state by its first row.
+    pub time_in_state: Nanos,
     /// Its first row.
     pub first_at: Location,
     /// Its last row.
@@ -236,7 +236,7 @@ impl RequestHistory {
                 last: id,
                 first_moment: moment,
                 last_moment: moment,
-                entered: moment.and_then(|moment| moment.checked_sub(row.row.time_in_state)),
+                time_in_state: row.row.time_in_state,
                 first_at: row.at(),
                 last_at: row.at(),
             }),

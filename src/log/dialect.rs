@@ -201,16 +201,15 @@ impl Dialect {
         dialect.look_at_requests(&requests);
         dialect.look_at_events(&events);
         let transitions = sample::<TransitionRow>(dir)?;
-        let exact = dialect.is_exact();
-        let skewed = skew::is_skewed(
-            &iterations.rows,
-            &requests.rows,
-            &transitions.rows,
-            &events.rows,
-            exact,
-            skew_bound,
-        );
-        dialect.set(Habit::ClockSkew, skewed);
+        let samples = skew::Samples {
+            iterations: &iterations.rows,
+            rows: &rows.rows,
+            requests: &requests.rows,
+            transitions: &transitions.rows,
+            events: &events.rows,
+            exact: dialect.is_exact(),
+        };
+        dialect.set(Habit::ClockSkew, skew::is_skewed(&samples, skew_bound));
         Ok(dialect)
     }
 
