@@ -158,6 +158,19 @@ impl RequestHistory {
         self.transitions.iter().filter(move |change| change.row.state == state)
     }
 
+    /// Whether its changes go on to a moment, so that none up to it was cut off.
+    #[must_use]
+    pub fn changes_reach(&self, moment: Nanos) -> bool {
+        self.transitions.last().is_some_and(|change| change.row.timestamp >= moment)
+    }
+
+    /// Whether its events go on behind its end, so that this was not cut off.
+    #[must_use]
+    pub fn events_reach(&self, end: Nanos) -> bool {
+        let last = self.events.iter().rfind(|event| event.row.event_type.is_decision());
+        last.is_some_and(|event| event.row.timestamp >= end)
+    }
+
     /// When it arrived, from whichever file says so.
     #[must_use]
     pub fn arrival(&self) -> Option<Nanos> {
@@ -373,6 +386,10 @@ impl Histories {
 
     pub(super) fn take(&mut self, key: RequestKey) -> Option<Box<RequestHistory>> {
         self.slots.get_mut(key.index())?.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RequestHistory> {
+        self.slots.iter().flatten().map(Box::as_ref)
     }
 
     pub(super) fn keys(&self) -> Vec<RequestKey> {
