@@ -58,7 +58,8 @@ impl RowsCut<'_> {
     fn somebody_is_missing(&self, live: &Histories) -> bool {
         let decided = self.moments.decided;
         let is_missing = |request: &RequestHistory| {
-            let here = request.queued.is_some_and(|row| row.row.iteration_id == self.step.iteration_id);
+            let here =
+                request.queued.is_some_and(|row| row.row.iteration_id == self.step.iteration_id);
             let alive = request.arrival() <= Some(decided)
                 && request.completion().is_none_or(|end| end > decided);
             alive && !here && request.any_location().is_some()
@@ -77,10 +78,8 @@ impl RowsCut<'_> {
         let slack = self.facts.skew.unwrap_or(Nanos::ZERO).0;
         let is_missing = |request: &RequestHistory| {
             let now = request.completion().is_some_and(|at| at.0.abs_diff(end.0) <= slack);
-            let aborted = matches!(
-                request.finish_reason(),
-                Some(FinishReason::Abort | FinishReason::Error)
-            );
+            let aborted =
+                matches!(request.finish_reason(), Some(FinishReason::Abort | FinishReason::Error));
             now && !aborted && request.completed.is_none()
         };
         let told = [Table::Events, Table::PerRequest];

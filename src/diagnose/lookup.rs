@@ -46,7 +46,8 @@ impl Facts {
     fn note_step(&mut self, row: &IterationRow) {
         self.steps += 1;
         for (fine, unit) in self.fine_steps.iter_mut().zip(COARSE_UNITS) {
-            let both = !row.start_time.0.is_multiple_of(unit) && !row.end_time.0.is_multiple_of(unit);
+            let both =
+                !row.start_time.0.is_multiple_of(unit) && !row.end_time.0.is_multiple_of(unit);
             *fine += u64::from(both);
         }
     }

@@ -6,9 +6,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::log::ids::RequestKey;
-use crate::log::schema::{
-    EventRow, IterationRequestRow, IterationRow, RequestRow, TransitionRow,
-};
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow, TransitionRow};
 use crate::log::values::{EventType, State};
 use crate::units::{IterationId, Nanos};
 
@@ -75,9 +73,8 @@ fn sums(requests: &[RequestRow]) -> Vec<u64> {
 }
 
 fn spans(iterations: &[IterationRow]) -> Vec<u64> {
-    let span = |row: &IterationRow| {
-        Some(apart(row.end_time.checked_sub(row.start_time)?, row.duration))
-    };
+    let span =
+        |row: &IterationRow| Some(apart(row.end_time.checked_sub(row.start_time)?, row.duration));
     iterations.iter().filter_map(span).collect()
 }
 
@@ -92,7 +89,8 @@ fn stays(iterations: &[IterationRow], rows: &[IterationRequestRow]) -> Vec<u64> 
         let Some(now) = decided.get(&row.iteration_id).copied() else { continue };
         let before = last.insert(row.request_id, (row.state, now, row.time_in_state));
         let stays = before.filter(|(state, ..)| *state == row.state);
-        let grown = stays.and_then(|(_, then, held)| Some(held.saturating_add(now.checked_sub(then)?)));
+        let grown =
+            stays.and_then(|(_, then, held)| Some(held.saturating_add(now.checked_sub(then)?)));
         differences.extend(grown.map(|grown| apart(grown, row.time_in_state)));
     }
     differences
