@@ -75,6 +75,10 @@ impl RowsCut<'_> {
     /// Whether a request was finished by this step that has no row of it.
     fn an_end_is_missing(&self, live: &Histories) -> bool {
         let end = self.moments.end;
+        // Where only the events tell the ends of steps, nothing does behind the last of them.
+        if self.facts.dialect.hides_ends() && !self.facts.covers(Table::Events, end) {
+            return true;
+        }
         let slack = self.facts.skew.unwrap_or(Nanos::ZERO).0;
         let is_missing = |request: &RequestHistory| {
             let now = request.completion().is_some_and(|at| at.0.abs_diff(end.0) <= slack);
@@ -82,9 +86,12 @@ impl RowsCut<'_> {
                 matches!(request.finish_reason(), Some(FinishReason::Abort | FinishReason::Error));
             now && !aborted && request.completed.is_none()
         };
-        let told = [Table::Events, Table::PerRequest];
+        let told = [Table::PerRequest, Table::Events, Table::StateTransitions];
+        if live.iter().any(is_missing) {
+            return true;
+        }
         if told.into_iter().any(|table| self.facts.reaches(table, end)) {
-            return live.iter().any(is_missing);
+            return false;
         }
         // Where those end before the step, it may be any that nothing says the end of.
         let endless = |row: &RowView| {

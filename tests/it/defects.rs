@@ -72,6 +72,24 @@ fn an_event_of_another_request_is_no_cut() {
     }
 }
 
+/// Cut rows are damage whichever of the other files still tells whose they were.
+#[test]
+fn a_lost_end_is_a_cut_though_the_events_were_cut_before() {
+    for (name, log) in full_logs() {
+        let last = log.r.len() - 1;
+        if log.r.text(last, "state") != "completed" {
+            continue;
+        }
+        for events in [0, 1, log.e.len()] {
+            let mut cut = log.clone();
+            cut.r.rows.truncate(last);
+            cut.e.rows.truncate(events);
+            let (verdict, found) = verdict(&cut);
+            assert_eq!(verdict, Verdict::Damaged, "{name}, {events} events: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn the_end_of_the_last_request_that_two_files_tell_of_different_requests_is_named() {
     let (_, log) = logs_at(LogLevel::Standard)
