@@ -18,6 +18,9 @@ const TABLES: [&str; 5] = [
     "state_transitions.csv",
 ];
 
+/// The first of the columns behind the fixed ones, per file.
+const FIRST_OF_OURS: [&str; 3] = ["finish_reason", "admitted_count", "scheduled_tokens"];
+
 fn verdict(log: &Sheets) -> (Verdict, Vec<&'static str>) {
     let (_directory, report) = log.log().check();
     (report.verdict(), tripped(&report))
@@ -83,6 +86,26 @@ fn a_lost_end_is_a_cut_though_the_events_were_cut_before() {
         for events in [0, 1, log.e.len()] {
             let mut cut = log.clone();
             cut.r.rows.truncate(last);
+            cut.e.rows.truncate(events);
+            let (verdict, found) = verdict(&cut);
+            assert_eq!(verdict, Verdict::Damaged, "{name}, {events} events: {found:?}");
+        }
+    }
+}
+
+/// Where only the events say who was admitted, steps behind their end are not judged by them.
+#[test]
+fn events_that_end_early_do_not_make_the_actions_wrong() {
+    for (name, mut log) in full_logs() {
+        for sheet in [&mut log.p, &mut log.i, &mut log.r] {
+            let fixed =
+                sheet.header.iter().position(|column| FIRST_OF_OURS.contains(&column.as_str()));
+            let fixed = fixed.unwrap();
+            sheet.header.truncate(fixed);
+            sheet.rows.iter_mut().for_each(|row| row.truncate(fixed));
+        }
+        for events in [0, 2, log.e.len() / 2] {
+            let mut cut = log.clone();
             cut.e.rows.truncate(events);
             let (verdict, found) = verdict(&cut);
             assert_eq!(verdict, Verdict::Damaged, "{name}, {events} events: {found:?}");
