@@ -1,6 +1,7 @@
 //! Runs every rule over one streaming pass.
 
 use crate::check::context::{Cx, Tally};
+use crate::check::cut::RowsCut;
 use crate::check::declare::Declaration;
 use crate::check::ends::Ends;
 use crate::check::facts::LogFacts;
@@ -16,8 +17,8 @@ use crate::log::ids::RequestKey;
 use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
 use crate::log::run_info::{RunProblem, problem_at};
 use crate::log::schema::{EventRow, IterationRow, Table};
-use crate::log::values::LogLevel;
-use crate::units::{IterationId, Requests};
+use crate::log::values::{EventType, LogLevel};
+use crate::units::IterationId;
 
 /// One rule of this run.
 struct Active {
@@ -228,7 +229,8 @@ impl Run {
         self.facts.last_step = moments.or(self.facts.last_step);
         self.note_ends();
         self.show_problems();
-        let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(iteration.as_ref());
+        let row = iteration.as_ref().map(|step| &step.row);
+        let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(row, moments);
         self.show_events();
         let gather = &self.gather;
         let view = IterationView {
@@ -276,22 +278,16 @@ impl Run {
     }
 
     /// Whether the rows of the steps end before they have told of this step.
-    fn rows_end_early(&mut self, iteration: Option<&Located<IterationRow>>) -> bool {
-        let Some(step) = iteration.filter(|_| self.gather.rows.exhausted()) else { return false };
-        let waiting = !self.facts.dialect.hides_waiting();
-        let waiting = if waiting { step.row.waiting_count } else { Requests::ZERO };
-        let queued = step.row.running_count.saturating_add(waiting).0;
-        let found = self.group.iter().filter(|row| row.queued()).count();
-        let completed = self.group.len() - found;
-        let ended = step.row.completed_count.is_some_and(|count| completed < count.0 as usize)
-            && !self.facts.dialect.has(Habit::NoCompletedRows);
-        let early = self.facts.has(Table::PerIterationRequests)
-            && (found < queued as usize || ended && !self.group.is_empty());
+    fn rows_end_early(&mut self, step: Option<&IterationRow>, moments: Option<Moments>) -> bool {
+        let (Some(step), Some(moments)) = (step, moments) else { return false };
+        let ended = self.gather.rows.exhausted() && self.facts.has(Table::PerIterationRequests);
+        let cut = RowsCut { step, moments, rows: &self.group, facts: &self.facts };
+        let early = ended && cut.is_here(&self.gather.histories);
         self.facts.rows_end_early |= early;
         if early {
             // Only what was before this step is told in full.
             let end = &mut self.gather.end.last_group_end;
-            *end = (*end).min(Some(step.row.start_time));
+            *end = (*end).min(Some(step.start_time));
         }
         early
     }
@@ -356,9 +352,13 @@ impl Run {
     /// A log that was not shut down has no rows of the requests that were alive.
     fn note_cut_off(&mut self, keys: &[RequestKey]) {
         let gather = &mut self.gather;
+        let arrivals_told = self.facts.complete(Table::Events);
         let alive = |key: &RequestKey| {
             gather.histories.get(*key).is_some_and(|history| {
-                let known = history.any_location().is_some();
+                // A single event of a request that came from nowhere shows nobody alive.
+                let shown = history.last().is_some() || !history.transitions.is_empty();
+                let arrived = history.event(EventType::RequestArrived).is_some();
+                let known = shown || arrived || !arrivals_told && !history.events.is_empty();
                 known && history.record.is_none() && history.completion().is_none()
             })
         };

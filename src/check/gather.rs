@@ -275,11 +275,12 @@ impl Gather {
     }
 
     /// The moment up to which events belong to a step that ends at `end`: a little later if the log
-    /// reads its clock more than once, but before the next decision.
+    /// reads its clock more than once, but before the next decision; or, where steps overlap, so that
+    /// the next decision is long taken, before the next end.
     pub(super) fn with_skew(&self, end: Nanos, facts: &LogFacts) -> Nanos {
         let Some(bound) = facts.skew else { return end };
-        let next =
-            self.iterations.peek(0).map(|next| Moments::of(&next.row, &facts.dialect).decided);
+        let next = self.iterations.peek(0).map(|next| Moments::of(&next.row, &facts.dialect));
+        let next = next.map(|next| if facts.overlapping { next.end } else { next.decided });
         let gap = next.map_or(bound, |next| Nanos(next.saturating_sub(end).0 / 2));
         end.saturating_add(bound.min(gap))
     }

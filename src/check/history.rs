@@ -20,8 +20,8 @@ pub struct Span {
     pub first_moment: Option<Nanos>,
     /// The moment of its last row.
     pub last_moment: Option<Nanos>,
-    /// The entry into the state that its first row implies: moment - time_in_state.
-    pub entered: Option<Nanos>,
+    /// How long the request had been in the state by its first row.
+    pub time_in_state: Nanos,
     /// Its first row.
     pub first_at: Location,
     /// Its last row.
@@ -39,6 +39,9 @@ pub struct Totals {
     pub scheduled_steps: u64,
     /// Tokens that were scheduled again after a preemption, by the rows.
     pub recomputed: u64,
+    /// Rows with scheduled tokens that do not say what had been computed before, so that
+    /// [`recomputed`](Self::recomputed) lacks theirs.
+    pub computed_untold: u64,
     /// Tokens from the start that were computed at some time before its last preemption.
     pub computed_before: u32,
     /// Tokens found in the cache at the first scheduling, and at a resumption beyond what had been
@@ -108,6 +111,7 @@ impl RequestHistory {
                 scheduled: 0,
                 scheduled_steps: 0,
                 recomputed: 0,
+                computed_untold: 0,
                 computed_before: 0,
                 cached: 0,
                 hit: None,
@@ -152,6 +156,19 @@ impl RequestHistory {
     /// Its changes into a state.
     pub fn changes_to(&self, state: State) -> impl Iterator<Item = &Located<TransitionRow>> {
         self.transitions.iter().filter(move |change| change.row.state == state)
+    }
+
+    /// Whether its changes go on to a moment, so that none up to it was cut off.
+    #[must_use]
+    pub fn changes_reach(&self, moment: Nanos) -> bool {
+        self.transitions.last().is_some_and(|change| change.row.timestamp >= moment)
+    }
+
+    /// Whether its events go on behind its end, so that this was not cut off.
+    #[must_use]
+    pub fn events_reach(&self, end: Nanos) -> bool {
+        let last = self.events.iter().rfind(|event| event.row.event_type.is_decision());
+        last.is_some_and(|event| event.row.timestamp >= end)
     }
 
     /// When it arrived, from whichever file says so.
@@ -232,7 +249,7 @@ impl RequestHistory {
                 last: id,
                 first_moment: moment,
                 last_moment: moment,
-                entered: moment.and_then(|moment| moment.checked_sub(row.row.time_in_state)),
+                time_in_state: row.row.time_in_state,
                 first_at: row.at(),
                 last_at: row.at(),
             }),
@@ -250,9 +267,13 @@ impl RequestHistory {
         let scheduled = row.row.scheduled_tokens.unwrap_or_default().0;
         totals.scheduled += u64::from(scheduled);
         totals.scheduled_steps += u64::from(scheduled > 0);
-        let computed = row.row.computed_tokens.unwrap_or_default().0;
-        let again = totals.computed_before.saturating_sub(computed).min(scheduled);
-        totals.recomputed += u64::from(again);
+        match row.row.computed_tokens {
+            Some(computed) => {
+                let again = totals.computed_before.saturating_sub(computed.0).min(scheduled);
+                totals.recomputed += u64::from(again);
+            }
+            None => totals.computed_untold += u64::from(scheduled > 0),
+        }
         if row.row.state == State::Running {
             // Behind a gap it may have left the running queue and come back.
             let before = self.queued.as_ref();
@@ -365,6 +386,10 @@ impl Histories {
 
     pub(super) fn take(&mut self, key: RequestKey) -> Option<Box<RequestHistory>> {
         self.slots.get_mut(key.index())?.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RequestHistory> {
+        self.slots.iter().flatten().map(Box::as_ref)
     }
 
     pub(super) fn keys(&self) -> Vec<RequestKey> {

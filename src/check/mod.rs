@@ -5,6 +5,7 @@
 //! rules never look at the scheduler model: a mistake there must not blind them.
 
 mod context;
+mod cut;
 mod declare;
 mod driver;
 mod ends;

@@ -11,7 +11,7 @@ use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
 };
 use crate::log::values::EventType;
-use crate::units::{IterationId, Nanos};
+use crate::units::{IterationId, Nanos, Requests, Tokens};
 
 /// Per table: where the rows of the first run end.
 pub(crate) type Cuts = [Option<Location>; 5];
@@ -54,25 +54,83 @@ fn first<R: Row>(
     Ok(None)
 }
 
-/// Where the ids start again, and, if the clock went on, the end of the first run.
+/// What a header of per_iteration.csv begins with.
+const FIRST_COLUMN: &str = "iteration_id";
+
+/// What tells a second run from a wrong id, at the row with which ids start again.
+#[derive(Clone, Copy, Debug)]
+struct Restart {
+    at: Location,
+    /// The end of the row before, if the clock went on.
+    end: Option<Nanos>,
+    /// Whether that row is enough: a header stands before it, or its clock starts again.
+    is_certain: bool,
+    /// Whether the step has nobody of the steps before, so that the engine may be another one.
+    begins_empty: bool,
+}
+
+impl Restart {
+    /// Whether the ids are those of a second run: they go on from where they started again. The first
+    /// step alone, as of a run that was killed at once, must be one for certain.
+    fn is_run(&self, goes_on: Option<bool>) -> bool {
+        match goes_on {
+            Some(goes_on) => goes_on && (self.is_certain || self.begins_empty),
+            None => self.is_certain,
+        }
+    }
+}
+
+/// Where a second run begins, and, if the clock went on, the end of the first run.
+///
+/// An id that is wrong in one row starts nothing: the ids behind it go on as before. A counter that is
+/// set back while the engine runs on starts nothing either: the clock goes on, and so do the requests.
 fn iterations(dir: &LogDir) -> Result<Option<(Location, Option<Nanos>)>, LogDirError> {
-    let mut seen: Option<(IterationId, Located<IterationRow>)> = None;
-    let mut end = None;
-    let found = first::<IterationRow>(dir, |row, _| match &mut seen {
-        None => {
-            seen = Some((row.row.iteration_id, *row));
-            false
+    let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(None) };
+    let mut ids = IdTable::default();
+    let mut first: Option<IterationId> = None;
+    let mut last: Option<Located<IterationRow>> = None;
+    let mut between: Option<(Location, bool)> = None;
+    let mut restart: Option<Restart> = None;
+    while let Some(item) = reader.next(&mut ids) {
+        let row = match item {
+            Item::Row(row) => row,
+            Item::Problem(problem) => {
+                let is_header = problem.text.is_some_and(|text| text.starts_with(FIRST_COLUMN));
+                let (at, before) = between.unzip();
+                between = at.or(problem.at).map(|at| (at, is_header || before == Some(true)));
+                continue;
+            }
+        };
+        let (torn, header) = between.take().unzip();
+        let id = row.row.iteration_id;
+        let first = *first.get_or_insert(id);
+        let goes_on = id.0 == first.0.saturating_add(1);
+        if let Some(found) = restart.take().filter(|found| found.is_run(Some(goes_on))) {
+            return Ok(Some((found.at, found.end)));
         }
-        Some((first, last)) => {
-            let first = *first;
-            let before = std::mem::replace(last, *row);
-            let goes_on = row.row.start_time >= before.row.start_time;
-            end = goes_on.then_some(before.row.end_time);
-            // A step that stands twice or late is no run.
-            row.row.iteration_id == first && before.row.iteration_id.0 > first.0 + 1
+        let Some(before) = last.replace(row) else { continue };
+        // A step that stands twice or late is no run.
+        if id == first && before.row.iteration_id.0 > first.0 + 1 {
+            let clock_goes_on = row.row.start_time >= before.row.start_time;
+            restart = Some(Restart {
+                at: torn.unwrap_or(row.at()),
+                end: clock_goes_on.then_some(before.row.end_time),
+                is_certain: header == Some(true) || !clock_goes_on,
+                begins_empty: begins_empty(&row.row),
+            });
         }
-    })?;
-    Ok(found.map(|(at, ..)| (at, end)))
+    }
+    Ok(restart.filter(|found| found.is_run(None)).map(|found| (found.at, found.end)))
+}
+
+/// Whether a step has requests, and none that it has not just admitted.
+fn begins_empty(row: &IterationRow) -> bool {
+    let admitted = match row.admitted_count {
+        Some(admitted) => admitted == row.running_count,
+        // Nobody has caught up.
+        None => row.decode_tokens == Tokens::ZERO,
+    };
+    admitted && row.running_count > Requests::ZERO && row.preempted_count == Requests::ZERO
 }
 
 fn rows(dir: &LogDir) -> Result<Option<Location>, LogDirError> {

@@ -18,7 +18,9 @@ pub struct Skew {
     pub compared: u64,
     /// The differences in nanoseconds.
     pub differences: Option<Histogram<u64>>,
-    /// The first of them, with where they stand.
+    /// The largest of them.
+    pub most: Nanos,
+    /// The first rows that have one, each with its largest.
     pub first: Vec<(Location, Nanos)>,
 }
 
@@ -31,9 +33,14 @@ impl Skew {
             self.differences = Histogram::new(3).ok();
         }
         if let Some(differences) = &mut self.differences {
-            differences.saturating_record(difference.0);
+            // It grows with its values; none of a bounded difference is beyond what it can hold.
+            let _ = differences.record(difference.0);
         }
-        if self.first.len() < SHOWN {
+        self.most = self.most.max(difference);
+        // One row may be compared with several; it is shown with the largest of its differences.
+        if let Some((_, shown)) = self.first.iter_mut().find(|(other, _)| *other == at) {
+            *shown = difference.max(*shown);
+        } else if self.first.len() < SHOWN {
             self.first.push((at, difference));
         }
     }

@@ -54,8 +54,11 @@ enum Format {
 /// Runs the command.
 ///
 /// # Errors
-/// If the directory is not a log or stdout cannot be written.
+/// If the directory is not a log, or stdout, a chart or the page cannot be written; the latter before
+/// anything is said.
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
+    args.plots.as_deref().map_or(Ok(()), output::check_directory)?;
+    args.html.as_deref().map_or(Ok(()), output::check_file)?;
     let options = AnalyzeOptions { slo: args.slo, series_buckets: args.series };
     let analysis = analyze_dir(&args.dir, &options)?;
     let text = match args.format {

@@ -64,6 +64,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     if args.plots.is_some() && args.dirs.len() > MOST_RUNS {
         bail!("{} runs: --plots can tell at most {MOST_RUNS} apart; name fewer", args.dirs.len());
     }
+    args.plots.as_deref().map_or(Ok(()), output::check_directory)?;
     let comparison = compare_dirs(&args.dirs, &options)?;
     let text = match args.format {
         Format::Text => to_text(&comparison),

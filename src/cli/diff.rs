@@ -14,6 +14,8 @@ use crate::units::Nanos;
 /// Compare a log with a golden one: decisions first, then counts, then times.
 ///
 /// Shows the first difference in context. Exit code: 0 the same, 1 different, 2 a side is not a log.
+/// With --bless 0 means that the golden log is as the new one now; 2 that it is untouched, unless the
+/// message says how far it came.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The log that is right.
@@ -43,19 +45,25 @@ fn duration(text: &str) -> Result<Nanos, String> {
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     if args.bless && !args.golden.exists() {
         bless(&args.golden, &args.new)?;
-        output::print(&format!("{}: made\n", args.golden.display()))?;
+        output::note(&format!("{}: made", args.golden.display()));
         return Ok(EXIT_CLEAN);
     }
     let options =
         DiffOptions { time_tolerance: args.time_tolerance, ignore_times: args.ignore_times };
     let report = diff_dirs(&args.golden, &args.new, options)?;
-    output::print(&render(&report))?;
+    let shown = output::print(&render(&report));
+    if args.bless {
+        shown.with_context(|| format!("{}: not replaced", args.golden.display()))?;
+    } else {
+        shown?;
+    }
     if report.is_same() {
         return Ok(EXIT_CLEAN);
     }
     if args.bless {
         bless(&args.golden, &args.new)?;
-        output::print(&format!("{}: updated\n", args.golden.display()))?;
+        // Not on stdout: whoever reads the differences may have seen enough and be gone.
+        output::note(&format!("{}: replaced by {}", args.golden.display(), args.new.display()));
         return Ok(EXIT_CLEAN);
     }
     Ok(EXIT_VIOLATED)
@@ -72,8 +80,9 @@ fn bless(golden: &Path, new: &Path) -> anyhow::Result<()> {
     for name in names.chain([RUN_INFO_FILE.to_owned()]) {
         let (from, to) = (new.join(&name), golden.join(&name));
         if from.is_file() {
-            std::fs::copy(&from, &to)
-                .with_context(|| format!("{}: cannot be written", to.display()))?;
+            std::fs::copy(&from, &to).with_context(|| {
+                format!("{}: cannot be written; files before it are replaced", to.display())
+            })?;
         } else if to.is_file() {
             std::fs::remove_file(&to)
                 .with_context(|| format!("{}: cannot be removed", to.display()))?;

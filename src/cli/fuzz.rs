@@ -19,6 +19,8 @@ use crate::fuzz::sequence::EventSequence;
 use crate::fuzz::shrink::{Shrunk, shrink};
 use crate::fuzz::watch::Duration;
 use crate::log::values::WaitingReason;
+use crate::trace::parse_duration;
+use crate::units::Nanos;
 
 /// Fuzz a logger: drive it with event sequences, check the logs, shrink what fails.
 ///
@@ -36,9 +38,9 @@ pub(super) struct Args {
     /// How many cases; 1000 if --time is not given either.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     cases: Option<u64>,
-    /// How long, in seconds; cases under way are finished.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    time: Option<u64>,
+    /// How long, such as 0.5, 90s or 10min (seconds without a unit); cases under way are finished.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    time: Option<Nanos>,
     /// Threads (or processes of the logger) at a time.
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=256))]
@@ -53,10 +55,9 @@ pub(super) struct Args {
     /// Fuzz the scheduler that this command starts: its decisions are compared with the reference.
     #[arg(long, value_name = "CMD", conflicts_with_all = ["logger", "mode"])]
     scheduler: Option<String>,
-    /// How long a command may take to answer, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10,
-        value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
+    /// How long a command may take to answer (seconds without a unit).
+    #[arg(long, value_name = "DURATION", default_value = "10", value_parser = duration)]
+    timeout: Nanos,
     /// The most requests of a case.
     #[arg(long, value_name = "N", default_value_t = 12,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -73,8 +74,9 @@ pub(super) struct Args {
     /// The most cases tried to make a failing one smaller.
     #[arg(long, value_name = "N", default_value_t = 3000)]
     shrink_tries: usize,
-    /// Where logs are written while they are tried; they are removed afterwards. By default in
-    /// memory (/dev/shm), or else where temporary files go.
+    /// Where logs are written while they are tried; they are removed afterwards, and so is the
+    /// directory if it was not there before. By default in memory (/dev/shm), or else where temporary
+    /// files go.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
 }
@@ -84,10 +86,18 @@ const EXIT_STOPPED: u8 = 130;
 /// Between two lines of progress where there is no terminal.
 const BETWEEN_NOTES: Duration = Duration::from_secs(30);
 
+fn duration(text: &str) -> Result<Nanos, String> {
+    match parse_duration(text) {
+        Ok(Nanos::ZERO) => Err("a run of no time is no run".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error}; write 0.5, 90s or 10min")),
+    }
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     let work = WorkDir::new(args.work_dir.as_deref())?;
     if let Some(file) = &args.replay {
-        return replay(args, file, &work.0);
+        return replay(args, file, &work.path);
     }
     check_place(&args.save)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -98,7 +108,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
     }
     // Panics of the logger under test are findings; they are told once, after shrinking.
     std::panic::set_hook(Box::new(|_| {}));
-    let outcome = fuzz(args, &work.0, &stop);
+    let outcome = fuzz(args, &work.path, &stop);
     let _ = std::panic::take_hook();
     outcome
 }
@@ -125,7 +135,7 @@ fn subject(args: &Args) -> anyhow::Result<Box<dyn Subject>> {
         return Ok(Box::new(ReferenceLogger));
     };
     let words = split(command).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-    let program = Program { words, timeout: Duration::from_secs(args.timeout) };
+    let program = Program { words, timeout: Duration::from_nanos(args.timeout.0) };
     let failed = |failure| anyhow::anyhow!("{command}: {failure}");
     Ok(if args.scheduler.is_some() {
         Box::new(ExternalScheduler::start(program).map_err(failed)?)
@@ -142,7 +152,7 @@ fn fuzz(args: &Args, work: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<u8> 
     let options = RunOptions {
         seed: args.seed,
         cases: args.cases.or(if args.time.is_some() { None } else { Some(1000) }),
-        time: args.time.map(Duration::from_secs),
+        time: args.time.map(|time| Duration::from_nanos(time.0)),
         mode: args.mode.unwrap_or(if is_external { Mode::Legal } else { Mode::Both }),
         limits: crate::fuzz::generate::Limits { max_requests: args.max_requests, ..limits },
         keep_going: args.keep_going,
@@ -191,7 +201,7 @@ fn headline(args: &Args, options: &RunOptions) -> String {
         let _ = write!(text, " | cases {cases}");
     }
     if let Some(time) = options.time {
-        let _ = write!(text, " | time {} s", time.as_secs());
+        let _ = write!(text, " | time {} s", time.as_secs_f64());
     }
     let _ = writeln!(text, " | max requests {} | jobs {}", args.max_requests, args.jobs);
     text
@@ -329,23 +339,36 @@ fn default_parent() -> PathBuf {
     if cfg!(target_os = "linux") && is_usable { memory.to_owned() } else { std::env::temp_dir() }
 }
 
-/// A directory of this process, removed at the end.
-struct WorkDir(PathBuf);
+/// A directory of this process, removed at the end, and those above it that were not there before.
+struct WorkDir {
+    path: PathBuf,
+    made: Vec<PathBuf>,
+}
 
 impl WorkDir {
     fn new(given: Option<&Path>) -> anyhow::Result<Self> {
         let parent = given.map_or_else(default_parent, Path::to_owned);
         let path = parent.join(format!("schedlog-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|error| {
-            anyhow::anyhow!("{}: {error}; name another directory with --work-dir", path.display())
+        let is_missing =
+            |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
+        let made = parent.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+        // Removed as far as it was made, whatever comes of it.
+        let work = Self { path, made };
+        std::fs::create_dir_all(&work.path).map_err(|error| {
+            let path = work.path.display();
+            anyhow::anyhow!("{path}: {error}; name another directory with --work-dir")
         })?;
-        Ok(Self(path))
+        Ok(work)
     }
 }
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        // What cannot be removed is a temporary directory that the system cleans up.
-        let _ = std::fs::remove_dir_all(&self.0);
+        // What cannot be removed is a temporary directory that the system cleans up, or one in which
+        // somebody else has put something.
+        let _ = std::fs::remove_dir_all(&self.path);
+        for directory in &self.made {
+            let _ = std::fs::remove_dir(directory);
+        }
     }
 }

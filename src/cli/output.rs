@@ -65,6 +65,36 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Fails where [`write_file`] would, before there is anything to write.
+pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
+    let what =
+        || format!("{}: cannot be written; check the directory and its space", path.display());
+    if path.is_dir() {
+        return Err(anyhow::anyhow!("it is a directory").context(what()));
+    }
+    // A device or a pipe is there already.
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    check_room(parent.unwrap_or(Path::new("."))).with_context(what)
+}
+
+/// Fails where no file could be written to a directory, which is made if it is not there.
+pub(crate) fn check_directory(path: &Path) -> anyhow::Result<()> {
+    let there = path.ancestors().find(|directory| directory.exists());
+    // The last ancestor of a relative path is the empty one: the working directory.
+    let there = there.filter(|directory| !directory.as_os_str().is_empty());
+    check_room(there.unwrap_or(Path::new("."))).with_context(|| {
+        let path = path.display();
+        format!("{path}: cannot be written; name a directory that can be created or written to")
+    })
+}
+
+fn check_room(directory: &Path) -> io::Result<()> {
+    tempfile::NamedTempFile::new_in(directory).map(drop).map_err(|error| bare(&error))
+}
+
 /// Notes that images were written, and what is missing among them.
 pub(crate) fn wrote_images(count: usize, directory: &Path) {
     note(&format!("{count} images in {}", directory.display()));

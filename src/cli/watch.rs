@@ -22,7 +22,7 @@ pub(super) const LOOK_MS: u64 = 200;
 /// --plain: one line per second and engine, and one per finding, at once.
 ///
 /// Ctrl-C or SIGTERM ends it as q does. Exit code: 0, or 1 if a finding was an error; 2 if --once
-/// finds no directory.
+/// finds no log, or none whose steps can be read.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The directories of the logs; without --once they need not be there yet.
@@ -95,6 +95,9 @@ fn once(engines: &mut [Engine]) -> anyhow::Result<()> {
     say(&header_line())?;
     for engine in engines {
         let news = engine.catch_up();
+        if let Some(obstacle) = engine.obstacle() {
+            anyhow::bail!(obstacle);
+        }
         say_news(engine, &News { restarted: false, ..news })?;
         say(&status_line(engine))?;
     }

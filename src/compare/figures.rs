@@ -35,6 +35,8 @@ pub(super) const LATENCIES: [LatencyFigure; 4] = [
 pub(super) struct RunFigure {
     pub(super) name: &'static str,
     pub(super) unit: &'static str,
+    /// Whether it is a number of things.
+    pub(super) is_count: bool,
     pub(super) better: Better,
     pub(super) value: fn(&Analysis) -> Option<f64>,
 }
@@ -45,13 +47,21 @@ const fn figure(
     better: Better,
     value: fn(&Analysis) -> Option<f64>,
 ) -> RunFigure {
-    RunFigure { name, unit, better, value }
+    RunFigure { name, unit, is_count: false, better, value }
+}
+
+const fn count(
+    name: &'static str,
+    better: Better,
+    value: fn(&Analysis) -> Option<f64>,
+) -> RunFigure {
+    RunFigure { name, unit: "", is_count: true, better, value }
 }
 
 /// Figures of the run as a whole.
 pub(super) const RUN: [RunFigure; 19] = [
-    figure("requests", "", Better::Neither, |a| Some(a.requests.total as f64)),
-    figure("finished requests", "", Better::Higher, |a| Some(a.requests.finished as f64)),
+    count("requests", Better::Neither, |a| Some(a.requests.total as f64)),
+    count("finished requests", Better::Higher, |a| Some(a.requests.finished as f64)),
     figure("observed time", "s", Better::Neither, |a| Some(a.window.duration_ns.as_secs_f64())),
     figure("finished requests/s", "1/s", Better::Higher, |a| a.throughput.finished_requests_per_s),
     figure("output tokens/s", "1/s", Better::Higher, |a| a.throughput.output_tokens_per_s),
@@ -63,7 +73,7 @@ pub(super) const RUN: [RunFigure; 19] = [
     figure("preemptions/request", "", Better::Lower, |a| a.preemption.per_request),
     figure("tokens recomputed", "%", Better::Lower, |a| percent(a.preemption.recomputed_share)),
     figure("prefix cache hits", "%", Better::Higher, |a| percent(a.requests.cached_share)),
-    figure("steps", "", Better::Neither, |a| Some(a.iterations.as_ref()?.count as f64)),
+    count("steps", Better::Neither, |a| Some(a.iterations.as_ref()?.count as f64)),
     figure("step duration mean", "ms", Better::Neither, |a| {
         Some(a.iterations.as_ref()?.duration_ns.mean? / 1e6)
     }),

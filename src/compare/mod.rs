@@ -71,6 +71,9 @@ pub struct Figure {
     pub figure: String,
     /// Its unit; empty for numbers of things.
     pub unit: &'static str,
+    /// Whether it is a number of things, which is whole.
+    #[serde(skip)]
+    pub is_count: bool,
     /// Which way it is better.
     pub better: Better,
     /// Per run.
@@ -189,6 +192,7 @@ fn latencies(runs: &[Measured], options: &CompareOptions) -> Vec<Figure> {
             figures.push(Figure {
                 figure: format!("{} {}", figure.name, statistic.name()),
                 unit: "ms",
+                is_count: false,
                 better: Better::Lower,
                 ratios: (1..runs.len()).map(ratio).collect(),
                 values,
@@ -211,6 +215,7 @@ fn whole_runs(runs: &[Measured]) -> Vec<Figure> {
         told.then(|| Figure {
             figure: figure.name.to_owned(),
             unit: figure.unit,
+            is_count: figure.is_count,
             better: figure.better,
             ratios: (1..runs.len()).map(ratio).collect(),
             values: values.clone(),

@@ -81,7 +81,7 @@ fn figures(comparison: &Comparison, out: &mut String) {
 fn cells(figure: &Figure) -> Vec<String> {
     let mut cells = vec![figure.figure.clone(), figure.unit.to_owned()];
     for (index, value) in figure.values.iter().enumerate() {
-        cells.extend(value_cells(value));
+        cells.extend(value_cells(value, figure.is_count));
         if let Some(ratio) = index.checked_sub(1).and_then(|index| figure.ratios.get(index)) {
             cells.extend(ratio_cells(ratio));
         }
@@ -89,8 +89,9 @@ fn cells(figure: &Figure) -> Vec<String> {
     cells
 }
 
-fn value_cells(value: &Value) -> [String; 2] {
-    let number = |value: f64| format!("{value:.3}");
+fn value_cells(value: &Value, is_count: bool) -> [String; 2] {
+    let decimals = if is_count { 0 } else { 3 };
+    let number = |value: f64| format!("{value:.decimals$}");
     [
         value.value.map_or_else(|| "-".to_owned(), number),
         value.interval.map_or_else(String::new, |interval| {

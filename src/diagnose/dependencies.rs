@@ -7,6 +7,8 @@ pub enum Shared {
     Request,
     /// Both are of the same iteration.
     Iteration,
+    /// Both are of the log as a whole, or of whole files of it.
+    Log,
 }
 
 /// One mistake and what follows from it.
@@ -36,6 +38,14 @@ const fn of_iteration(
     why: &'static str,
 ) -> Dependency {
     Dependency { root, consequences, shared: Shared::Iteration, why }
+}
+
+const fn of_log(
+    root: &'static str,
+    consequences: &'static [&'static str],
+    why: &'static str,
+) -> Dependency {
+    Dependency { root, consequences, shared: Shared::Log, why }
 }
 
 /// Every dependency, nearest roots first. A finding is folded under the first root that is there;
@@ -87,6 +97,7 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_iteration("M010", &["M013", "M014", "Q004", "S004"], "the step's moments are wrong"),
     of_iteration("M011", &["X004", "M010", "M014", "Q004"], "steps are missing or twice"),
     of_iteration("M011", &["M013", "K004", "K006", "S007"], "steps are missing or twice"),
+    of_log("M011", &["X005"], "the run before the appended one was killed"),
 ];
 
 #[cfg(test)]

@@ -21,12 +21,16 @@ pub(super) struct Item<'a> {
 enum Key<'a> {
     Request(&'a str),
     Iteration(u64),
+    Log,
 }
 
 fn key(finding: &Finding, shared: Shared) -> Option<Key<'_>> {
     match shared {
         Shared::Request => finding.request.as_deref().map(Key::Request),
         Shared::Iteration => finding.iteration.map(|id| Key::Iteration(id.0)),
+        Shared::Log => {
+            (finding.request.is_none() && finding.iteration.is_none()).then_some(Key::Log)
+        }
     }
 }
 
@@ -42,7 +46,7 @@ pub(super) fn fold(report: &CheckReport) -> Vec<Item<'_>> {
     let id = |item: &Item<'_>| report.rules[item.rule].rule.id;
     let mut first: BTreeMap<(&str, Key<'_>), usize> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
-        for shared in [Shared::Request, Shared::Iteration] {
+        for shared in [Shared::Request, Shared::Iteration, Shared::Log] {
             if let Some(key) = key(item.finding, shared) {
                 first.entry((id(item), key)).or_insert(index);
             }

@@ -26,6 +26,31 @@ pub struct Facts {
     pub requests: u64,
     /// The last iteration of per_iteration.csv.
     pub last_iteration: Option<IterationId>,
+    /// Rows of per_iteration.csv.
+    pub steps: u64,
+    /// Of these, rows of which neither moment is a whole number of a [coarse unit](COARSE_UNITS).
+    pub fine_steps: [u64; COARSE_UNITS.len()],
+}
+
+/// Units that times are rounded to, in nanoseconds: those of milliseconds and microseconds.
+pub(crate) const COARSE_UNITS: [u64; 2] = [1_000_000, 1_000];
+
+impl Facts {
+    /// Whether the clock of the log ticks in a finer unit than this one of [`COARSE_UNITS`]: both
+    /// moments of most steps are no whole numbers of it. Where one of them is, the other may as well
+    /// have been moved.
+    pub(crate) fn is_finer_than(&self, unit: usize) -> bool {
+        self.steps > 0 && self.fine_steps[unit] * 2 > self.steps
+    }
+
+    fn note_step(&mut self, row: &IterationRow) {
+        self.steps += 1;
+        for (fine, unit) in self.fine_steps.iter_mut().zip(COARSE_UNITS) {
+            let both =
+                !row.start_time.0.is_multiple_of(unit) && !row.end_time.0.is_multiple_of(unit);
+            *fine += u64::from(both);
+        }
+    }
 }
 
 /// What is looked for.
@@ -147,6 +172,7 @@ impl Lookup<'_> {
             |_| None,
             |this, row, _| {
                 this.facts.last_iteration = this.facts.last_iteration.max(Some(row.iteration_id));
+                this.facts.note_step(&row.row);
                 for story in focus.get(&row.iteration_id).into_iter().flatten() {
                     let decided = row.start_time.saturating_add(row.scheduling_overhead);
                     this.stories[*story].focus.get_or_insert(decided);

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 
 use crate::diff::{DiffError, Side};
+use crate::log::field::FieldError;
 use crate::log::ids::IdTable;
-use crate::log::reader::{Input, Item, LogDir, TableReader};
-use crate::log::schema::{Row, Table};
+use crate::log::reader::{
+    FormKind, Input, Item, Location, LogDir, Splitter, TableFile, TableReader,
+};
+use crate::log::schema::{Layout, RawRecord, Row, Table};
 
 /// A row: its place, its text and its fields.
 #[derive(Clone, Debug)]
@@ -19,6 +22,9 @@ pub(super) struct Fields {
 /// Reads the rows of one file.
 pub(super) struct Stream<R> {
     reader: Option<TableReader<R, Input>>,
+    file: Option<TableFile>,
+    /// The file once more, from the first row on that has a word of its own.
+    raw: Option<Splitter<Input>>,
     ids: IdTable,
     path: String,
     text: Vec<u8>,
@@ -28,9 +34,12 @@ pub(super) struct Stream<R> {
 
 impl<R: Row> Stream<R> {
     pub(super) fn open(directory: &LogDir) -> Result<Self, DiffError> {
-        let path = directory.file(R::SCHEMA.table).map(|file| file.path.display().to_string());
+        let file = directory.file(R::SCHEMA.table).cloned();
+        let path = file.as_ref().map(|file| file.path.display().to_string());
         Ok(Self {
             reader: directory.reader::<R>()?,
+            file,
+            raw: None,
             ids: IdTable::default(),
             path: path.unwrap_or_default(),
             text: Vec::new(),
@@ -83,8 +92,17 @@ impl<R: Row> Stream<R> {
         match reader.next(&mut self.ids) {
             None => Ok(None),
             Some(Item::Problem(problem)) => {
-                let line = problem.at.map_or_else(String::new, |at| format!("line {}: ", at.line));
-                Err(self.problem(format!("{line}the row cannot be read")))
+                let layout = reader.header().layout.clone();
+                // A word that is not one of ours is a word all the same.
+                let foreign = matches!(problem.kind, FormKind::Field(FieldError::Unknown(_)));
+                if let Some(at) = problem.at.filter(|_| foreign)
+                    && let Some(row) = self.as_it_stands(at, &layout)?
+                {
+                    return Ok(Some(row));
+                }
+                let place = problem.at.map_or_else(String::new, |at| format!("line {}: ", at.line));
+                let column = problem.column.map_or_else(String::new, |name| format!("{name}: "));
+                Err(self.problem(format!("{place}{column}{}", problem.kind)))
             }
             Some(Item::Row(row)) => {
                 self.text.clear();
@@ -92,6 +110,34 @@ impl<R: Row> Stream<R> {
                 let text = String::from_utf8_lossy(&self.text).trim_end().to_owned();
                 Ok(Some(fields::<R>(row.line, text)))
             }
+        }
+    }
+
+    /// The row at a place, its fields as they stand there in the order of the schema.
+    fn as_it_stands(&mut self, at: Location, layout: &Layout) -> Result<Option<Fields>, DiffError> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let raw = match &mut self.raw {
+            Some(raw) => raw,
+            None => self.raw.insert(Splitter::new(file.open()?)),
+        };
+        loop {
+            let record = raw.next_record().map_err(|error| DiffError::Form {
+                path: self.path.clone(),
+                problem: error.to_string(),
+            })?;
+            let Some(record) = record.filter(|record| record.offset <= at.offset) else {
+                return Ok(None);
+            };
+            if record.offset < at.offset {
+                continue;
+            }
+            let field = |position: &Option<usize>| {
+                let bytes = position.and_then(|index| record.field(index)).unwrap_or_default();
+                String::from_utf8_lossy(bytes).into_owned()
+            };
+            let fields: csv::StringRecord = layout.positions.iter().map(field).collect();
+            let text = line_of(&fields);
+            return Ok(Some(with_fields::<R>(at.line, text, fields)));
         }
     }
 
@@ -106,6 +152,19 @@ fn fields<R: Row>(line: u64, text: String) -> Fields {
     let mut fields = csv::StringRecord::new();
     // It was written by the schema a moment ago: reading it back cannot fail.
     let _ = reader.read_record(&mut fields);
+    with_fields::<R>(line, text, fields)
+}
+
+/// A record as a line of CSV.
+fn line_of(fields: &csv::StringRecord) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Writing to memory cannot fail.
+    let _ = writer.write_record(fields);
+    let bytes = writer.into_inner().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).trim_end().to_owned()
+}
+
+fn with_fields<R: Row>(line: u64, text: String, fields: csv::StringRecord) -> Fields {
     let at = R::SCHEMA.column("iteration_id");
     let iteration = at.and_then(|at| fields.get(at)).and_then(|id| id.parse().ok());
     Fields { side: Side { line, text }, fields, iteration }

@@ -22,6 +22,9 @@ use crate::units::Nanos;
 /// Rows of each file that are looked at.
 const SAMPLE_ROWS: usize = 2_000;
 
+/// Rows of either kind that make a mixture.
+const SEVERAL: usize = 2;
+
 /// First schedulings that are looked at for a resumption beside them.
 const PAIRED_EVENTS: usize = 100;
 
@@ -77,6 +80,8 @@ habits! {
     NoCompletedRows = "no-completed-rows",
     /// `queue_position` is -1 for running requests.
     NoRunningPosition = "no-running-position",
+    /// `queue_position` is -1 for some running requests and a place for others: two dialects in one log.
+    MixedRunningPosition = "mixed-running-position",
     /// `request_resumed` is written at the first scheduling too.
     ResumedAtFirst = "resumed-at-first",
     /// `details` is always empty.
@@ -201,16 +206,15 @@ impl Dialect {
         dialect.look_at_requests(&requests);
         dialect.look_at_events(&events);
         let transitions = sample::<TransitionRow>(dir)?;
-        let exact = dialect.is_exact();
-        let skewed = skew::is_skewed(
-            &iterations.rows,
-            &requests.rows,
-            &transitions.rows,
-            &events.rows,
-            exact,
-            skew_bound,
-        );
-        dialect.set(Habit::ClockSkew, skewed);
+        let samples = skew::Samples {
+            iterations: &iterations.rows,
+            rows: &rows.rows,
+            requests: &requests.rows,
+            transitions: &transitions.rows,
+            events: &events.rows,
+            exact: dialect.is_exact(),
+        };
+        dialect.set(Habit::ClockSkew, skew::is_skewed(&samples, skew_bound));
         Ok(dialect)
     }
 
@@ -273,10 +277,14 @@ impl Dialect {
     ) {
         let rows = &sample.rows;
         let running: Vec<_> = rows.iter().filter(|row| row.state == State::Running).collect();
-        self.set(
-            Habit::NoRunningPosition,
-            all(&running, |row| row.queue_position.is_some_and(|position| position.0 == -1)),
-        );
+        let hidden = |row: &&&IterationRequestRow| {
+            row.queue_position.is_some_and(|position| position.0 == -1)
+        };
+        let without = running.iter().filter(hidden).count();
+        self.set(Habit::NoRunningPosition, without > 0 && without == running.len());
+        // One cell is a mistake, several are a habit.
+        let mixed = without >= SEVERAL && running.len() - without >= SEVERAL;
+        self.set(Habit::MixedRunningPosition, mixed);
         let equal = all(&iterations.rows, |row| row.batch_size == row.running_count);
         // In most logs nearly every running request is scheduled; then the tokens must tell.
         let told = sample.has("scheduled_tokens") || !sample.present && iterations.has_ours;
@@ -443,7 +451,8 @@ fn sample<R: Row>(dir: &LogDir) -> Result<Sample<R>, LogDirError> {
         aliased: false,
     };
     let Some(mut reader) = dir.reader::<R>()? else { return Ok(sample) };
-    sample.present = true;
+    // A file without a whole header tells nothing of how the log is written.
+    sample.present = reader.header().usable;
     sample.layout = reader.header().layout.clone();
     sample.aliased = !reader.header().aliases.is_empty();
     sample.has_ours = R::SCHEMA

@@ -359,3 +359,48 @@ fn findings_that_are_known_by_number_only_are_told() {
     let line = said.lines().find(|line| line.contains("M001 beyond the first thousand"));
     assert!(line.is_some_and(|line| line.starts_with("known by number only: 100 ")), "{said}");
 }
+
+#[test]
+fn a_place_that_cannot_be_written_is_told_before_anything_is_said() {
+    let place = logged();
+    std::fs::write(place.path().join("file"), "").unwrap();
+    for arguments in [
+        ["analyze", "log", "--html", "no/such/page.html"],
+        ["analyze", "log", "--html", "log"],
+        ["analyze", "log", "--plots", "file"],
+        ["analyze", "log", "--plots", "file/below"],
+    ] {
+        let output = schedlog(&arguments, place.path());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with(&format!("error: {}: cannot be written", arguments[3])), "{said}");
+    }
+    let arguments = ["compare", "log", "log", "--resamples", "0", "--plots", "file"];
+    let output = schedlog(&arguments, place.path());
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    // Places that are made are no obstacle.
+    let arguments = ["analyze", "log", "--html", "page.html", "--plots", "some/where"];
+    assert_eq!(schedlog(&arguments, place.path()).status.code(), Some(0));
+    assert!(place.path().join("page.html").is_file() && place.path().join("some/where").is_dir());
+}
+
+#[test]
+fn numbers_of_things_are_whole() {
+    let place = logged();
+    let told = schedlog(&["compare", "log", "log", "--resamples", "0"], place.path()).stdout;
+    let told = String::from_utf8(told).unwrap();
+    for (figure, decimals) in [
+        ("  requests ", false),
+        ("  finished requests ", false),
+        ("  steps ", false),
+        ("  ttft mean ", true),
+    ] {
+        let line = told.lines().find(|line| line.starts_with(figure)).unwrap();
+        let values =
+            line[figure.len()..].split_whitespace().filter(|word| word.parse::<f64>().is_ok());
+        // The last is the ratio.
+        let values: Vec<_> = values.take(2).collect();
+        assert!(values.iter().all(|value| value.contains('.') == decimals), "{line}");
+    }
+}

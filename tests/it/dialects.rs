@@ -99,6 +99,7 @@ fn all_habits_at_once_are_named_and_clean() {
     let mut expected: BTreeSet<_> = Habit::ALL.iter().copied().collect();
     let found: BTreeSet<_> = report.dialect.habits().collect();
     expected.remove(&Habit::ClockSkew);
+    expected.remove(&Habit::MixedRunningPosition);
     // The waiting rows are missing alike, which is one habit less to see in a log so small.
     expected.retain(|habit| found.contains(habit) || *habit != Habit::NoPreemptedRows);
     assert_eq!(found, expected);

@@ -113,3 +113,47 @@ fn bless_makes_and_updates_the_golden_log() {
     assert_eq!(run(&["--bless"]), Some(0));
     assert_eq!(run(&[]), Some(0));
 }
+
+#[test]
+fn words_of_another_logger_are_compared_as_they_stand() {
+    let (golden, new) = pair(|settings| settings.max_num_seqs = Some(2));
+    let rename = |directory: &std::path::Path, word: &str| {
+        let path = directory.join("per_iteration_requests.csv");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("max_num_seqs"), "{text}");
+        fs::write(&path, text.replace("max_num_seqs", word)).unwrap();
+    };
+    fs::remove_dir_all(golden.path()).unwrap();
+    fs::create_dir(golden.path()).unwrap();
+    for entry in fs::read_dir(new.path()).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), golden.path().join(entry.file_name())).unwrap();
+    }
+    let compare = || diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap();
+    rename(golden.path(), "batch_full");
+    let report = compare();
+    assert_eq!(report.differences.len(), 1);
+    let fields = &report.differences[0].fields;
+    assert_eq!((fields[0].golden.as_str(), fields[0].new.as_str()), ("batch_full", "max_num_seqs"));
+    rename(new.path(), "batch_full");
+    assert!(compare().is_same());
+    // A number that is none is no word.
+    let path = new.path().join("per_iteration_requests.csv");
+    let text = fs::read_to_string(&path).unwrap().replacen("running,0,", "running,x,", 1);
+    fs::write(&path, text).unwrap();
+    let error = diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("line 2: queue_position: the field"), "{error}");
+}
+
+/// Nobody reads what the command says.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_golden_log_is_replaced_only_if_the_differences_were_shown() {
+    let (golden, new) = pair(|settings| settings.max_num_seqs = Some(2));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_schedlog"));
+    command.arg("diff").args([golden.path(), new.path()]).arg("--bless").stdout(full);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not replaced"));
+    assert!(!diff_dirs(golden.path(), new.path(), DiffOptions::default()).unwrap().is_same());
+}

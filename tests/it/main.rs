@@ -13,6 +13,7 @@ mod conform_log;
 mod corpus;
 mod coverage;
 mod damage;
+mod defects;
 mod dialect_logs;
 mod dialect_writer;
 mod dialects;

@@ -51,6 +51,21 @@ fn accounts(log: &Sheets, most: u64) -> Sheets {
     log
 }
 
+/// Only the time in a state, or only the ends of steps, are read apart from the rest.
+fn one_column(log: &Sheets, column: &str, most: u64) -> Sheets {
+    let (mut log, mut jitter) = (foreign(log), Jitter { state: 5, most });
+    let sheet = if column == "time_in_state" { &mut log.r } else { &mut log.i };
+    jitter.add(sheet, column);
+    log
+}
+
+/// Only the events are stamped a little after the moment that they are of.
+fn late_events(log: &Sheets, most: u64) -> Sheets {
+    let mut skewed = stamps(log, most);
+    skewed.t = log.t.clone();
+    skewed
+}
+
 /// Events and changes are stamped a little after the moment that they are of.
 fn stamps(log: &Sheets, most: u64) -> Sheets {
     let (mut log, mut jitter) = (foreign(log), Jitter { state: 11, most });
@@ -87,6 +102,11 @@ fn skew_is_one_warning_with_its_distribution() {
             ("accounts", accounts(log, 30_000)),
             ("stamps", stamps(log, 300)),
             ("stamps", stamps(log, 20_000)),
+            ("time_in_state", one_column(log, "time_in_state", 400)),
+            ("time_in_state", one_column(log, "time_in_state", 20_000)),
+            ("end_time", one_column(log, "end_time", 90)),
+            ("events", late_events(log, 400)),
+            ("events", late_events(log, 20_000)),
         ] {
             let report = report(&skewed);
             assert!(report.dialect.has(Habit::ClockSkew), "{name}, {what}");
@@ -95,6 +115,33 @@ fn skew_is_one_warning_with_its_distribution() {
             let rule = report.rule("T001").unwrap();
             assert_eq!(rule.warnings, 1);
             assert!(rule.findings[0].message.contains("half of them by up to"), "{name}");
+        }
+    }
+}
+
+/// The number behind a text.
+fn number_behind(text: &str, before: &str) -> u64 {
+    let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no {before} in {text}"));
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_distribution_of_the_skew_is_that_of_its_rows() {
+    for (name, log) in full_logs().iter().filter(|(_, log)| shows(log)) {
+        for most in [400, 20_000, 45_000] {
+            let report = report(&late_events(log, most));
+            let finding = &report.rule("T001").unwrap().findings[0];
+            let half = number_behind(&finding.message, "half of them by up to ");
+            let all = number_behind(&finding.message, "the most by ");
+            assert!(half <= all && all <= most, "{name}: {}", finding.message);
+            // Three of the first, and all are even.
+            assert!(half > most / 10 && all > most / 2, "{name}: {}", finding.message);
+            let rows: std::collections::BTreeSet<_> =
+                finding.related.iter().map(|mark| (mark.at.table, mark.at.line)).collect();
+            assert_eq!(rows.len(), finding.related.len(), "{name}: a row is shown twice");
+            for mark in &finding.related {
+                assert!(number_behind(&mark.label, "off by ") <= all, "{name}: {}", mark.label);
+            }
         }
     }
 }

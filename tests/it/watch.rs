@@ -132,6 +132,35 @@ fn what_is_not_there_cannot_be_read_once() {
 }
 
 #[test]
+fn steps_that_cannot_be_read_are_an_error_and_not_steps_to_come() {
+    let once = |dir: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_schedlog"));
+        let output = command.args(["watch", "--once"]).arg(dir).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let dir = Log::base().write();
+    let path = dir.path().join("per_iteration.csv");
+    let whole = fs::read_to_string(&path).unwrap();
+    let header = whole.split_inclusive('\n').next().unwrap();
+    for (text, problem) in [
+        ("garbage\n", "a column is missing"),
+        (&header[..header.len() / 2], "the file ends inside"),
+        (&header.replace(',', ";"), "separated by semicolons"),
+        ("", "the file has no header"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let (code, said) = once(dir.path());
+        assert_eq!(code, Some(2), "{text}");
+        assert!(said.contains("per_iteration.csv") && said.contains(problem), "{said}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(once(dir.path()).0, Some(2));
+    // These steps are to come.
+    fs::write(&path, header).unwrap();
+    assert_eq!(once(dir.path()), (Some(0), String::new()));
+}
+
+#[test]
 fn a_violation_is_said_within_a_second_of_its_flush() {
     let dir = Log::base().edited(&fixture("M002")).write();
     let path = dir.path().join("per_request.csv");

@@ -239,7 +239,13 @@ mod tests {
 
     /// The texts of what is recognised in findings of this column.
     pub(super) fn said(column: &'static str, points: &[Point<'_>]) -> Vec<String> {
-        let facts = Facts { requests: 9, preempted_requests: 3, ..Facts::default() };
+        let facts = Facts {
+            requests: 9,
+            preempted_requests: 3,
+            steps: 9,
+            fine_steps: [8, 8],
+            ..Facts::default()
+        };
         said_of(&Case {
             rule: "M003",
             column: Some(column),

@@ -1,6 +1,7 @@
 //! How values are wrong: unit, sign, rounding, offset, another moment.
 
 use crate::diagnose::causes::{About, Recogniser, all_same};
+use crate::diagnose::lookup::COARSE_UNITS;
 
 /// Values of the wrong unit.
 pub(super) static UNIT: Recogniser = Recogniser {
@@ -144,15 +145,19 @@ pub(super) static OTHER_COLUMN: Recogniser = Recogniser {
 /// Rounded values.
 pub(super) static ROUNDED: Recogniser = Recogniser {
     id: "rounded",
-    doc: "Every value is a whole number of a coarser unit near the expected one.",
+    doc: "Every value is a whole number of a coarser unit near the expected one, although the log's clock \
+          is finer.",
     about: About::Values,
     find: |case| {
         let pairs = case.pairs().filter(|pairs| pairs.len() >= 2)?;
-        let unit = [(1_000_000, "milliseconds"), (1_000, "microseconds")];
-        let (_, name) = unit.into_iter().find(|(unit, _)| {
-            pairs.iter().all(|(expected, actual)| {
-                actual % unit == 0 && expected % unit != 0 && (actual - expected).abs() < *unit
-            })
+        let names = COARSE_UNITS.into_iter().zip(["milliseconds", "microseconds"]).enumerate();
+        let (_, (_, name)) = names.into_iter().find(|(index, (unit, _))| {
+            let unit = i128::from(*unit);
+            let is_rounded = |(expected, actual): &(i128, i128)| {
+                actual % unit == 0 && expected % unit != 0 && (actual - expected).abs() < unit
+            };
+            // Where all times are whole anyway, it is the expected value that was moved.
+            case.facts.is_finer_than(*index) && pairs.iter().all(is_rounded)
         })?;
         Some(format!("{} is rounded to whole {name} before it is written", case.column_name()))
     },

@@ -4,7 +4,7 @@ use crate::invariants::prelude::*;
 
 declare_invariant! {
     /// per_iteration_requests.csv has rows of a step if and only if per_iteration.csv has a row of it
-    /// with requests in its queues.
+    /// with requests in its queues or ended by it.
     ///
     /// Blind spot: steps at the end of a file that ends before the other (X005).
     ///
@@ -15,6 +15,7 @@ declare_invariant! {
             PerIteration(iteration_id, running_count, waiting_count),
             PerIterationRequests(iteration_id),
         ],
+        also: [PerIteration(completed_count)],
         severity: Error,
     } => Check
 }
@@ -29,34 +30,43 @@ impl Invariant for Check {
         }
         match (view.iteration, view.rows.first()) {
             (Some(step), None) => {
-                let waiting = !cx.facts.dialect.hides_waiting();
-                let queued = step
-                    .row
-                    .running_count
-                    .saturating_add(if waiting { step.row.waiting_count } else { Requests::ZERO })
-                    .0;
                 let facts = cx.facts.table(Table::PerIterationRequests);
-                // Behind the last row of the other file X005 speaks.
-                if queued > 0 && !facts.exhausted && !facts.blind {
-                    cx.found(
-                        Finding::new(format!("the step has {queued} requests but no row of them"))
-                            .at(step.at(), "iteration_id")
-                            .in_iteration(view.id),
-                    );
+                // A step behind the place where the file was cut is damaged, and X005 speaks of it.
+                if facts.blind || facts.truncated {
+                    return;
+                }
+                let waiting = !cx.facts.dialect.hides_waiting();
+                let waiting = if waiting { step.row.waiting_count } else { Requests::ZERO };
+                let queued = step.row.running_count.saturating_add(waiting).0;
+                let told = !cx.facts.dialect.has(Habit::NoCompletedRows);
+                let completed = step.row.completed_count.filter(|_| told).unwrap_or_default().0;
+                if queued > 0 {
+                    let message = format!("the step has {queued} requests but no row of them");
+                    report(message, step.at(), "iteration_id", view, cx);
+                } else if completed > 0 {
+                    let message = format!("the step finished {completed} requests but has no row");
+                    report(message, step.at(), "completed_count", view, cx);
                 }
             }
             (None, Some(row)) => {
                 let facts = cx.facts.table(Table::PerIteration);
                 if !facts.exhausted && !facts.blind {
-                    cx.found(
-                        Finding::new("the rows are of a step that per_iteration.csv does not have")
-                            .at(row.row.at(), "iteration_id")
-                            .in_iteration(view.id),
-                    );
+                    let message = "the rows are of a step that per_iteration.csv does not have";
+                    report(message.to_owned(), row.row.at(), "iteration_id", view, cx);
                 }
             }
             (Some(_), Some(_)) => cx.exercised(1),
             (None, None) => {}
         }
     }
+}
+
+fn report(
+    message: String,
+    at: Location,
+    column: &'static str,
+    view: &IterationView<'_>,
+    cx: &mut Cx<'_>,
+) {
+    cx.found(Finding::new(message).at(at, column).in_iteration(view.id));
 }

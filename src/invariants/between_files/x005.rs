@@ -1,5 +1,8 @@
 //! X005: the same end.
 
+use std::collections::BTreeMap;
+
+use crate::check::Mark;
 use crate::invariants::prelude::*;
 
 declare_invariant! {
@@ -7,7 +10,8 @@ declare_invariant! {
     ///
     /// A logger flushes all its files together, so that a killed run leaves files that end alike. A
     /// file that ends before the others missed a flush; a log without rows of the requests that were
-    /// alive missed its shutdown. Both are damage: what is there may be right.
+    /// alive missed its shutdown. Both are damage: what is there may be right. Two files each of which
+    /// lacks the end of a request that the other one has were not cut: that is an error.
     ///
     /// Blind spot: rows missing at the end of all files.
     ///
@@ -23,6 +27,16 @@ declare_invariant! {
 #[derive(Default)]
 struct Check {
     late: [Late; 5],
+    /// Ends of requests that one file lacks and another has, by these two: the first of them.
+    lacks: BTreeMap<(Table, Table), End>,
+}
+
+/// The end of a request.
+#[derive(Clone, Debug)]
+struct End {
+    request: String,
+    moment: Nanos,
+    at: Option<Location>,
 }
 
 /// What a file should have told of behind its end.
@@ -72,17 +86,25 @@ impl Invariant for Check {
             self.note(Table::Events, moment, request.any_location());
         });
         let Some(end) = request.completion() else { return };
-        let noted = request.event(EventType::RequestCompleted).is_some();
-        let changed = request.changes_to(State::Completed).next().is_some();
-        let told = [
+        let noted =
+            request.event(EventType::RequestCompleted).is_some() || request.events_reach(end);
+        let changed =
+            request.changes_to(State::Completed).next().is_some() || request.changes_reach(end);
+        let tellers = [
             (Table::PerRequest, request.record.is_some()),
             (Table::Events, noted),
             (Table::StateTransitions, changed),
         ];
-        for (table, told) in told {
+        for (table, told) in tellers {
             let ends_before = cx.facts.complete(table) && !cx.facts.covers(table, end);
             if !told && ends_before {
-                self.note(table, end, request.any_location());
+                let at = request.any_location();
+                self.note(table, end, at);
+                for (other, _) in tellers.iter().filter(|(other, told)| *told && *other != table) {
+                    let request = || cx.id(request.key).to_owned();
+                    let end = || End { request: request(), moment: end, at };
+                    self.lacks.entry((table, *other)).or_insert_with(end);
+                }
             }
         }
     }
@@ -92,6 +114,10 @@ impl Invariant for Check {
         cx.exercised(if files > 1 { files } else { 0 });
         for (table, late) in Table::ALL.into_iter().zip(self.late) {
             if late.count == 0 {
+                continue;
+            }
+            if let Some((other, end)) = self.contradiction(table) {
+                cx.found(contradicts(table, other, end));
                 continue;
             }
             let what = match table {
@@ -114,6 +140,28 @@ impl Invariant for Check {
             )));
         }
     }
+}
+
+impl Check {
+    /// The file that has an end which this one lacks, and the other way round: then neither was cut
+    /// before the other.
+    fn contradiction(&self, table: Table) -> Option<(Table, &End)> {
+        let mut lacks = self.lacks.iter().filter(|((lacking, _), _)| *lacking == table);
+        lacks.find_map(|((_, other), end)| {
+            self.lacks.contains_key(&(*other, table)).then_some((*other, end))
+        })
+    }
+}
+
+fn contradicts(table: Table, other: Table, end: &End) -> Finding {
+    let message = format!(
+        "{other} has the end of {} at {}, {table} has it not, although it goes on as long",
+        end.request, end.moment
+    );
+    let mut finding = Finding::new(message).as_severity(Severity::Error);
+    finding.request = Some(end.request.clone());
+    finding.primary = end.at.map(|at| Mark { at, column: None, label: String::new() });
+    finding
 }
 
 /// The first token of a request, if only the end of the events keeps it from having an event.

@@ -7,7 +7,8 @@ declare_invariant! {
     /// requests; in the first two queue_position counts 0, 1, 2, …, in the third it is empty.
     ///
     /// The position is the request's index in its queue, in the order in which it would be served. A
-    /// log that writes -1 for running requests is held to the waiting ones.
+    /// log that writes -1 for running requests is held to the waiting ones. One that does so in some
+    /// rows only mixes two dialects, which is told once.
     ///
     /// Blind spot: whether the order is the scheduler's; Q006 checks who is served first.
     ///
@@ -20,7 +21,17 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Of a log that mixes dialects: running rows without a place, and with one.
+    mixed: [Seen; 2],
+}
+
+/// Rows of one dialect.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    rows: u64,
+    first: Option<Location>,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
@@ -29,6 +40,7 @@ impl Invariant for Check {
         }
         let no_running = cx.facts.dialect.has(Habit::NoRunningPosition);
         let bare = cx.facts.dialect.has(Habit::FixedColumnsOnly);
+        let mixed = cx.facts.dialect.has(Habit::MixedRunningPosition);
         let gaps = cx.facts.dialect.hides_waiting();
         let (mut next, mut section) = ([0i32; 3], 0);
         cx.exercised(view.rows.len());
@@ -43,6 +55,12 @@ impl Invariant for Check {
             }
             section = section.max(place);
             let position = row.queue_position.map(|position| position.0);
+            if mixed && place == 0 {
+                let seen = &mut self.mixed[usize::from(position != Some(-1))];
+                seen.rows += 1;
+                seen.first = seen.first.or(Some(row.row.at()));
+                continue;
+            }
             let expected = match place {
                 2 => None,
                 0 if no_running => Some(-1),
@@ -63,6 +81,21 @@ impl Invariant for Check {
             next[place] = position.map_or(next[place], |position| position.max(0));
             next[place] = next[place].saturating_add(1);
         }
+    }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        let [without, with] = self.mixed;
+        let Some(at) = without.first.filter(|_| with.rows > 0) else { return };
+        let message = format!(
+            "two dialects are mixed: queue_position is -1 in {} rows of running requests and a place, \
+             or empty, in {}; no place of a running request is checked",
+            without.rows, with.rows
+        );
+        cx.found(
+            Finding::new(message)
+                .at(at, "queue_position")
+                .with_row(with.first, "the other dialect"),
+        );
     }
 }
 

@@ -27,7 +27,11 @@ impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration else { return };
         let row = &step.row;
-        let noted = |kind| cx.facts.whole(Table::Events).then(|| view.count(kind) as u32);
+        // Events that end before the decision tell of no step but one without a batch.
+        let reached = row.total_tokens == Tokens::ZERO
+            || view.moments.is_some_and(|it| cx.facts.covers(Table::Events, it.decided));
+        let told = reached && cx.facts.whole(Table::Events);
+        let noted = |kind| told.then(|| view.count(kind) as u32);
         let admitted = row.admitted_count.map(|count| count.0);
         let resumed = row.resumed_count.map(|count| count.0);
         let (Some(admitted), Some(resumed)) = (

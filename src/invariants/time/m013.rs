@@ -34,7 +34,7 @@ impl Invariant for Check {
         for row in view.rows {
             if !row.queued() {
                 exercised += 1;
-                if row.time_in_state != Nanos::ZERO {
+                if !cx.agree(Nanos::ZERO, row.time_in_state, 1, row.row.at()) {
                     report(row, view, Nanos::ZERO, "a completed row has no time in its state", cx);
                 }
                 continue;
@@ -62,17 +62,13 @@ impl Invariant for Check {
                 continue;
             };
             let Some(expected) = moment.checked_sub(entry) else { continue };
-            let holds =
-                span.entered.is_some_and(|entered| cx.agree(entry, entered, 2, span.first_at));
+            let holds = cx.agree(expected, span.time_in_state, 2, span.first_at);
             cx.expect(holds, |ids| {
-                let actual = span.entered.map_or("more than the moment itself".to_owned(), |at| {
-                    moment.saturating_sub(at).to_string()
-                });
                 Finding::new(format!("time_in_state is not {moment} - {entry}"))
                     .at(span.first_at, "time_in_state")
                     .of(request.key, ids)
                     .in_iteration(span.first)
-                    .values(expected, actual)
+                    .values(expected, span.time_in_state)
             });
         }
     }

@@ -11,7 +11,8 @@ declare_invariant! {
     /// drafts); lost_tokens is what they exceed the tokens found at the resumption by.
     ///
     /// Blind spot: the sums under speculative decoding where steps overlap (drafts in flight at a
-    /// preemption may turn out rejected); logs with empty details.
+    /// preemption may turn out rejected); recomputed_tokens where rows do not say their
+    /// computed_tokens; logs with empty details.
     ///
     /// Example: lost_tokens 96 of a request that had computed 96 tokens and found 64 of them.
     pub static K011 = {
@@ -74,7 +75,8 @@ impl Invariant for Check {
         compare("cached_tokens", row.cached_tokens, request.totals.cached);
         let counted = row.scheduled_tokens.map(|tokens| u64::from(tokens.0));
         // Rows that are not all there are K010's and X005's business.
-        if steps && counted == Some(request.totals.scheduled) {
+        let computed = request.totals.computed_untold == 0;
+        if steps && computed && counted == Some(request.totals.scheduled) {
             compare("recomputed_tokens", row.recomputed_tokens, request.totals.recomputed);
         }
     }

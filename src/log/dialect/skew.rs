@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::log::schema::{EventRow, IterationRow, RequestRow, TransitionRow};
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::log::ids::RequestKey;
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow, TransitionRow};
 use crate::log::values::{EventType, State};
-use crate::units::Nanos;
+use crate::units::{IterationId, Nanos};
 
 /// How much two readings of one moment may differ unless told otherwise: the cost of a logger call.
 pub const DEFAULT_SKEW_BOUND: Nanos = Nanos(50_000);
@@ -24,20 +28,27 @@ fn is_habit(differences: &[u64], bound: Nanos) -> bool {
         && small.len() >= FEWEST
 }
 
-pub(super) fn is_skewed(
-    iterations: &[IterationRow],
-    requests: &[RequestRow],
-    transitions: &[TransitionRow],
-    events: &[EventRow],
-    exact: bool,
-    bound: Nanos,
-) -> bool {
+/// The first rows of each file.
+pub(super) struct Samples<'a> {
+    pub(super) iterations: &'a [IterationRow],
+    pub(super) rows: &'a [IterationRequestRow],
+    pub(super) requests: &'a [RequestRow],
+    pub(super) transitions: &'a [TransitionRow],
+    pub(super) events: &'a [EventRow],
+    /// Whether the log is held to the reference's moments.
+    pub(super) exact: bool,
+}
+
+pub(super) fn is_skewed(samples: &Samples<'_>, bound: Nanos) -> bool {
+    let Samples { iterations, rows, requests, transitions, events, exact } = samples;
     let kinds = [
         latencies(requests),
         sums(requests),
+        spans(iterations),
         parts(iterations),
+        stays(iterations, rows),
         changes(transitions),
-        if exact { decisions(iterations, events) } else { Vec::new() },
+        if *exact { decisions(iterations, events) } else { Vec::new() },
     ];
     kinds.iter().any(|differences| is_habit(differences, bound))
 }
@@ -59,6 +70,34 @@ fn sums(requests: &[RequestRow]) -> Vec<u64> {
         Some(apart(row.waiting_time.saturating_add(row.execution_time), row.e2e_latency?))
     };
     requests.iter().filter_map(sum).collect()
+}
+
+fn spans(iterations: &[IterationRow]) -> Vec<u64> {
+    let span =
+        |row: &IterationRow| Some(apart(row.end_time.checked_sub(row.start_time)?, row.duration));
+    iterations.iter().filter_map(span).collect()
+}
+
+/// Of a request that stays in its state from one step to the next: by how much more or less its
+/// time there has grown than has passed.
+fn stays(iterations: &[IterationRow], rows: &[IterationRequestRow]) -> Vec<u64> {
+    let decided: HashMap<IterationId, Nanos, FxBuildHasher> =
+        iterations.iter().map(|row| (row.iteration_id, decision(row))).collect();
+    let mut last: HashMap<RequestKey, (State, Nanos, Nanos), FxBuildHasher> = HashMap::default();
+    let mut differences = Vec::new();
+    for row in rows.iter().filter(|row| row.state != State::Completed) {
+        let Some(now) = decided.get(&row.iteration_id).copied() else { continue };
+        let before = last.insert(row.request_id, (row.state, now, row.time_in_state));
+        let stays = before.filter(|(state, ..)| *state == row.state);
+        let grown =
+            stays.and_then(|(_, then, held)| Some(held.saturating_add(now.checked_sub(then)?)));
+        differences.extend(grown.map(|grown| apart(grown, row.time_in_state)));
+    }
+    differences
+}
+
+fn decision(row: &IterationRow) -> Nanos {
+    row.start_time.saturating_add(row.scheduling_overhead)
 }
 
 fn parts(iterations: &[IterationRow]) -> Vec<u64> {
@@ -83,10 +122,7 @@ fn changes(transitions: &[TransitionRow]) -> Vec<u64> {
 
 /// From each decision to the nearest `D`.
 fn decisions(iterations: &[IterationRow], events: &[EventRow]) -> Vec<u64> {
-    let mut decided: Vec<u64> = iterations
-        .iter()
-        .map(|row| row.start_time.saturating_add(row.scheduling_overhead).0)
-        .collect();
+    let mut decided: Vec<u64> = iterations.iter().map(|row| decision(row).0).collect();
     decided.sort_unstable();
     let Some(last) = decided.last().copied() else { return Vec::new() };
     let nearest = |event: &EventRow| {

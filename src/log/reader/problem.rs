@@ -147,6 +147,13 @@ impl FormKind {
 }
 
 impl FormKind {
+    /// Whether no row of the file can be read because of it.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Empty | Self::Separator(_) | Self::MissingColumn { fatal: true })
+            || self.cuts_file()
+    }
+
     /// Whether nothing of the file can be read behind it.
     #[must_use]
     pub const fn cuts_file(&self) -> bool {

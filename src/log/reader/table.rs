@@ -179,12 +179,15 @@ fn read_header<R: Row, S: Read>(splitter: &mut Splitter<S>) -> Header {
     };
     match record {
         Ok(Some(record)) => {
-            let mut header = Header::read(R::SCHEMA, &record);
+            // A cut header may lack columns and the end of a name: nothing of it says how the file
+            // was written.
             if record.ending == Ending::EndOfFile {
                 let at = Location { table: R::SCHEMA.table, line: 1, offset: record.offset };
-                header.problems.push(FormProblem::of_record(at, FormKind::Truncated));
+                let mut header = Header::absent(R::SCHEMA, FormKind::Truncated);
+                header.problems = vec![FormProblem::of_record(at, FormKind::Truncated)];
+                return header;
             }
-            header
+            Header::read(R::SCHEMA, &record)
         }
         Ok(None) => Header::absent(R::SCHEMA, FormKind::Empty),
         Err(error) => Header::absent(R::SCHEMA, unreadable::<R>(&error).kind),

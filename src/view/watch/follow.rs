@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::check::{CheckError, CheckOptions, LiveCheck, NewFinding};
 use crate::log::dialect::Dialect;
 use crate::log::reader::{Horizon, LogDir, LogDirError};
-use crate::log::schema::Table;
+use crate::log::schema::{IterationRow, Table};
 use crate::view::watch::pulse::Pulse;
 
 /// Looks that files may grow for before they are read all the same: logs without flushes.
@@ -118,6 +118,43 @@ impl Engine {
             news.findings.extend(more.findings);
         }
         news
+    }
+
+    /// Why no step can be seen in what is there, if none was: there is no log, or the file of its steps
+    /// cannot be read. None where that file has no row yet.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        if self.pulse.step.is_some() {
+            return None;
+        }
+        let dir = match LogDir::open(&self.path) {
+            Ok(dir) => dir,
+            Err(error) => return Some(error.to_string()),
+        };
+        let Some(file) = dir.file(Table::PerIteration) else {
+            let name = Table::PerIteration.file_name();
+            return Some(format!("{}: {name} is not there", self.path.display()));
+        };
+        let path = file.path.display();
+        if file.compressed {
+            return Some(format!(
+                "{path}: a compressed log is a finished one; use `schedlog check`"
+            ));
+        }
+        match dir.reader::<IterationRow>() {
+            Err(error) => Some(error.to_string()),
+            Ok(None) => None,
+            Ok(Some(reader)) if reader.header().usable => self.trouble.clone(),
+            Ok(Some(reader)) => {
+                let problem = reader.header().problems.iter().find(|it| it.kind.is_fatal());
+                let problem = problem.map_or_else(String::new, |problem| {
+                    let column = problem.column.map(|column| format!("{column}: "));
+                    format!(": {}{}", column.unwrap_or_default(), problem.kind)
+                });
+                let check = "`schedlog check` says more";
+                Some(format!("{path}: its header cannot be used{problem}; {check}"))
+            }
+        }
     }
 
     fn try_look(&mut self) -> Result<News, CheckError> {

@@ -1,0 +1,102 @@
+//! Whether per_iteration_requests.csv was cut inside a step.
+//!
+//! A step that counts more requests than it has rows may have a wrong count, or may be where the file
+//! was cut. A cut takes away the rows from some place on, and those rows were somebody's: a count that
+//! nobody known stands behind is a wrong count.
+
+use crate::check::facts::LogFacts;
+use crate::check::history::{Histories, RequestHistory};
+use crate::check::view::{Moments, RowView};
+use crate::log::dialect::Habit;
+use crate::log::schema::{IterationRow, Table};
+use crate::log::values::{FinishReason, State};
+use crate::units::{Nanos, Requests, Tokens};
+
+/// A step behind which the file of its rows has nothing.
+pub(super) struct RowsCut<'a> {
+    pub(super) step: &'a IterationRow,
+    pub(super) moments: Moments,
+    pub(super) rows: &'a [RowView],
+    pub(super) facts: &'a LogFacts,
+}
+
+impl RowsCut<'_> {
+    /// Whether the file was cut in this step, or before it.
+    pub(super) fn is_here(&self, live: &Histories) -> bool {
+        let queued = self.lacks_queued() && self.somebody_is_missing(live);
+        let has_rows = !self.rows.is_empty();
+        queued || has_rows && self.lacks_completed() && self.an_end_is_missing(live)
+    }
+
+    fn count(&self, wanted: impl Fn(State) -> bool) -> usize {
+        self.rows.iter().filter(|row| wanted(row.state)).count()
+    }
+
+    /// Whether rows of the queues are missing, and those that are there are the first of the step.
+    fn lacks_queued(&self) -> bool {
+        let dialect = &self.facts.dialect;
+        let waiting =
+            if dialect.hides_waiting() { Requests::ZERO } else { self.step.waiting_count };
+        let running = self.step.running_count;
+        let queued = self.count(|state| state != State::Completed);
+        let lacks = queued < running.saturating_add(waiting).0 as usize;
+        let all_running = self.count(|state| state == State::Running) >= running.0 as usize;
+        let none_waiting = self.count(|state| state == State::Running) == queued;
+        let none_completed = queued == self.rows.len();
+        // The running queue stands first, the completed requests last, but in logs that order freely.
+        let first = none_completed && (all_running || none_waiting);
+        lacks && (first || dialect.has(Habit::FixedColumnsOnly))
+    }
+
+    fn lacks_completed(&self) -> bool {
+        let completed = self.count(|state| state == State::Completed);
+        let count = self.step.completed_count.map_or(0, |count| count.0 as usize);
+        completed < count && !self.facts.dialect.has(Habit::NoCompletedRows)
+    }
+
+    /// Whether a request was alive at the decision that has no row of its queue.
+    fn somebody_is_missing(&self, live: &Histories) -> bool {
+        let decided = self.moments.decided;
+        let is_missing = |request: &RequestHistory| {
+            let here =
+                request.queued.is_some_and(|row| row.row.iteration_id == self.step.iteration_id);
+            let alive = request.arrival() <= Some(decided)
+                && request.completion().is_none_or(|end| end > decided);
+            alive && !here && request.any_location().is_some()
+        };
+        if live.iter().any(is_missing) {
+            return true;
+        }
+        // Where the events end before the step, its requests may be nowhere else; but a step that has
+        // none in its batch shows none.
+        !self.facts.covers(Table::Events, decided) && self.step.total_tokens > Tokens::ZERO
+    }
+
+    /// Whether a request was finished by this step that has no row of it.
+    fn an_end_is_missing(&self, live: &Histories) -> bool {
+        let end = self.moments.end;
+        // Where only the events tell the ends of steps, nothing does behind the last of them.
+        if self.facts.dialect.hides_ends() && !self.facts.covers(Table::Events, end) {
+            return true;
+        }
+        let slack = self.facts.skew.unwrap_or(Nanos::ZERO).0;
+        let is_missing = |request: &RequestHistory| {
+            let now = request.completion().is_some_and(|at| at.0.abs_diff(end.0) <= slack);
+            let aborted =
+                matches!(request.finish_reason(), Some(FinishReason::Abort | FinishReason::Error));
+            now && !aborted && request.completed.is_none()
+        };
+        let told = [Table::PerRequest, Table::Events, Table::StateTransitions];
+        if live.iter().any(is_missing) {
+            return true;
+        }
+        if told.into_iter().any(|table| self.facts.reaches(table, end)) {
+            return false;
+        }
+        // Where those end before the step, it may be any that nothing says the end of.
+        let endless = |row: &RowView| {
+            live.get(row.request_id).is_none_or(|request| request.completion().is_none())
+        };
+        self.rows.iter().any(endless)
+    }
+}
