@@ -49,7 +49,7 @@ fn logs_of_bundled_traces_conform() {
 }
 
 /// Engines whose moments fall together.
-fn latencies() -> impl Strategy<Value = LatencyModel> {
+pub(crate) fn latencies() -> impl Strategy<Value = LatencyModel> {
     let forward = prop_oneof![Just(0), Just(1), Just(1_000_000)];
     let cpu = (0u64..2, 0u64..2, 0u64..2).prop_map(|(schedule, per_request, output)| CpuCosts {
         schedule_base: Nanos(schedule),

@@ -40,6 +40,8 @@ impl Wanted {
                     wanted.waited_at.push(row.start_time.saturating_add(row.scheduling_overhead));
                 }
             }
+            // Those among them that gave up wait no more.
+            away = away.min(u64::from(row.waiting_count.0));
             if row.preempted_count.0 > 0 {
                 wanted.preempted = wanted.preempted.or(id);
             }
