@@ -345,11 +345,16 @@ impl Dialect {
     fn look_at_events(&mut self, sample: &Sample<EventRow>) {
         let events = &sample.rows;
         self.set(Habit::NoDetails, all(events, |event| event.details.is_empty()));
+        // What stands beside the last ones may be behind the end of the sample.
+        let end = events.last().map(|event| event.timestamp);
         let scheduled: Vec<_> = events
             .iter()
             .filter(|event| event.event_type == EventType::RequestScheduled)
             .take(PAIRED_EVENTS)
             .collect();
+        let before_end = scheduled.iter().copied().filter(|event| Some(event.timestamp) < end);
+        let before_end: Vec<_> = before_end.collect();
+        let scheduled = if before_end.is_empty() { scheduled } else { before_end };
         let resumed_too = |event: &&EventRow| {
             events.iter().any(|other| {
                 other.event_type == EventType::RequestResumed

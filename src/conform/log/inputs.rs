@@ -46,13 +46,17 @@ impl Replay<'_> {
             .map(|arrived| (arrived, self.tape.end_of(arrived.key)))
             .collect();
         if self.tape.slack > Nanos::ZERO {
-            // Of stamps that are so near, per_request.csv tells which is the earlier moment.
+            // Of stamps that are so near, per_request.csv tells which is the earlier moment, and of what
+            // arrived at once how it queues up.
             let near = |one: &(Arrived, Option<End>), other: &(Arrived, Option<End>)| {
                 self.tape.may_be_at(one.0.at, other.0.at)
             };
             for batch in due.chunk_by_mut(near) {
                 if batch.iter().all(|(_, end)| end.is_some()) {
-                    batch.sort_by_key(|(_, end)| end.map(|end| end.arrival));
+                    batch.sort_by_key(|(arrived, end)| {
+                        let place = group.position(arrived.key).unwrap_or(usize::MAX);
+                        (end.map(|end| end.arrival), place)
+                    });
                 }
             }
         }
@@ -87,7 +91,10 @@ impl Replay<'_> {
     }
 
     fn add(&mut self, arrived: &Arrived, end: Option<End>) -> Result<(), Void> {
-        let Some(input) = arrived.input.or(end.map(|end| end.input)) else { return Ok(()) };
+        let Some(input) = arrived.input.or(end.map(|end| end.input)) else {
+            self.has_stranger = true;
+            return Ok(());
+        };
         if input == Tokens::ZERO || input >= self.config.max_model_len {
             // Such a prompt never reaches the scheduler.
             return Ok(());

@@ -24,6 +24,7 @@ use crate::conform::log::prompts::Prompts;
 use crate::conform::log::tape::Tape;
 use crate::conform::log::verdict::{Basis, LogCounts, LogDivergence, Void};
 use crate::log::ids::{Ids, RequestKey};
+use crate::log::schema::Table;
 use crate::scheduler::allocation::KvCacheManager;
 use crate::scheduler::{ModelOutput, Pass, Scheduler, Slot, StopTokens, Update};
 use crate::units::{IterationId, Nanos, TokenId};
@@ -76,6 +77,8 @@ pub(super) struct Replay<'t> {
     pub(super) live: LiveRequests,
     /// Requests whose rows came before the event of their arrival.
     pub(super) early: HashSet<RequestKey, FxBuildHasher>,
+    /// Whether a request arrived of which nothing tells how long its prompt is.
+    pub(super) has_stranger: bool,
     /// Whose slot it is, or was last.
     pub(super) owners: Vec<RequestKey>,
     /// Whether the reference is where the log is.
@@ -120,6 +123,7 @@ impl<'t> Replay<'t> {
             spare: Vec::new(),
             live: LiveRequests::default(),
             early: HashSet::default(),
+            has_stranger: false,
             owners: Vec::new(),
             following: true,
             previous: Nanos::ZERO,
@@ -146,17 +150,17 @@ impl<'t> Replay<'t> {
             let id = group.id();
             self.counts.iterations += 1;
             if group.cut {
-                cut = Some((id, "per_iteration_requests.csv"));
+                cut = Some((id, Table::PerIterationRequests));
                 break;
             }
             let ends_told = group.ends_told;
-            if !self.step(group)? {
-                cut = Some((id, "events.csv"));
+            if let Some(table) = self.step(group)? {
+                cut = Some((id, table));
                 break;
             }
             if !ends_told {
                 // Who is left for the steps behind it is open.
-                cut = Some((id, "per_iteration_requests.csv"));
+                cut = Some((id, Table::PerIterationRequests));
                 break;
             }
             if self.counts.iterations.is_multiple_of(RELEASE_EVERY) {
@@ -171,8 +175,9 @@ impl<'t> Replay<'t> {
         Ok(())
     }
 
-    fn note_what_was_left_out(&mut self, cut: Option<(IterationId, &str)>) {
-        if let Some((id, file)) = cut {
+    fn note_what_was_left_out(&mut self, cut: Option<(IterationId, Table)>) {
+        if let Some((id, table)) = cut {
+            let file = table.file_name();
             self.notes.push(format!("{file} ends before it has told of iteration {id}"));
         }
         for table in self.tape.truncated() {
@@ -205,8 +210,8 @@ impl<'t> Replay<'t> {
         }
     }
 
-    /// One step of the log; false where events.csv ends before it.
-    fn step(&mut self, group: Group) -> Result<bool, Void> {
+    /// One step of the log, or the file that ends before it has told of it.
+    fn step(&mut self, group: Group) -> Result<Option<Table>, Void> {
         let start = group.moments.start;
         if self.following && group.damaged {
             self.damaged += 1;
@@ -220,12 +225,15 @@ impl<'t> Replay<'t> {
             self.hand_in(&group)?;
             self.abort_due(Before::Pass(&group));
             self.hand_in_hidden(&group)?;
+            if self.has_stranger {
+                return Ok(Some(Table::PerRequest));
+            }
             if self.is_unannounced(&group) {
-                return Ok(false);
+                return Ok(Some(Table::Events));
             }
             self.abort_untold(&group);
             if self.has_untold_end(&group) {
-                return Ok(false);
+                return Ok(Some(Table::Events));
             }
             self.decide(group)?;
         } else {
@@ -234,7 +242,7 @@ impl<'t> Replay<'t> {
             self.tape.forget_decisions(&group);
         }
         self.previous = start;
-        Ok(true)
+        Ok(None)
     }
 
     /// Whether the step has a request of which events.csv, which has ended, does not tell.
@@ -246,10 +254,11 @@ impl<'t> Replay<'t> {
             })
     }
 
-    /// Whether somebody is over of whose end events.csv, which has ended, would have to tell.
+    /// Whether somebody is over, or has come, of whom events.csv, which has ended, would have to tell.
     fn has_untold_end(&self, group: &Group) -> bool {
-        let by_event = self.tape.ends_by_event() && self.tape.events_ended();
-        by_event && self.without_row(group).next().is_some()
+        let by_event = self.tape.ends_by_event() && self.without_row(group).next().is_some();
+        let hidden = self.tape.dialect.hides_waiting() && self.live.len() != group.alive();
+        self.tape.events_ended() && (by_event || hidden)
     }
 
     /// The reference is not where the log is any more.

@@ -31,6 +31,8 @@ impl Replay<'_> {
             if told.is_none() && self.live.contains_key(&key) {
                 self.early.insert(key);
             }
+            // Without a place for it the log is lost anyhow.
+            self.has_stranger = false;
         }
         Ok(())
     }

@@ -153,11 +153,11 @@ impl Tape {
             }
         }
         let rows_left = self.rows.head.is_some();
-        let told = if self.dialect.hides_waiting() {
-            group.running().count() >= step.row.running_count.0 as usize
-        } else {
-            group.queued.len() >= group.alive()
-        };
+        // Where one kind of waiting request has rows and the other has none, the counts do not tell
+        // how many rows there should be.
+        let hidden = self.hides(Status::Waiting) && self.hides(Status::Preempted);
+        let rows = group.queued.len();
+        let told = rows >= group.alive() || hidden && rows >= step.row.running_count.0 as usize;
         group.cut = !rows_left && !told;
         let ends = step.row.completed_count.map_or(0, |count| count.0 as usize);
         group.ends_told = rows_left || self.ends_by_event() || ends <= group.completed.len();
