@@ -64,11 +64,7 @@ pub(super) fn run(
 }
 
 fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckError> {
-    let mut dialect = Dialect::detect(dir, options.skew_bound)?;
-    // This product's own logger reads its clock once per call.
-    if dir.run_info.as_ref().is_some_and(|info| info.producer.name == env!("CARGO_PKG_NAME")) {
-        dialect.forget(Habit::ClockSkew);
-    }
+    let dialect = Dialect::detect(dir, options.skew_bound)?;
     let summary = dialect.is_summary.then_some(LogLevel::Summary);
     let told = dir.run_info.as_ref().map(LogSettings::from_run_info).unwrap_or_default();
     let overlapping =

@@ -12,6 +12,7 @@ use crate::cli::log_settings::SettingFlags;
 use crate::cli::{EXIT_USAGE, EXIT_VIOLATED, output};
 use crate::conform::log::{ConformOptions, conform_log};
 use crate::coverage::{self, Coverage, Dimension};
+use crate::log::dialect::DEFAULT_SKEW_BOUND;
 use crate::log::reader::LogDir;
 use crate::policy::{Applied, Baseline, Collector, ConfigFile, Flags, Policy};
 use crate::report::{
@@ -179,8 +180,11 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
     let policy = Policy::new(flags, file)?;
     let (mut report, applied) = policy.check(dir)?;
     if args.conform {
-        let options =
-            ConformOptions { settings: args.settings.engine(), ..ConformOptions::default() };
+        let options = ConformOptions {
+            settings: args.settings.engine(),
+            skew_bound: args.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
+            ..ConformOptions::default()
+        };
         report.rules.push(conform_log(dir, &options)?.as_rule());
     }
     let coverage = if args.coverage.wanted() {

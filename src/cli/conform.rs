@@ -5,25 +5,27 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::cli::arguments::log_level;
+use crate::cli::arguments::{log_level, span};
 use crate::cli::output;
 use crate::cli::stopwatch::Stopwatch;
 use crate::cli::trace_args::{self, TraceReading};
 use crate::conform::log::{ConformOptions, conform_log};
 use crate::conform::{conform_and_log, conform_paths, markdown};
 use crate::engine::run::LogOptions;
+use crate::log::dialect::DEFAULT_SKEW_BOUND;
 use crate::log::reader::LogDir;
 use crate::log::run_info::RUN_INFO_FILE;
 use crate::log::values::LogLevel;
 use crate::report::{write_conformance, write_conformance_json};
 use crate::settings::Settings;
 use crate::trace::TraceFormat;
+use crate::units::Nanos;
 
 /// Compares the reference scheduler with a log, or with decision records of the real vLLM 0.32.
 ///
 /// A directory that holds a scheduler log is replayed: its arrivals, lengths and moments go through
 /// the reference under the log's settings (run.json, or flags), and every decision is compared. After
-/// a divergence the reference starts anew where the log's engine is empty. Exit code: 0 conforms, 1
+/// a divergence the reference goes on from the log's decision. Exit code: 0 conforms, 1
 /// diverges, 2 void (something is missing).
 ///
 /// Anything else is read as decision records: every recorded field of every step is compared, up to
@@ -43,6 +45,10 @@ pub(super) struct ConformArgs {
     /// Show every divergence of a log that is kept instead of the first three.
     #[arg(long)]
     all: bool,
+    /// Where the logger of a log reads its clock more than once for one moment, take readings that differ
+    /// by at most this for one, such as 200us or 0 [default: 50us].
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    skew_bound: Option<Nanos>,
     /// The trace that the log is a replay of: with it prefix sharing is compared block by block.
     #[arg(long, value_name = "TRACE")]
     trace: Option<PathBuf>,
@@ -110,6 +116,7 @@ fn run_log(args: &ConformArgs, log: &Path) -> anyhow::Result<u8> {
     let options = ConformOptions {
         settings: args.settings.clone(),
         trace: trace.as_ref(),
+        skew_bound: args.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
         ..ConformOptions::default()
     };
     let report = conform_log(log, &options)?;

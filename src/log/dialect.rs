@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use crate::log::ids::IdTable;
 use crate::log::moments::Moments;
 use crate::log::reader::{Item, LogDir, LogDirError};
+use crate::log::run_info::RunInfo;
 use crate::log::schema::{
     EventRow, Group, IterationRequestRow, IterationRow, Layout, RequestRow, Row, Table,
     TransitionRow,
@@ -102,6 +103,9 @@ pub struct Dialect {
     habits: BTreeSet<Habit>,
     /// Whether most sampled steps begin before the one before has ended.
     pub steps_overlap: bool,
+    /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
+    /// not [exact](Self::is_exact) this is no habit of its own.
+    pub stamps_vary: bool,
     /// Whether per_iteration_requests.csv is not there and no sampled event is about blocks, as at log
     /// level `summary`.
     pub is_summary: bool,
@@ -214,13 +218,13 @@ impl Dialect {
             events: &events.rows,
             exact: dialect.is_exact(),
         };
-        dialect.set(Habit::ClockSkew, skew::is_skewed(&samples, skew_bound));
+        // This product's own logger reads its clock once per call.
+        let own = |info: &RunInfo| info.producer.name == env!("CARGO_PKG_NAME");
+        let is_own = dir.run_info.as_ref().is_some_and(own);
+        dialect.set(Habit::ClockSkew, skew::is_skewed(&samples, skew_bound) && !is_own);
+        dialect.stamps_vary =
+            skew::stamps_vary(&iterations.rows, &events.rows, skew_bound) && !is_own;
         Ok(dialect)
-    }
-
-    /// Does not believe in a habit.
-    pub(crate) fn forget(&mut self, habit: Habit) {
-        self.habits.remove(&habit);
     }
 
     fn set(&mut self, habit: Habit, present: bool) {
@@ -259,7 +263,10 @@ impl Dialect {
         self.set(
             Habit::EndsAtDecision,
             all(rows, |row| row.duration == row.scheduling_overhead)
-                && rows.iter().any(|row| row.forward_pass_duration > Nanos::ZERO),
+                && rows.iter().any(|row| {
+                    let processing = row.output_processing_duration.unwrap_or_default();
+                    row.forward_pass_duration > Nanos::ZERO || processing > Nanos::ZERO
+                }),
         );
         self.set(
             Habit::NoOutputDuration,
@@ -346,11 +353,16 @@ impl Dialect {
     fn look_at_events(&mut self, sample: &Sample<EventRow>) {
         let events = &sample.rows;
         self.set(Habit::NoDetails, all(events, |event| event.details.is_empty()));
+        // What stands beside the last ones may be behind the end of the sample.
+        let end = events.last().map(|event| event.timestamp);
         let scheduled: Vec<_> = events
             .iter()
             .filter(|event| event.event_type == EventType::RequestScheduled)
             .take(PAIRED_EVENTS)
             .collect();
+        let before_end = scheduled.iter().copied().filter(|event| Some(event.timestamp) < end);
+        let before_end: Vec<_> = before_end.collect();
+        let scheduled = if before_end.is_empty() { scheduled } else { before_end };
         let resumed_too = |event: &&EventRow| {
             events.iter().any(|other| {
                 other.event_type == EventType::RequestResumed

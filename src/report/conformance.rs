@@ -34,6 +34,10 @@ pub fn write_conformance(report: &LogReport, all: bool, out: &mut dyn Write) -> 
     if !matches!(report.verdict, LogVerdict::Void(_)) {
         write_counts(report, out)?;
     }
+    if !report.dialect.is_empty() {
+        let names: Vec<_> = report.dialect.iter().map(|habit| habit.name()).collect();
+        writeln!(out, "dialect: {}", names.join(", "))?;
+    }
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
     }
@@ -216,6 +220,8 @@ struct Report<'a> {
     diverged: u64,
     /// Where a second run begins; only the first one was compared.
     second_run: Option<Place>,
+    /// The habits in which the log differs from the reference format.
+    dialect: Vec<&'static str>,
     notes: &'a [String],
     divergences: Vec<Divergence<'a>>,
 }
@@ -324,6 +330,7 @@ pub fn write_conformance_json(report: &LogReport, out: &mut dyn Write) -> io::Re
         restarts: counts.restarts,
         diverged: report.diverged,
         second_run: report.second_run.map(|at| Place { file: at.table.file_name(), line: at.line }),
+        dialect: report.dialect.iter().map(|habit| habit.name()).collect(),
         notes: &report.notes,
         divergences: report.divergences.iter().map(divergence_json).collect(),
     };

@@ -230,6 +230,12 @@ impl<K: KvCache> Scheduler<K> {
         request.max_tokens = request.max_tokens.min(max_tokens);
     }
 
+    /// Raises the number of output tokens at which a request ends.
+    pub(crate) fn raise_max_tokens(&mut self, slot: Slot, max_tokens: Tokens) {
+        let request = &mut self.requests[slot];
+        request.max_tokens = request.max_tokens.max(max_tokens);
+    }
+
     /// Drops all but the first `drafts` draft tokens attached to a request.
     pub(crate) fn keep_drafts(&mut self, slot: Slot, drafts: Tokens) {
         let request = &mut self.requests[slot];

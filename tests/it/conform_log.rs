@@ -49,7 +49,7 @@ fn logs_of_bundled_traces_conform() {
 }
 
 /// Engines whose moments fall together.
-fn latencies() -> impl Strategy<Value = LatencyModel> {
+pub(crate) fn latencies() -> impl Strategy<Value = LatencyModel> {
     let forward = prop_oneof![Just(0), Just(1), Just(1_000_000)];
     let cpu = (0u64..2, 0u64..2, 0u64..2).prop_map(|(schedule, per_request, output)| CpuCosts {
         schedule_base: Nanos(schedule),
@@ -94,6 +94,20 @@ proptest! {
     }
 }
 
+/// Cuts each file to its share, if it has one.
+pub(crate) fn cut(directory: &Path, shares: &[Option<f64>], whole_rows: bool) {
+    for (table, share) in Table::ALL.into_iter().zip(shares) {
+        let path = directory.join(table.file_name());
+        let Some(share) = share.filter(|_| path.is_file()) else { continue };
+        let bytes = std::fs::read(&path).unwrap();
+        let mut kept = (bytes.len() as f64 * share) as usize;
+        while whole_rows && kept > 0 && bytes[kept - 1] != b'\n' {
+            kept -= 1;
+        }
+        std::fs::write(&path, &bytes[..kept]).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -113,16 +127,7 @@ proptest! {
         if replay_trace(&trace, &settings, Some(directory.path()), &options, |_| {}).is_err() {
             return Err(TestCaseError::reject("vLLM itself would hang or die"));
         }
-        for (table, cut) in Table::ALL.into_iter().zip(cuts) {
-            let Some(share) = cut else { continue };
-            let path = directory.path().join(table.file_name());
-            let bytes = std::fs::read(&path).unwrap();
-            let mut kept = (bytes.len() as f64 * share) as usize;
-            while whole_rows && kept > 0 && bytes[kept - 1] != b'\n' {
-                kept -= 1;
-            }
-            std::fs::write(&path, &bytes[..kept]).unwrap();
-        }
+        cut(directory.path(), &cuts, whole_rows);
         for report in both(directory.path(), &trace) {
             prop_assert!(!matches!(report.verdict, LogVerdict::Diverges(_)), "{:#?}", report);
         }

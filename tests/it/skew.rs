@@ -38,7 +38,7 @@ fn foreign(log: &Sheets) -> Sheets {
 }
 
 /// The sums of a request are read apart from its latency, a step's parts apart from its duration.
-fn accounts(log: &Sheets, most: u64) -> Sheets {
+pub(crate) fn accounts(log: &Sheets, most: u64) -> Sheets {
     let (mut log, mut jitter) = (foreign(log), Jitter { state: 7, most });
     jitter.add(&mut log.p, "execution_time");
     jitter.add(&mut log.i, "duration");
@@ -67,7 +67,7 @@ fn late_events(log: &Sheets, most: u64) -> Sheets {
 }
 
 /// Events and changes are stamped a little after the moment that they are of.
-fn stamps(log: &Sheets, most: u64) -> Sheets {
+pub(crate) fn stamps(log: &Sheets, most: u64) -> Sheets {
     let (mut log, mut jitter) = (foreign(log), Jitter { state: 11, most });
     jitter.add(&mut log.e, "timestamp");
     // One call after the other: the stamps of a file never go back.

@@ -4,16 +4,18 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::conform::log::cache::Cache;
+use crate::conform::log::group::Group;
 use crate::conform::log::replay::LiveRequests;
 use crate::conform::log::sides::reason_of;
-use crate::conform::log::tape::{Group, Tape};
+use crate::conform::log::tape::Tape;
 use crate::conform::log::verdict::Difference;
+use crate::log::dialect::Habit;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::{Located, Location};
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::{EventType, State, WaitingReason};
 use crate::scheduler::{AdmissionStop, BatchEntry, Kind, Pass, Scheduler, Slot, Status};
-use crate::units::Tokens;
+use crate::units::{Nanos, Tokens};
 
 /// Both sides of one step at `D`.
 pub(super) struct Sight<'a> {
@@ -60,8 +62,15 @@ impl Sight<'_> {
         self.scheduler.running().iter().map(|&slot| self.key(slot)).collect()
     }
 
+    /// Those that wait and have rows.
     fn waiting(&self) -> Vec<RequestKey> {
-        self.scheduler.waiting().map(|slot| self.key(slot)).collect()
+        let waiting = self.scheduler.waiting();
+        waiting.filter(|slot| !self.is_hidden(*slot)).map(|slot| self.key(slot)).collect()
+    }
+
+    /// Whether the dialect has no row of a request because of where it stands in the reference.
+    fn is_hidden(&self, slot: Slot) -> bool {
+        self.tape.hides(self.scheduler.request(slot).status())
     }
 
     fn logged_running(&self) -> Vec<RequestKey> {
@@ -105,7 +114,7 @@ impl Sight<'_> {
         let slots = self.scheduler.running().iter().copied().chain(self.scheduler.waiting());
         for slot in slots {
             let key = self.key(slot);
-            if self.group.queued_row(key).is_none() {
+            if self.group.queued_row(key).is_none() && !self.is_hidden(slot) {
                 let state = state_of(self.scheduler.request(slot).status());
                 out.push(self.of_request("requests", key, "has no row", state));
             }
@@ -174,7 +183,12 @@ impl Sight<'_> {
         reference: &[RequestKey],
         out: &mut Differences,
     ) {
-        let Some(logged) = logged.filter(|logged| logged != reference) else { return };
+        let same = |logged: &Vec<RequestKey>| match self.tape.slack {
+            Nanos::ZERO => logged == reference,
+            // Stamps that are so near do not tell an order.
+            _ => sorted(logged) == sorted(reference),
+        };
+        let Some(logged) = logged.filter(|logged| !same(logged)) else { return };
         if self.tape.events_ended() && reference.starts_with(&logged) {
             // The file may have been cut between two rows.
             return;
@@ -303,13 +317,18 @@ impl Sight<'_> {
             entries.iter().filter(|entry| entry.prefill).map(|entry| entry.tokens).sum();
         let total = self.pass.total_tokens;
         let usable = self.scheduler.config().usable_blocks();
+        let running = self.scheduler.running().len() as u32;
+        let batch = match self.tape.dialect.has(Habit::BatchIsRunning) {
+            true => running,
+            false => entries.len() as u32,
+        };
         let pairs = [
-            ("batch_size", step.batch_size.0, entries.len() as u32),
+            ("batch_size", step.batch_size.0, batch),
             ("total_tokens", step.total_tokens.0, total.0),
             ("prefill_tokens", step.prefill_tokens.0, prefill.0),
             ("decode_tokens", step.decode_tokens.0, (total - prefill).0),
             ("kv_cache_total", step.kv_cache_total.0, usable.0),
-            ("running_count", step.running_count.0, self.scheduler.running().len() as u32),
+            ("running_count", step.running_count.0, running),
             ("waiting_count", step.waiting_count.0, self.scheduler.waiting_len() as u32),
         ];
         for (field, logged, reference) in pairs {
@@ -333,6 +352,12 @@ impl Sight<'_> {
             out.push(self.counter("evicted_blocks", evicted, self.pass.evicted_blocks));
         }
     }
+}
+
+fn sorted(keys: &[RequestKey]) -> Vec<RequestKey> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys
 }
 
 fn shown(tokens: Option<Tokens>) -> String {

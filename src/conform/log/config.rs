@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::config::{Policy, SchedulerConfig, Speculative, SpeculativeMethod};
 use crate::conform::log::verdict::Void;
+use crate::log::dialect::Dialect;
 use crate::log::run_info::RunInfo;
 use crate::settings::Settings;
 use crate::units::{Blocks, Requests, Tokens};
@@ -34,6 +35,7 @@ pub(super) fn resolve(
     info: Option<&RunInfo>,
     flags: &Settings,
     usable: Option<Blocks>,
+    dialect: &Dialect,
 ) -> Result<Resolved, Void> {
     let mut values = info.map_or_else(BTreeMap::new, |info| info.config.clone());
     if let Ok(Value::Object(given)) = serde_json::to_value(flags) {
@@ -42,7 +44,8 @@ pub(super) fn resolve(
     values.retain(|_, value| !value.is_null());
     let mut given = Given { values, assumed: Vec::new() };
     given.refuse_unmodelled()?;
-    let scheduler = given.scheduler(info, usable)?;
+    let overlap = info.map_or(dialect.steps_overlap, |info| info.overlapping_steps);
+    let scheduler = given.scheduler(overlap, usable)?;
     Ok(Resolved { scheduler, assumed: given.assumed })
 }
 
@@ -109,7 +112,7 @@ impl Given {
 
     fn scheduler(
         &mut self,
-        info: Option<&RunInfo>,
+        overlap: bool,
         usable: Option<Blocks>,
     ) -> Result<SchedulerConfig, Void> {
         let block_size = self.need("block_size")?;
@@ -119,7 +122,6 @@ impl Given {
         let blocks = self.blocks(usable)?;
         let policy: Policy = self.or_default("policy", Policy::Fcfs)?;
         let watermark: f64 = self.or_default("watermark", 0.0)?;
-        let overlap = info.is_some_and(|info| info.overlapping_steps);
         let async_scheduling = match self.get("async_scheduling")? {
             Some(value) => value,
             None => {

@@ -29,6 +29,8 @@ pub(super) struct Told {
     pub(super) preemptions: usize,
     /// What keeps the head of the waiting queue out.
     pub(super) stop: Option<WaitingReason>,
+    /// Whether it has no row that would tell.
+    pub(super) stop_hidden: bool,
 }
 
 /// A cache of which only the number of used blocks is known, between two bounds.
@@ -169,7 +171,8 @@ impl CountedCache {
             && tokens.0 - limit * self.config.block_size == 1
             && (self.config.enable_chunked_prefill
                 || tokens <= self.config.num_speculative_tokens());
-        let no_room = self.told.stop == Some(WaitingReason::MaxNumBatchedTokens);
+        let no_room =
+            self.told.stop_hidden || self.told.stop == Some(WaitingReason::MaxNumBatchedTokens);
         if padded && no_room { limit } else { 0 }
     }
 

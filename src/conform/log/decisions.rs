@@ -4,19 +4,19 @@ use crate::conform::explain::explain;
 use crate::conform::log::cache::Cache;
 use crate::conform::log::compare::Sight;
 use crate::conform::log::counted::Told;
+use crate::conform::log::group::Group;
 use crate::conform::log::replay::{Flying, Judged, Replay};
 use crate::conform::log::sides;
-use crate::conform::log::tape::Group;
-use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment};
+use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment, Void};
 use crate::log::reader::Located;
-use crate::log::schema::IterationRequestRow;
+use crate::log::schema::{IterationRequestRow, Table};
 use crate::log::values::{FinishReason, State, WaitingReason};
 use crate::scheduler::{Kind, Pass, Status};
 use crate::units::Tokens;
 
 impl Replay<'_> {
     /// Runs a pass and compares it with the step.
-    pub(super) fn decide(&mut self, group: Group) {
+    pub(super) fn decide(&mut self, group: Group) -> Result<(), Void> {
         self.counts.compared += 1;
         let mut pass = self.spare.pop().unwrap_or_default();
         let depth = self.config.max_concurrent_batches as usize;
@@ -33,12 +33,12 @@ impl Replay<'_> {
             self.diverge(&group, &pass, LogMoment::Decision, &[difference]);
             self.counts.different += 1;
             self.lose();
-            return;
+            return Ok(());
         }
         self.learn_from_rows(&group);
         self.tell_the_cache(&group);
         let outcome = self.scheduler.schedule(&mut pass);
-        self.tape.read_events(group.moments().decided);
+        self.tape.read_events(self.tape.latest(group.moments.decided));
         if let Err(assertion) = outcome {
             let difference = Difference {
                 field: "assertion",
@@ -50,7 +50,7 @@ impl Replay<'_> {
             self.diverge(&group, &Pass::default(), LogMoment::Decision, &[difference]);
             self.counts.different += 1;
             self.lose();
-            return;
+            return Ok(());
         }
         let differences = self.sight(&group, &pass).differences();
         if differences.is_empty() {
@@ -58,15 +58,15 @@ impl Replay<'_> {
             if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
                 cache.settle(group.step.row.kv_cache_used);
             }
-            self.tape.forget_decisions(group.id());
-            let pass = if self.always_take_over { self.rebuild(&group, pass) } else { Some(pass) };
+            self.tape.forget_decisions(&group);
+            let pass = if self.always_take_over { self.rebuild(&group, pass)? } else { Some(pass) };
             match pass {
                 Some(pass) => {
                     self.in_flight.push_back(Flying { group, pass, judged: Judged::Same });
                 }
                 None => self.lose(),
             }
-            return;
+            return Ok(());
         }
         let guessed =
             matches!(self.scheduler.kv_cache_mut(), Cache::Counted(cache) if cache.guessed);
@@ -79,11 +79,12 @@ impl Replay<'_> {
             self.counts.different += 1;
             Judged::Different
         };
-        self.tape.forget_decisions(group.id());
-        match self.take_over(&group, pass, &differences) {
+        self.tape.forget_decisions(&group);
+        match self.take_over(&group, pass, &differences)? {
             Some(pass) => self.in_flight.push_back(Flying { group, pass, judged }),
             None => self.lose(),
         }
+        Ok(())
     }
 
     fn sight<'a>(&'a self, group: &'a Group, pass: &'a Pass) -> Sight<'a> {
@@ -131,7 +132,7 @@ impl Replay<'_> {
         let step = &group.step.row;
         let slots = self.config.draft_slots();
         let charged = u64::from(step.total_tokens.0)
-            + u64::from(slots.0) * (1 + u64::from(step.batch_size.0));
+            + u64::from(slots.0) * (1 + u64::from(group.batch_size()));
         step.preempted_count.0 == 0
             && step.total_tokens < self.config.max_num_scheduled_tokens
             && charged < u64::from(self.config.max_num_batched_tokens.0)
@@ -157,7 +158,7 @@ impl Replay<'_> {
             let known = request.output_tokens();
             let possible = live.end.is_none_or(|end| match end.reason {
                 Some(FinishReason::Length) => false,
-                Some(FinishReason::Stop) => end.output <= known + Tokens(1),
+                Some(FinishReason::Stop) | None => end.output <= known + Tokens(1),
                 _ => end.output <= known,
             });
             if possible {
@@ -205,6 +206,7 @@ impl Replay<'_> {
         told.preemptions = told.preempted.len();
         let reasons = group.waiting().filter_map(|row| row.row.waiting_reason);
         told.stop = reasons.into_iter().find(|reason| *reason != WaitingReason::Preempted);
+        told.stop_hidden = told.stop.is_none() && self.tape.dialect.hides_waiting();
         told
     }
 
@@ -220,7 +222,9 @@ impl Replay<'_> {
         self.first = self.first.or(Some(group.id()));
         if self.divergences.len() < KEPT {
             let rows = group.queued.first().map(|row| row.at());
-            let last = group.completed.last().or(group.queued.last()).map(|row| row.at());
+            let ended = group.completed.last().map(|done| done.at);
+            let ended = ended.filter(|at| at.table == Table::PerIterationRequests);
+            let last = ended.or(group.queued.last().map(|row| row.at()));
             self.divergences.push(LogDivergence {
                 iteration: group.id(),
                 moment,

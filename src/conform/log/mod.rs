@@ -7,16 +7,23 @@
 //! one; without it, what admissions found in the prefix cache is taken from the log.
 
 mod cache;
+mod claims;
 mod compare;
 mod config;
 mod counted;
 mod decisions;
+mod ends;
+mod group;
+mod inputs;
 mod outputs;
 mod prompts;
 mod replay;
 mod resync;
+mod returned;
 mod rule;
+mod seats;
 mod sides;
+mod stream;
 mod tape;
 mod verdict;
 
@@ -24,12 +31,15 @@ use std::path::Path;
 
 use crate::conform::log::prompts::Prompts;
 use crate::conform::log::replay::Replay;
-use crate::conform::log::tape::{Tape, Trouble};
+use crate::conform::log::tape::Tape;
+use crate::conform::log::verdict::Trouble;
+use crate::log::dialect::{DEFAULT_SKEW_BOUND, Dialect, Habit};
 use crate::log::reader::{LogDir, LogDirError};
 use crate::log::schema::Table;
 use crate::log::values::LogLevel;
 use crate::settings::Settings;
 use crate::trace::Trace;
+use crate::units::Nanos;
 
 pub use rule::location_text;
 pub use verdict::{
@@ -37,7 +47,7 @@ pub use verdict::{
 };
 
 /// What a comparison may be told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ConformOptions<'t> {
     /// Settings that the log does not tell, or tells wrongly.
     pub settings: Settings,
@@ -46,6 +56,20 @@ pub struct ConformOptions<'t> {
     /// Take the log's decision over at every step, as after a divergence: on a log that conforms this
     /// changes nothing, which is how it is tested.
     pub always_take_over: bool,
+    /// The most by which two readings of one moment may differ, in a log that reads its clock more
+    /// than once for one.
+    pub skew_bound: Nanos,
+}
+
+impl Default for ConformOptions<'_> {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            trace: None,
+            always_take_over: false,
+            skew_bound: DEFAULT_SKEW_BOUND,
+        }
+    }
 }
 
 /// Compares the log in a directory with the reference.
@@ -71,9 +95,9 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
     if dir.file(rows).is_none() && info.is_some_and(|info| info.log_level == LogLevel::Summary) {
         return Err(Void::Summary(rows).into());
     }
-    let tape = Tape::open(dir)?;
+    let tape = Tape::open(dir, options.skew_bound)?;
     let usable = tape.first_step().ok_or(Void::NoIteration)?.kv_cache_total;
-    let resolved = config::resolve(info, &options.settings, Some(usable))?;
+    let resolved = config::resolve(info, &options.settings, Some(usable), &tape.dialect)?;
     let prompts = options.trace.map(Prompts::new).transpose()?;
     let mut replay = Replay::new(resolved.scheduler, tape, prompts);
     replay.always_take_over = options.always_take_over;
@@ -89,6 +113,7 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
         ));
     }
     notes.append(&mut replay.notes);
+    notes.extend(uncompared(&replay.tape.dialect).map(str::to_owned));
     Ok(LogReport {
         directory: dir.path.clone(),
         verdict: replay.first.map_or(LogVerdict::Conforms, LogVerdict::Diverges),
@@ -96,7 +121,30 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
         counts: replay.counts,
         divergences: replay.divergences,
         diverged: replay.diverged,
+        dialect: replay.tape.dialect.habits().collect(),
         second_run: replay.tape.second_run,
         notes,
     })
+}
+
+/// What is not compared because a dialect has no row of it.
+fn uncompared(dialect: &Dialect) -> impl Iterator<Item = &'static str> {
+    let habits = [
+        (
+            Habit::NoInitialRows,
+            "the dialect has no rows of requests that wait for their first scheduling: how many there \
+             are is compared, not their order nor what kept them out",
+        ),
+        (
+            Habit::NoPreemptedRows,
+            "the dialect has no rows of preempted requests: how many wait is compared, not the order \
+             of those nor what kept them out",
+        ),
+        (
+            Habit::NoDetails,
+            "the dialect has no details of events: in which order requests were preempted and admitted \
+             is compared as far as rows and counts tell",
+        ),
+    ];
+    habits.into_iter().filter(|(habit, _)| dialect.has(*habit)).map(|(_, what)| what)
 }

@@ -1,21 +1,27 @@
-//! What the model returned, as far as the log tells, and what became of it.
+//! When outputs were processed, and what became of them.
 
-use crate::conform::log::replay::{Flying, Judged, Live, Replay, STOP_TOKEN};
-use crate::conform::log::tape::{End, Group, Moments, is_drop};
+use crate::conform::log::ends::is_drop;
+use crate::conform::log::group::Group;
+use crate::conform::log::inputs::Before;
+use crate::conform::log::replay::{Flying, Judged, Replay};
 use crate::conform::log::verdict::{Difference, LogMoment};
 use crate::log::ids::{Ids, RequestKey};
-use crate::log::values::FinishReason;
-use crate::scheduler::{BatchEntry, Pass, Update};
-use crate::trace::private_token;
-use crate::units::{Nanos, TokenId, Tokens};
+use crate::log::moments::Moments;
+use crate::scheduler::{Pass, Status, Update};
+use crate::units::{Nanos, Tokens};
 
 impl Replay<'_> {
     /// Processes the outputs that were processed before `next`, or all that are left.
     pub(super) fn outputs_before(&mut self, next: Option<&Group>) {
-        self.tape.read_events(next.map_or(Nanos::MAX, |next| next.moments().start));
+        let until = next.map_or(Nanos::MAX, |next| match self.tape.hides(Status::Preempted) {
+            // Who the step preempts is told by its events alone.
+            true => next.moments.decided,
+            false => next.moments.start,
+        });
+        self.tape.read_events(self.tape.latest(until));
         while let Some(front) = self.in_flight.front() {
-            let moments = front.group.moments();
-            if next.is_some_and(|next| !self.is_processed(moments, next.moments())) {
+            let moments = front.group.moments;
+            if next.is_some_and(|next| !self.is_processed(moments, next.moments)) {
                 return;
             }
             let Some(flying) = self.in_flight.pop_front() else { return };
@@ -24,9 +30,19 @@ impl Replay<'_> {
     }
 
     /// Whether the output of the oldest step was processed before a step began.
-    fn is_processed(&self, oldest: Moments, next: Moments) -> bool {
-        if oldest.end != next.start || oldest.output < oldest.end {
-            return oldest.end <= next.start;
+    ///
+    /// Where nothing tells when outputs were processed, when they arrived does: an engine processes one
+    /// as soon as it has it, so no step begins in between.
+    pub(super) fn is_processed(&self, oldest: Moments, next: Moments) -> bool {
+        let hidden = self.tape.dialect.hides_ends();
+        let end = if hidden { oldest.output } else { oldest.end };
+        let open = if hidden {
+            self.tape.may_be_at(end, next.start)
+        } else {
+            end == next.start && end <= oldest.output
+        };
+        if !open {
+            return end <= next.start;
         }
         // Everything happened at one moment: the order is that of the engine loop, which waits for
         // an output when no further batch may be in flight, or there is none to build.
@@ -36,13 +52,17 @@ impl Replay<'_> {
     }
 
     fn process(&mut self, flying: Flying, next: Option<&Group>) {
-        let Flying { group, pass, judged } = flying;
-        let moments = group.moments();
-        self.abort_due(moments.output, Some(&pass));
-        self.fill_output(&group, &pass, next);
+        let Flying { mut group, pass, judged } = flying;
+        self.abort_due(Before::Output(&group, &pass));
+        if self.tape.ends_by_event() {
+            self.claim_ends(&mut group, &pass, next);
+        }
+        let told = self.fill_output(&group, &pass, next);
+        let mut differences = Vec::new();
+        self.let_go_on(&group, &pass, next, &mut differences);
         let mut update = std::mem::take(&mut self.update);
         self.scheduler.update_from_output(&pass, &self.output, &mut update);
-        let differences = self.update_differences(&group, &update);
+        self.update_differences(&group, next, &update, &mut differences);
         self.counts.finished += update.finished.len() as u64;
         if self.config.speculative.is_some() && !self.config.async_scheduling && !pass.is_empty() {
             // As many as can be; the next step's row tells how many there were.
@@ -54,6 +74,10 @@ impl Replay<'_> {
             self.live.remove(&self.owners[done.slot.index()]);
         }
         self.update = update;
+        if !told {
+            self.untold += 1;
+            self.lose();
+        }
         if differences.is_empty() {
             self.spare.push(pass);
             return;
@@ -66,111 +90,84 @@ impl Replay<'_> {
             }
             Judged::Different | Judged::Open => {}
         }
-        self.end_as_logged(&group);
+        self.end_as_logged(&group, next);
+    }
+
+    /// A request that reaches its limit with this output and goes on in the log goes on in the
+    /// reference, too.
+    fn let_go_on(
+        &mut self,
+        group: &Group,
+        pass: &Pass,
+        next: Option<&Group>,
+        differences: &mut Vec<Difference>,
+    ) {
+        let Some(next) = next else { return };
+        for (index, entry) in pass.entries.iter().enumerate() {
+            let tokens = self.output.get(index);
+            let key = self.owners[entry.slot.index()];
+            let request = self.scheduler.request(entry.slot);
+            let after = request.output_tokens() + Tokens(tokens.len() as u32);
+            let goes_on = group.completed_by(key).is_none() && next.queued_row(key).is_some();
+            if tokens.is_empty() || after < request.max_tokens() || !goes_on {
+                continue;
+            }
+            differences.push(Difference {
+                field: "completed",
+                request: Some(self.tape.ids.id(key).to_owned()),
+                logged: "goes on".to_owned(),
+                reference: format!("length after {after}"),
+                at: group.step.at(),
+            });
+            self.scheduler.raise_max_tokens(entry.slot, self.config.max_model_len);
+            if let Some(live) = self.live.get_mut(&key) {
+                // What per_request.csv says of its end is not so.
+                live.end = None;
+            }
+        }
     }
 
     /// After a divergence: who is over in the log is over in the reference, too. If the reference
     /// finished somebody who goes on in the log, it has lost the log.
-    fn end_as_logged(&mut self, group: &Group) {
+    fn end_as_logged(&mut self, group: &Group, next: Option<&Group>) {
         let finished = self.update.finished.iter().map(|done| self.owners[done.slot.index()]);
-        if finished.into_iter().any(|key| group.completed_row(key).is_none()) {
+        let goes_on = |key| {
+            let queued = next.is_some_and(|next| next.queued_row(key).is_some());
+            group.completed_by(key).is_none() && queued
+        };
+        if finished.into_iter().any(goes_on) {
             self.lose();
             return;
         }
-        for row in &group.completed {
-            if let Some(live) = self.live.remove(&row.row.request_id) {
+        for done in &group.completed {
+            if let Some(live) = self.live.remove(&done.key) {
                 self.scheduler.abort(live.slot);
             }
         }
     }
 
-    fn fill_output(&mut self, group: &Group, pass: &Pass, next: Option<&Group>) {
-        let mut output = std::mem::take(&mut self.output);
-        output.clear();
-        for entry in &pass.entries {
-            let key = self.owners[entry.slot.index()];
-            let request = self.scheduler.request(entry.slot);
-            let live = self.live.get(&key).filter(|live| live.slot == entry.slot);
-            let Some(live) = live.filter(|_| entry.samples && !request.is_finished()) else {
-                output.push([]);
-                continue;
-            };
-            let (done, length) = (request.output_tokens(), request.total_tokens());
-            let count = self.returned(group, next, key, live, entry, done);
-            let ends = group.completed_row(key).is_some() && !ends_by_length(live);
-            let token = |offset: u32| match live.ordinal {
-                _ if ends && offset + 1 == count.0 => STOP_TOKEN,
-                Some(ordinal) => private_token(ordinal, length.0 + offset),
-                None => TokenId(u64::from(length.0 + offset)),
-            };
-            output.push((0..count.0).map(token));
-        }
-        self.output = output;
-    }
-
-    /// How many tokens the model returned for an entry: one, and with drafts as many as the request is
-    /// known to have gained.
-    fn returned(
+    /// What the requests that the log says are finished and the reference's do not agree on.
+    fn update_differences(
         &self,
         group: &Group,
         next: Option<&Group>,
-        key: RequestKey,
-        live: &Live,
-        entry: &BatchEntry,
-        done: Tokens,
-    ) -> Tokens {
-        if entry.drafts == Tokens::ZERO {
-            return Tokens(1);
-        }
-        let most = 1 + entry.drafts.0;
-        if let Some(row) = group.completed_row(key) {
-            let gained = row.row.tokens_generated.saturating_sub(done);
-            return Tokens(gained.0.clamp(1, most));
-        }
-        // The next that is told of the request may come after further outputs, each of which gave it
-        // a token at least.
-        let row = next.and_then(|next| next.queued_row(key));
-        let aborted = self.tape.dropped.iter().find(|dropped| dropped.key == key);
-        let until = aborted.map_or(Nanos::MAX, |dropped| dropped.at);
-        let mut after = row.map(|row| row.row.tokens_generated);
-        let mut further = 0;
-        for flying in &self.in_flight {
-            let moments = flying.group.moments();
-            let told = next.is_none_or(|next| self.is_processed(moments, next.moments()));
-            if row.is_some() && !told || moments.output >= until {
-                break;
-            }
-            let batch = &flying.pass.entries;
-            further +=
-                u32::from(batch.iter().any(|other| other.slot == entry.slot && other.samples));
-            if let Some(last) = flying.group.completed_row(key) {
-                after = Some(last.row.tokens_generated);
-                break;
-            }
-        }
-        // Who does not end with this output, nor gave up, still has a token to come.
-        let to_come = |end: End| {
-            let stays = group.ends_told && !end.reason.is_some_and(is_drop);
-            end.output.saturating_sub(Tokens(u32::from(stays)))
-        };
-        let after = after.or(live.end.map(to_come)).unwrap_or(done);
-        let gained = after.saturating_sub(done).0.saturating_sub(further);
-        Tokens(gained.clamp(1, most))
-    }
-
-    /// What the log's `completed` rows and the reference's finished requests do not agree on.
-    fn update_differences(&self, group: &Group, update: &Update) -> Vec<Difference> {
+        update: &Update,
+        out: &mut Vec<Difference>,
+    ) {
         let at = group.step.at();
-        let mut differences = Vec::new();
+        // A step that began before this output and stands behind the end of a cut file may have given
+        // its requests more blocks.
+        let depth = self.config.max_concurrent_batches as usize;
+        let open = next.is_none() && self.in_flight.len() + 1 < depth;
         let mut untold = 0;
         let mut differ = |field, key: RequestKey, logged: String, reference: String, at| {
             let request = Some(self.tape.ids.id(key).to_owned());
-            differences.push(Difference { field, request, logged, reference, at });
+            out.push(Difference { field, request, logged, reference, at });
         };
         for done in &update.finished {
             let key = self.owners[done.slot.index()];
             let request = self.scheduler.request(done.slot);
-            let Some(row) = group.completed_row(key) else {
+            let Some(ended) = group.completed_by(key) else {
                 // Behind the end of events.csv nothing tells that it was aborted before.
                 let reason = self.live.get(&key).and_then(|live| live.end?.reason);
                 let gave_up = self.tape.events_ended() && reason.is_none_or(is_drop);
@@ -184,31 +181,35 @@ impl Replay<'_> {
                 continue;
             };
             let values = [
-                ("tokens_generated", row.row.tokens_generated.0, request.output_tokens().0),
-                ("kv_cache_blocks", row.row.kv_cache_blocks.0, done.blocks.0),
+                ("tokens_generated", ended.tokens.map(|n| n.0), request.output_tokens().0),
+                ("kv_cache_blocks", ended.blocks.map(|n| n.0), done.blocks.0),
             ];
             for (field, logged, reference) in values {
-                if logged != reference {
-                    differ(field, key, logged.to_string(), reference.to_string(), row.at());
+                let more = field == "kv_cache_blocks" && open && logged > Some(reference);
+                if let Some(logged) = logged.filter(|logged| *logged != reference && !more) {
+                    differ(field, key, logged.to_string(), reference.to_string(), ended.at);
                 }
             }
         }
-        for row in &group.completed {
-            let key = row.row.request_id;
+        for ended in &group.completed {
+            let key = ended.key;
             let finished = update.finished.iter().any(|done| self.owners[done.slot.index()] == key);
             if !finished {
-                let logged = format!("completed after {}", row.row.tokens_generated);
+                let logged = match ended.tokens {
+                    Some(tokens) => format!("completed after {tokens}"),
+                    None => "completed".to_owned(),
+                };
                 let reference =
                     if self.live.contains_key(&key) { "goes on" } else { "is not there" };
-                differ("completed", key, logged, reference.to_owned(), row.at());
+                differ("completed", key, logged, reference.to_owned(), ended.at);
             }
         }
-        let compared = differences.is_empty() && group.ends_told;
+        let compared = out.is_empty() && group.ends_told;
         let counted = group.step.row.completed_count.filter(|_| compared);
         if let Some(counted) =
             counted.filter(|count| count.0 as usize + untold != update.finished.len())
         {
-            differences.push(Difference {
+            out.push(Difference {
                 field: "completed_count",
                 request: None,
                 logged: counted.to_string(),
@@ -216,10 +217,5 @@ impl Replay<'_> {
                 at,
             });
         }
-        differences
     }
-}
-
-fn ends_by_length(live: &Live) -> bool {
-    live.end.is_some_and(|end| end.reason == Some(FinishReason::Length))
 }

@@ -11,20 +11,23 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use crate::config::SchedulerConfig;
 use crate::conform::log::cache::Cache;
 use crate::conform::log::counted::CountedCache;
+use crate::conform::log::ends::End;
+use crate::conform::log::group::Group;
+use crate::conform::log::inputs::Before;
 use crate::conform::log::prompts::Prompts;
-use crate::conform::log::tape::{Arrived, End, Group, Tape, is_drop};
+use crate::conform::log::tape::Tape;
 use crate::conform::log::verdict::{Basis, LogCounts, LogDivergence, Void};
 use crate::log::ids::{Ids, RequestKey};
-use crate::log::values::FinishReason;
+use crate::log::schema::Table;
 use crate::scheduler::allocation::KvCacheManager;
-use crate::scheduler::{ModelOutput, NewRequest, Pass, Scheduler, Slot, StopTokens, Update};
-use crate::units::{IterationId, Nanos, Priority, RequestId, TokenId, TokenRun, Tokens};
+use crate::scheduler::{ModelOutput, Pass, Scheduler, Slot, StopTokens, Update};
+use crate::units::{IterationId, Nanos, TokenId};
 
 /// The token that ends an answer before its limit. No prompt has it: it is above all content.
 pub(super) const STOP_TOKEN: TokenId = TokenId(u64::MAX);
@@ -67,11 +70,15 @@ pub(super) type LiveRequests = HashMap<RequestKey, Live, FxBuildHasher>;
 pub(super) struct Replay<'t> {
     pub(super) config: SchedulerConfig,
     pub(super) tape: Tape,
-    prompts: Option<Prompts<'t>>,
+    pub(super) prompts: Option<Prompts<'t>>,
     pub(super) scheduler: Scheduler<Cache>,
     pub(super) in_flight: VecDeque<Flying>,
     pub(super) spare: Vec<Pass>,
     pub(super) live: LiveRequests,
+    /// Requests whose rows came before the event of their arrival.
+    pub(super) early: HashSet<RequestKey, FxBuildHasher>,
+    /// Whether a request arrived of which nothing tells how long its prompt is.
+    pub(super) has_stranger: bool,
     /// Whose slot it is, or was last.
     pub(super) owners: Vec<RequestKey>,
     /// Whether the reference is where the log is.
@@ -91,6 +98,8 @@ pub(super) struct Replay<'t> {
     /// Steps that the log does not tell enough of to decide them.
     pub(super) undecided: u64,
     damaged: u64,
+    /// How often the log does not tell what an output brought.
+    pub(super) untold: u64,
     /// See [`super::ConformOptions::always_take_over`].
     pub(super) always_take_over: bool,
 }
@@ -113,6 +122,8 @@ impl<'t> Replay<'t> {
             in_flight: VecDeque::new(),
             spare: Vec::new(),
             live: LiveRequests::default(),
+            early: HashSet::default(),
+            has_stranger: false,
             owners: Vec::new(),
             following: true,
             previous: Nanos::ZERO,
@@ -127,6 +138,7 @@ impl<'t> Replay<'t> {
             skipped: 0,
             undecided: 0,
             damaged: 0,
+            untold: 0,
             always_take_over: false,
         }
     }
@@ -138,17 +150,17 @@ impl<'t> Replay<'t> {
             let id = group.id();
             self.counts.iterations += 1;
             if group.cut {
-                cut = Some((id, "per_iteration_requests.csv"));
+                cut = Some((id, Table::PerIterationRequests));
                 break;
             }
             let ends_told = group.ends_told;
-            if !self.step(group)? {
-                cut = Some((id, "events.csv"));
+            if let Some(table) = self.step(group)? {
+                cut = Some((id, table));
                 break;
             }
             if !ends_told {
                 // Who is left for the steps behind it is open.
-                cut = Some((id, "per_iteration_requests.csv"));
+                cut = Some((id, Table::PerIterationRequests));
                 break;
             }
             if self.counts.iterations.is_multiple_of(RELEASE_EVERY) {
@@ -163,8 +175,9 @@ impl<'t> Replay<'t> {
         Ok(())
     }
 
-    fn note_what_was_left_out(&mut self, cut: Option<(IterationId, &str)>) {
-        if let Some((id, file)) = cut {
+    fn note_what_was_left_out(&mut self, cut: Option<(IterationId, Table)>) {
+        if let Some((id, table)) = cut {
+            let file = table.file_name();
             self.notes.push(format!("{file} ends before it has told of iteration {id}"));
         }
         for table in self.tape.truncated() {
@@ -173,6 +186,11 @@ impl<'t> Replay<'t> {
         }
         let why = [
             (self.damaged, "could not be read in full"),
+            (
+                self.untold,
+                "have an output of which nothing tells how many drafts it accepted, as the dialect \
+                 has no rows of preempted requests: not compared from there",
+            ),
             (
                 self.undecided,
                 "may be decided in more than one way, as prompts are unknown: not compared",
@@ -192,9 +210,9 @@ impl<'t> Replay<'t> {
         }
     }
 
-    /// One step of the log; false where events.csv ends before it.
-    fn step(&mut self, group: Group) -> Result<bool, Void> {
-        let start = group.moments().start;
+    /// One step of the log, or the file that ends before it has told of it.
+    fn step(&mut self, group: Group) -> Result<Option<Table>, Void> {
+        let start = group.moments.start;
         if self.following && group.damaged {
             self.damaged += 1;
             self.lose();
@@ -205,19 +223,26 @@ impl<'t> Replay<'t> {
         }
         if self.following {
             self.hand_in(&group)?;
-            self.abort_due(start, None);
+            self.abort_due(Before::Pass(&group));
+            self.hand_in_hidden(&group)?;
+            if self.has_stranger {
+                return Ok(Some(Table::PerRequest));
+            }
             if self.is_unannounced(&group) {
-                return Ok(false);
+                return Ok(Some(Table::Events));
             }
             self.abort_untold(&group);
-            self.decide(group);
+            if self.has_untold_end(&group) {
+                return Ok(Some(Table::Events));
+            }
+            self.decide(group)?;
         } else {
             self.skipped += 1;
-            self.tape.read_events(group.moments().decided);
-            self.tape.forget_decisions(group.id());
+            self.tape.read_events(self.tape.latest(group.moments.decided));
+            self.tape.forget_decisions(&group);
         }
         self.previous = start;
-        Ok(true)
+        Ok(None)
     }
 
     /// Whether the step has a request of which events.csv, which has ended, does not tell.
@@ -227,6 +252,13 @@ impl<'t> Replay<'t> {
                 let key = row.row.request_id;
                 !self.live.contains_key(&key) && !self.owners.contains(&key)
             })
+    }
+
+    /// Whether somebody is over, or has come, of whom events.csv, which has ended, would have to tell.
+    fn has_untold_end(&self, group: &Group) -> bool {
+        let by_event = self.tape.ends_by_event() && self.without_row(group).next().is_some();
+        let hidden = self.tape.dialect.hides_waiting() && self.live.len() != group.alive();
+        self.tape.events_ended() && (by_event || hidden)
     }
 
     /// The reference is not where the log is any more.
@@ -248,11 +280,19 @@ impl<'t> Replay<'t> {
                 prompts.forget(self.tape.ids.id(old.key));
             }
         }
-        let start = group.moments().start;
+        let (since, start) = (self.tape.latest(since), self.tape.latest(group.moments.start));
         self.tape.dropped.retain(|dropped| dropped.at > since);
-        let new =
-            |key| self.tape.mail.iter().any(|arrived| arrived.key == key && arrived.at <= start);
-        if group.damaged || !group.queued.iter().all(|row| new(row.row.request_id)) {
+        self.tape.ended.retain(|ended| ended.at > since);
+        let new: HashSet<RequestKey, FxBuildHasher> = self
+            .tape
+            .mail
+            .iter()
+            .filter(|arrived| since < arrived.at && arrived.at <= start)
+            .map(|arrived| arrived.key)
+            .collect();
+        let all_told = group.queued.len() == group.alive() || new.len() == group.alive();
+        let all_new = group.queued.iter().all(|row| new.contains(&row.row.request_id));
+        if group.damaged || !all_told || !all_new {
             return;
         }
         self.forget_content();
@@ -263,114 +303,10 @@ impl<'t> Replay<'t> {
         self.counts.restarts += 1;
     }
 
-    /// Hands in the requests that arrived before a step. One that arrived at the very moment at which
-    /// the step begins came before or after it (a step may take no time at all): the step's rows tell.
-    fn hand_in(&mut self, group: &Group) -> Result<(), Void> {
-        let start = group.moments().start;
-        let mut at = 0;
-        while let Some(arrived) = self.tape.mail.get(at).copied().filter(|next| next.at <= start) {
-            if arrived.at == start && group.queued_row(arrived.key).is_none() {
-                at += 1;
-                continue;
-            }
-            let _ = self.tape.mail.remove(at);
-            let end = self.tape.end_of(arrived.key);
-            self.add(&arrived, end)?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, arrived: &Arrived, end: Option<End>) -> Result<(), Void> {
-        let Some(input) = arrived.input.or(end.map(|end| end.input)) else { return Ok(()) };
-        if input == Tokens::ZERO || input >= self.config.max_model_len {
-            // Such a prompt never reaches the scheduler.
-            return Ok(());
-        }
-        let id = self.tape.ids.id(arrived.key);
-        let traced = match &mut self.prompts {
-            Some(prompts) => Some(prompts.take(id, input)?),
-            None => None,
-        };
-        let length = |end: End| (end.reason == Some(FinishReason::Length)).then_some(end.output);
-        let (ordinal, max_tokens) = match &traced {
-            Some(request) => (Some(request.ordinal), request.max_tokens),
-            None => (None, end.and_then(length).unwrap_or(self.config.max_model_len)),
-        };
-        let unknown = || vec![TokenRun { first: TokenId(0), len: input }];
-        let slot = self.scheduler.add_request(NewRequest {
-            id: RequestId::from(id),
-            prompt: traced.map_or_else(unknown, |request| request.prompt),
-            max_tokens,
-            priority: arrived.priority.or(end.and_then(|end| end.priority)).unwrap_or(Priority(0)),
-            arrival_time: arrived.at,
-            cache_salt: None,
-            skip_reading_prefix_cache: false,
-        });
-        if self.owners.len() <= slot.index() {
-            self.owners.resize(slot.index() + 1, arrived.key);
-        }
-        self.owners[slot.index()] = arrived.key;
-        self.live.insert(arrived.key, Live { slot, end, ordinal });
-        Ok(())
-    }
-
-    /// Carries out the aborts that are due. Before the output of `next`, a request that is to get
-    /// more tokens than it has is not aborted yet: it was given that output.
-    pub(super) fn abort_due(&mut self, now: Nanos, next: Option<&Pass>) {
-        let mut at = 0;
-        while let Some(dropped) = self.tape.dropped.get(at).copied() {
-            let live = self.live.get(&dropped.key).copied();
-            let gets_output = |live: Live| {
-                let known = self.scheduler.request(live.slot).output_tokens();
-                let entry =
-                    next.and_then(|pass| pass.entries.iter().find(|entry| entry.slot == live.slot));
-                entry.is_some_and(|entry| entry.samples)
-                    && live.end.is_some_and(|end| end.output > known)
-            };
-            if dropped.at > now || live.is_some_and(gets_output) {
-                at += 1;
-                continue;
-            }
-            let _ = self.tape.dropped.remove(at);
-            let reason = live.and_then(|live| live.end).and_then(|end| end.reason);
-            if !dropped.sure && !reason.is_some_and(is_drop) {
-                continue;
-            }
-            match live {
-                Some(live) => {
-                    self.scheduler.abort(live.slot);
-                    self.live.remove(&dropped.key);
-                }
-                // It never got as far as the scheduler.
-                None => self.tape.mail.retain(|arrived| arrived.key != dropped.key),
-            }
-        }
-    }
-
-    /// Behind the end of events.csv nothing tells of aborts: who may have given up and has no row any
-    /// more has done so.
-    fn abort_untold(&mut self, group: &Group) {
-        if !self.tape.events_ended() {
-            return;
-        }
-        let dropped = |live: &Live| live.end.and_then(|end| end.reason).is_none_or(is_drop);
-        let mut gone: Vec<_> = self
-            .live
-            .iter()
-            .filter(|(key, live)| group.queued_row(**key).is_none() && dropped(live))
-            .map(|(key, live)| (*key, live.slot))
-            .collect();
-        gone.sort_unstable();
-        for (key, slot) in gone {
-            self.scheduler.abort(slot);
-            self.live.remove(&key);
-        }
-    }
-
     /// Forgets the ids of requests that nothing names any more.
     fn release_ids(&mut self) {
-        let mut named: hashbrown::HashSet<RequestKey, FxBuildHasher> =
-            self.live.keys().copied().chain(self.owners.iter().copied()).collect();
+        let mut named: HashSet<RequestKey, FxBuildHasher> =
+            self.live.keys().chain(&self.early).chain(&self.owners).copied().collect();
         for flying in &self.in_flight {
             named.extend(flying.group.queued.iter().map(|row| row.row.request_id));
         }

@@ -2,18 +2,17 @@
 //!
 //! The rows of a step tell where each of its requests is, with how many tokens and blocks, which is all
 //! that the reference needs to be where the log is; what was in flight before is known. Where
-//! that cannot be (a request is on one side only, or has what it cannot have), the reference has
+//! that cannot be (a request has what it cannot have, or which one is gone is open), the reference has
 //! lost the log until the log's engine is empty.
 
 use crate::conform::log::cache::Cache;
 use crate::conform::log::counted::CountedCache;
+use crate::conform::log::group::Group;
 use crate::conform::log::replay::Replay;
-use crate::conform::log::tape::Group;
-use crate::conform::log::verdict::{Basis, Difference};
-use crate::log::values::State;
+use crate::conform::log::verdict::{Basis, Difference, Void};
 use crate::scheduler::adopt::Seat;
 use crate::scheduler::{Pass, Status};
-use crate::units::{RequestId, Tokens};
+use crate::units::RequestId;
 
 /// Fields that say nothing of where a request is: a wrong one leaves both sides in one state.
 const REMARKS: [&str; 16] = [
@@ -42,28 +41,20 @@ impl Replay<'_> {
         group: &Group,
         pass: Pass,
         differences: &[Difference],
-    ) -> Option<Pass> {
+    ) -> Result<Option<Pass>, Void> {
         if differences.iter().all(|it| REMARKS.contains(&it.field)) {
-            return Some(pass);
+            return Ok(Some(pass));
         }
         self.rebuild(group, pass)
     }
 
     /// Puts the reference where the rows of a step say.
-    pub(super) fn rebuild(&mut self, group: &Group, pass: Pass) -> Option<Pass> {
-        let mut seats = Vec::with_capacity(group.queued.len());
-        for row in &group.queued {
-            let row = &row.row;
-            let live = self.live.get(&row.request_id)?;
-            seats.push(Seat {
-                slot: live.slot,
-                runs: row.state == State::Running,
-                blocks: row.kv_cache_blocks.0,
-                computed: row.computed_tokens.unwrap_or(Tokens::ZERO),
-                scheduled: row.scheduled_tokens.unwrap_or(Tokens::ZERO),
-                generated: row.tokens_generated,
-            });
-        }
+    pub(super) fn rebuild(&mut self, group: &Group, pass: Pass) -> Result<Option<Pass>, Void> {
+        self.bring_in(group)?;
+        Ok(self.seats(group, &pass).and_then(|seats| self.sit_down(group, pass, seats)))
+    }
+
+    fn sit_down(&mut self, group: &Group, pass: Pass, seats: Vec<Seat>) -> Option<Pass> {
         let hits = self.most_hits(&seats, &pass);
         let flying = self.in_flight.iter().map(|flying| &flying.pass);
         let taken = self.scheduler.adopt(&pass, &seats, flying)?;

@@ -1,7 +1,7 @@
 //! Both sides' queues and what was left, for the report of a divergence.
 
 use crate::conform::log::cache::Cache;
-use crate::conform::log::tape::Group;
+use crate::conform::log::group::Group;
 use crate::conform::log::verdict::LogSide;
 use crate::engine::timeline::waiting_reason;
 use crate::log::ids::{IdTable, Ids};

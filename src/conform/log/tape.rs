@@ -6,160 +6,22 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use rustc_hash::FxBuildHasher;
 
-use crate::check::runs::{self, Cuts};
-use crate::conform::log::verdict::Void;
+use crate::check::runs;
+use crate::conform::log::ends::{End, Ends, is_drop};
+use crate::conform::log::group::Group;
+use crate::conform::log::stream::Stream;
+use crate::conform::log::verdict::Trouble;
+use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::{IdTable, RequestKey};
-use crate::log::reader::{
-    FormKind, Input, Item, Located, Location, LogDir, LogDirError, TableReader,
-};
-use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table};
-use crate::log::values::{EventType, FinishReason, State};
+use crate::log::moments::Moments;
+use crate::log::reader::{Located, Location, LogDir};
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, Table};
+use crate::log::values::EventType;
+use crate::scheduler::Status;
 use crate::units::{IterationId, Nanos, Priority, Tokens};
-
-/// A file with one row of look-ahead.
-#[derive(Debug)]
-struct Stream<R> {
-    reader: TableReader<R, Input>,
-    head: Option<Located<R>>,
-    /// Rows that could not be read, but for a cut end.
-    lost: u64,
-    /// The byte at which a second run begins, which is not read.
-    cut: u64,
-    /// Whether the file ends before its end.
-    truncated: bool,
-}
-
-impl<R: Row> Stream<R> {
-    fn open(
-        dir: &LogDir,
-        ids: &mut IdTable,
-        cuts: &Cuts,
-        columns: &[&'static str],
-    ) -> Result<Self, Trouble> {
-        let table = R::SCHEMA.table;
-        let reader = dir.reader::<R>()?.ok_or(Void::NoFile(table))?;
-        let header = reader.header();
-        if let Some(problem) = header.problems.first().filter(|_| !header.usable) {
-            // A fixed column that the dialect lacks is named before what is odd beside it.
-            let fatal = FormKind::MissingColumn { fatal: true };
-            let problem = header.problems.iter().find(|it| it.kind == fatal).unwrap_or(problem);
-            let column = problem.column.map(|column| format!("{column}: ")).unwrap_or_default();
-            let why = format!("{column}{}", problem.kind);
-            return Err(Void::BadFile { table, why }.into());
-        }
-        let has = |name: &str| {
-            R::SCHEMA.column(name).is_some_and(|column| reader.header().layout.has(column))
-        };
-        if let Some(&missing) = columns.iter().find(|name| !has(name)) {
-            return Err(Void::NoColumn(table, missing).into());
-        }
-        let cut = cuts[table as usize].map_or(u64::MAX, |at| at.offset);
-        let mut stream = Self { reader, head: None, lost: 0, cut, truncated: false };
-        stream.fill(ids);
-        Ok(stream)
-    }
-
-    fn fill(&mut self, ids: &mut IdTable) {
-        self.head = loop {
-            match self.reader.next(ids) {
-                Some(Item::Row(row)) if row.offset >= self.cut => break None,
-                Some(Item::Row(row)) => break Some(row),
-                Some(Item::Problem(problem)) => {
-                    if problem.at.is_some_and(|at| at.offset >= self.cut) {
-                        break None;
-                    }
-                    let kind = &problem.kind;
-                    self.truncated |= kind.cuts_file();
-                    self.lost += u64::from(kind.loses_row() && !kind.cuts_file());
-                }
-                None => break None,
-            }
-        };
-    }
-
-    fn next_if(
-        &mut self,
-        ids: &mut IdTable,
-        wanted: impl FnOnce(&R) -> bool,
-    ) -> Option<Located<R>> {
-        if !self.head.as_ref().is_some_and(|head| wanted(&head.row)) {
-            return None;
-        }
-        let row = self.head.take();
-        self.fill(ids);
-        row
-    }
-}
-
-/// Why a log is not replayed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    #[error(transparent)]
-    Void(#[from] Void),
-    #[error(transparent)]
-    Log(#[from] LogDirError),
-}
-
-/// The moments of a step.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moments {
-    pub(super) start: Nanos,
-    pub(super) decided: Nanos,
-    pub(super) output: Nanos,
-    pub(super) end: Nanos,
-}
-
-/// One step of the log.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) step: Located<IterationRow>,
-    /// The queues at `D`.
-    pub(super) queued: Vec<Located<IterationRequestRow>>,
-    /// The requests that its output finished.
-    pub(super) completed: Vec<Located<IterationRequestRow>>,
-    /// Where the requests of `queued` stand in it.
-    index: HashMap<RequestKey, usize, FxBuildHasher>,
-    /// Whether a row in or before it could not be read, or a step is missing.
-    pub(super) damaged: bool,
-    /// Whether the rows end before they have told of all of it.
-    pub(super) cut: bool,
-    /// Whether `completed` is known to be whole.
-    pub(super) ends_told: bool,
-}
-
-impl Group {
-    pub(super) fn id(&self) -> IterationId {
-        self.step.row.iteration_id
-    }
-
-    pub(super) fn moments(&self) -> Moments {
-        let row = &self.step.row;
-        let decided = row.start_time.saturating_add(row.scheduling_overhead);
-        let output = decided.saturating_add(row.forward_pass_duration);
-        Moments { start: row.start_time, decided, output, end: row.end_time }
-    }
-
-    /// A request's place in the queues.
-    pub(super) fn queued_row(&self, key: RequestKey) -> Option<&Located<IterationRequestRow>> {
-        self.index.get(&key).map(|&at| &self.queued[at])
-    }
-
-    /// A request's row if the output finished it.
-    pub(super) fn completed_row(&self, key: RequestKey) -> Option<&Located<IterationRequestRow>> {
-        self.completed.iter().find(|row| row.row.request_id == key)
-    }
-
-    pub(super) fn running(&self) -> impl Iterator<Item = &Located<IterationRequestRow>> {
-        self.queued.iter().filter(|row| row.row.state == State::Running)
-    }
-
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &Located<IterationRequestRow>> {
-        self.queued.iter().filter(|row| row.row.state != State::Running)
-    }
-}
 
 /// A request that reached the server.
 #[derive(Clone, Copy, Debug)]
@@ -179,36 +41,37 @@ pub(super) struct Dropped {
     pub(super) sure: bool,
 }
 
-/// How a request ends, by per_request.csv.
+/// A request that an output finished, by its event.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    pub(super) input: Tokens,
-    pub(super) output: Tokens,
-    pub(super) priority: Option<Priority>,
-    pub(super) reason: Option<FinishReason>,
-}
-
-/// Whether a request with this reason ended outside of a step's output.
-pub(super) fn is_drop(reason: FinishReason) -> bool {
-    matches!(reason, FinishReason::Abort | FinishReason::Error)
+pub(super) struct Ended {
+    pub(super) key: RequestKey,
+    pub(super) at: Nanos,
+    pub(super) tokens: Option<Tokens>,
+    pub(super) location: Location,
 }
 
 /// The files of a log, read as a replay goes on.
 #[derive(Debug)]
 pub(super) struct Tape {
+    /// How the log is written.
+    pub(super) dialect: Dialect,
+    /// How much two readings of one moment may differ: nothing, unless the dialect reads its clock more
+    /// than once.
+    pub(super) slack: Nanos,
     /// Where a second run was appended; only the first is read.
     pub(super) second_run: Option<Location>,
     pub(super) ids: IdTable,
     steps: Stream<IterationRow>,
     rows: Stream<IterationRequestRow>,
     events: Stream<EventRow>,
-    requests: Stream<RequestRow>,
-    /// Rows of per_request.csv whose requests have not arrived yet.
-    ends: HashMap<RequestKey, End, FxBuildHasher>,
+    ends: Ends,
     /// Arrivals that no pass has seen.
     pub(super) mail: VecDeque<Arrived>,
     /// Aborts that have not been carried out.
     pub(super) dropped: VecDeque<Dropped>,
+    /// Requests that ended with an output of which no step is known yet, in a dialect that has no
+    /// `completed` rows.
+    pub(super) ended: VecDeque<Ended>,
     /// Decisions of the steps at hand.
     pub(super) decisions: Vec<Located<EventRow>>,
     previous: Option<IterationId>,
@@ -218,28 +81,56 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    pub(super) fn open(dir: &LogDir) -> Result<Self, Trouble> {
+    pub(super) fn open(dir: &LogDir, skew_bound: Nanos) -> Result<Self, Trouble> {
         let mut ids = IdTable::default();
         let cuts = runs::find(dir)?;
+        let dialect = Dialect::detect(dir, skew_bound)?;
         let steps = Stream::open(dir, &mut ids, &cuts, &[])?;
         let rows = Stream::open(dir, &mut ids, &cuts, &["scheduled_tokens", "computed_tokens"])?;
         let events = Stream::open(dir, &mut ids, &cuts, &[])?;
-        let requests = Stream::open(dir, &mut ids, &cuts, &["finish_reason"])?;
+        let ends = Ends::open(dir, &mut ids, &cuts, &dialect)?;
+        let skewed = dialect.has(Habit::ClockSkew) || dialect.stamps_vary;
         Ok(Self {
+            slack: if skewed { skew_bound } else { Nanos::ZERO },
+            dialect,
             second_run: cuts[Table::PerIteration as usize],
             ids,
             steps,
             rows,
             events,
-            requests,
-            ends: HashMap::default(),
+            ends,
             mail: VecDeque::new(),
             dropped: VecDeque::new(),
+            ended: VecDeque::new(),
             decisions: Vec::new(),
             previous: None,
             lost: 0,
             highest: 0,
         })
+    }
+
+    /// Whether the log has no rows of requests that stand like this in a queue.
+    pub(super) fn hides(&self, status: Status) -> bool {
+        match status {
+            Status::Waiting => self.dialect.has(Habit::NoInitialRows),
+            Status::Preempted => self.dialect.has(Habit::NoPreemptedRows),
+            Status::Running | Status::Finished(_) => false,
+        }
+    }
+
+    /// Whether it is events that tell which requests an output finished.
+    pub(super) fn ends_by_event(&self) -> bool {
+        self.dialect.has(Habit::NoCompletedRows)
+    }
+
+    /// Up to which moment something may be stamped that happened at this one.
+    pub(super) fn latest(&self, moment: Nanos) -> Nanos {
+        moment.saturating_add(self.slack)
+    }
+
+    /// Whether a stamp may be of this moment.
+    pub(super) fn may_be_at(&self, stamp: Nanos, moment: Nanos) -> bool {
+        stamp.0.abs_diff(moment.0) <= self.slack.0
     }
 
     /// The first step, without reading it.
@@ -251,31 +142,25 @@ impl Tape {
     pub(super) fn next_group(&mut self) -> Option<Group> {
         let step = self.steps.next_if(&mut self.ids, |_| true)?;
         let id = step.row.iteration_id;
-        let mut group = Group {
-            step,
-            queued: Vec::with_capacity(step.row.running_count.0.min(1 << 16) as usize),
-            completed: Vec::new(),
-            index: HashMap::default(),
-            damaged: self.previous.is_some_and(|previous| id.0 != previous.0.wrapping_add(1)),
-            cut: false,
-            ends_told: true,
-        };
+        let mut group = Group::new(step, Moments::of(&step.row, &self.dialect));
+        group.damaged = self.previous.is_some_and(|previous| id.0 != previous.0.wrapping_add(1));
         self.previous = Some(id);
         while let Some(row) = self.rows.next_if(&mut self.ids, |row| row.iteration_id <= id) {
             if row.row.iteration_id < id {
                 group.damaged = true;
-            } else if row.row.state == State::Completed {
-                group.completed.push(row);
             } else {
-                let at = group.queued.len();
-                group.damaged |= group.index.insert(row.row.request_id, at).is_some();
-                group.queued.push(row);
+                group.push(row);
             }
         }
-        let counted = step.row.running_count.0 as usize + step.row.waiting_count.0 as usize;
-        group.cut = self.rows.head.is_none() && group.queued.len() < counted;
+        let rows_left = self.rows.head.is_some();
+        // Where one kind of waiting request has rows and the other has none, the counts do not tell
+        // how many rows there should be.
+        let hidden = self.hides(Status::Waiting) && self.hides(Status::Preempted);
+        let rows = group.queued.len();
+        let told = rows >= group.alive() || hidden && rows >= step.row.running_count.0 as usize;
+        group.cut = !rows_left && !told;
         let ends = step.row.completed_count.map_or(0, |count| count.0 as usize);
-        group.ends_told = self.rows.head.is_some() || ends <= group.completed.len();
+        group.ends_told = rows_left || self.ends_by_event() || ends <= group.completed.len();
         let lost = self.steps.lost + self.rows.lost + self.events.lost;
         group.damaged |= lost != std::mem::replace(&mut self.lost, lost);
         Some(group)
@@ -296,7 +181,7 @@ impl Tape {
             (Table::PerIteration, self.steps.truncated),
             (Table::PerIterationRequests, self.rows.truncated),
             (Table::Events, self.events.truncated),
-            (Table::PerRequest, self.requests.truncated),
+            (Table::PerRequest, self.ends.requests.truncated),
         ];
         files.into_iter().filter(|(_, truncated)| *truncated).map(|(table, _)| table)
     }
@@ -326,6 +211,10 @@ impl Tape {
                         let sure = reason.is_some();
                         self.dropped.push_back(Dropped { key, at, sure });
                     }
+                    if self.dialect.has(Habit::NoCompletedRows) && !reason.is_some_and(is_drop) {
+                        let (tokens, location) = (details.output_tokens, event.at());
+                        self.ended.push_back(Ended { key, at, tokens, location });
+                    }
                 }
                 T::RequestPreempted | T::RequestScheduled | T::RequestResumed => {
                     self.decisions.push(event);
@@ -338,49 +227,58 @@ impl Tape {
     /// The requests that had this kind of decision in a step, in order; `None` if the log does not
     /// say.
     pub(super) fn decided(&self, id: IterationId, kind: EventType) -> Option<Vec<RequestKey>> {
-        let known = self.decisions.iter().all(|event| event.row.details.iteration_id.is_some());
-        let of_step = |event: &&Located<EventRow>| {
-            event.row.event_type == kind && event.row.details.iteration_id == Some(id)
+        let named = |event: &Located<EventRow>| event.row.details.iteration_id.is_some();
+        let known = !self.dialect.has(Habit::NoDetails) && self.decisions.iter().all(named);
+        let of_step = |kind: EventType| {
+            self.decisions
+                .iter()
+                .filter(move |event| {
+                    let row = &event.row;
+                    row.event_type == kind && row.details.iteration_id == Some(id)
+                })
+                .filter_map(|event| event.row.request_id)
         };
-        known.then(|| {
-            self.decisions.iter().filter(of_step).filter_map(|event| event.row.request_id).collect()
+        let twice = kind == EventType::RequestResumed && self.dialect.has(Habit::ResumedAtFirst);
+        let is_first = |key| twice && of_step(EventType::RequestScheduled).any(|it| it == key);
+        known.then(|| of_step(kind).filter(|key| !is_first(*key)).collect())
+    }
+
+    /// A decision on a request in a step.
+    pub(super) fn decision(
+        &self,
+        id: IterationId,
+        kind: EventType,
+        key: RequestKey,
+    ) -> Option<&EventRow> {
+        self.decisions.iter().map(|event| &event.row).find(|row| {
+            row.event_type == kind
+                && row.request_id == Some(key)
+                && row.details.iteration_id == Some(id)
         })
     }
 
     /// Forgets the decisions of steps up to this one.
-    pub(super) fn forget_decisions(&mut self, id: IterationId) {
-        self.decisions.retain(|event| event.row.details.iteration_id > Some(id));
+    pub(super) fn forget_decisions(&mut self, group: &Group) {
+        let (id, decided) = (group.id(), self.latest(group.moments.decided));
+        self.decisions.retain(|event| match event.row.details.iteration_id {
+            Some(step) => step > id,
+            None => event.row.timestamp > decided,
+        });
     }
 
     /// What per_request.csv says of a request; call it once per request.
     pub(super) fn end_of(&mut self, key: RequestKey) -> Option<End> {
-        if let Some(end) = self.ends.remove(&key) {
-            return Some(end);
-        }
-        while let Some(row) = self.requests.next_if(&mut self.ids, |_| true) {
-            let row = row.row;
-            let end = End {
-                input: row.input_tokens,
-                output: row.output_tokens,
-                priority: row.priority_score,
-                reason: row.finish_reason,
-            };
-            if row.request_id == key {
-                return Some(end);
-            }
-            self.ends.insert(row.request_id, end);
-        }
-        None
+        self.ends.of(&mut self.ids, key)
     }
 
     /// Forgets the ids of requests but those `named` and those that unread or kept rows name.
     pub(super) fn release_ids(&mut self, mut named: HashSet<RequestKey, FxBuildHasher>) {
         named.extend(self.rows.head.iter().map(|head| head.row.request_id));
         named.extend(self.events.head.iter().filter_map(|head| head.row.request_id));
-        named.extend(self.requests.head.iter().map(|head| head.row.request_id));
-        named.extend(self.ends.keys());
+        self.ends.name(&mut named);
         named.extend(self.mail.iter().map(|arrived| arrived.key));
         named.extend(self.dropped.iter().map(|dropped| dropped.key));
+        named.extend(self.ended.iter().map(|ended| ended.key));
         named.extend(self.decisions.iter().filter_map(|event| event.row.request_id));
         // Keys are handed out from the lowest, so no live one is above their number.
         let highest = self.highest.max(self.ids.len() as u32);

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::log::reader::Location;
+use crate::log::dialect::Habit;
+use crate::log::reader::{Location, LogDirError};
 use crate::log::schema::Table;
 use crate::units::IterationId;
 
@@ -71,6 +72,19 @@ pub enum Void {
         file = .0.file_name()
     )]
     NoColumn(Table, &'static str),
+    /// Nothing tells how requests ended.
+    #[error(
+        "the dialect tells nowhere who gave up: finish_reason in per_request.csv, details in \
+         events.csv or completed rows in per_iteration_requests.csv are needed, see \
+         docs/log-format.md"
+    )]
+    NoReasons,
+    /// Nothing tells how urgent requests are.
+    #[error(
+        "policy is priority and the dialect tells no priorities: priority_score in per_request.csv or \
+         priority in the details of events.csv is needed, see docs/log-format.md"
+    )]
+    NoPriority,
     /// Nothing to compare.
     #[error(
         "the log has no iteration that could be compared: log a run whose requests are scheduled, from \
@@ -98,6 +112,15 @@ pub enum Void {
         /// In the trace.
         traced: u32,
     },
+}
+
+/// Why a log is not replayed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error(transparent)]
+    Void(#[from] Void),
+    #[error(transparent)]
+    Log(#[from] LogDirError),
 }
 
 /// What the comparison of blocks rests on.
@@ -250,6 +273,8 @@ pub struct LogReport {
     pub divergences: Vec<LogDivergence>,
     /// All divergences.
     pub diverged: u64,
+    /// The dialect that it is written in, habit by habit.
+    pub dialect: Vec<Habit>,
     /// Where a second run begins in per_iteration.csv; only the first one was compared.
     pub second_run: Option<Location>,
     /// Remarks: what was assumed, what could not be compared.
@@ -267,6 +292,7 @@ impl LogReport {
             counts: LogCounts::default(),
             divergences: Vec::new(),
             diverged: 0,
+            dialect: Vec::new(),
             second_run: None,
             notes: Vec::new(),
         }

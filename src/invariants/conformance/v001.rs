@@ -11,7 +11,8 @@ declare_invariant! {
     /// wrong thing keeps them all. Replaying shows it, in the first iteration where it matters, with
     /// both sides' queues and reasons. Judged by `schedlog conform`, and by `schedlog check` with
     /// `--conform`; it needs the scheduler's settings, by run.json or by flag. After a divergence
-    /// nothing is compared until the log's engine was empty.
+    /// the reference goes on from the log's decision. A log in another dialect is read as such; what
+    /// its dialect does not tell is named.
     ///
     /// What is input and not compared: the tokens that an output brought, how many drafts were
     /// proposed, the moment of an abort, which output was processed before which pass.

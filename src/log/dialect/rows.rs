@@ -40,6 +40,8 @@ impl Wanted {
                     wanted.waited_at.push(row.start_time.saturating_add(row.scheduling_overhead));
                 }
             }
+            // Those among them that gave up wait no more.
+            away = away.min(u64::from(row.waiting_count.0));
             if row.preempted_count.0 > 0 {
                 wanted.preempted = wanted.preempted.or(id);
             }
@@ -89,7 +91,14 @@ fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
     let Some(mut reader) = dir.reader::<RequestRow>()? else { return Ok(true) };
     let mut ids = IdTable::default();
     while let Some(item) = reader.next(&mut ids) {
-        let Item::Row(row) = item else { continue };
+        let row = match item {
+            Item::Row(row) => row,
+            // It may have been the request of the row that is gone.
+            Item::Problem(problem) if problem.kind.loses_row() || problem.kind.cuts_file() => {
+                return Ok(true);
+            }
+            Item::Problem(_) => continue,
+        };
         ids.release(row.request_id);
         // A 0 may stand for a moment that never came.
         let came = |moment: Option<Nanos>| moment.filter(|at| *at > Nanos::ZERO);

@@ -1,0 +1,113 @@
+//! In a dialect without `completed` rows: which step's output finished a request, by its event.
+//!
+//! The event carries the moment of the step's end. Where several steps may have ended at it (moments
+//! that are equal, readings that differ by the clock's skew, ends that are not written), the tokens
+//! of the request tell which it was; where only one can, the event is believed, whatever they are.
+
+use crate::conform::log::group::{Completed, Group};
+use crate::conform::log::replay::{Flying, Live, Replay};
+use crate::conform::log::tape::Ended;
+use crate::log::ids::RequestKey;
+use crate::scheduler::Pass;
+use crate::units::{Nanos, Tokens};
+
+impl Replay<'_> {
+    /// Finds the requests that the output of a step finished, the oldest step in flight, which was
+    /// taken from there; `next` is the step that is about to begin.
+    pub(super) fn claim_ends(&mut self, group: &mut Group, pass: &Pass, next: Option<&Group>) {
+        if self.config.speculative.is_some()
+            && let Some(newest) = self.in_flight.back()
+        {
+            // How many tokens an output brought is seen from how many were still to come.
+            self.tape.read_events(self.tape.latest(newest.group.moments.end));
+        }
+        let until = self.tape.latest(self.latest_end(group, next));
+        let mut at = 0;
+        while let Some(ended) = self.tape.ended.get(at).copied() {
+            let Some(live) = self.live.get(&ended.key).copied() else {
+                let waits = self.tape.mail.iter().any(|arrived| arrived.key == ended.key);
+                if waits {
+                    at += 1;
+                } else {
+                    let _ = self.tape.ended.remove(at);
+                }
+                continue;
+            };
+            let gave_up = live.end.is_some_and(|end| end.is_drop());
+            let goes_on = next.is_some_and(|next| next.queued_row(ended.key).is_some());
+            let reaches = !goes_on && self.reaches_its_end(pass, ended, live);
+            let here = ended.at <= until && (reaches || !self.may_end_later(ended, live, next));
+            if !gave_up && !here {
+                at += 1;
+                continue;
+            }
+            let _ = self.tape.ended.remove(at);
+            if !gave_up {
+                group.completed.push(Completed {
+                    key: ended.key,
+                    tokens: ended.tokens.or(live.end.map(|end| end.output)),
+                    blocks: live.end.and_then(|end| end.blocks),
+                    at: ended.location,
+                });
+            }
+        }
+        let counted = group.step.row.completed_count.map(|count| count.0 as usize);
+        group.ends_told = !self.tape.events_ended() || counted == Some(group.completed.len());
+    }
+
+    /// The latest moment at which the output of the oldest step was processed.
+    fn latest_end(&self, group: &Group, next: Option<&Group>) -> Nanos {
+        if !self.tape.dialect.hides_ends() {
+            return group.moments.end;
+        }
+        let begun = next.map_or(Nanos::MAX, |next| next.moments.start);
+        self.in_flight.front().map_or(begun, |flying| begun.min(flying.group.moments.output))
+    }
+
+    /// Whether an output of the pass is the last that a request has to get.
+    fn reaches_its_end(&self, pass: &Pass, ended: Ended, live: Live) -> bool {
+        let Some(entry) = pass.entries.iter().find(|entry| entry.slot == live.slot) else {
+            return false;
+        };
+        let most = self.scheduler.request(live.slot).output_tokens() + Tokens(1) + entry.drafts;
+        let output = ended.tokens.or(live.end.map(|end| end.output));
+        entry.samples && output.is_none_or(|output| output <= most)
+    }
+
+    /// Whether the output of a later step that has the request may have ended at that moment.
+    fn may_end_later(&self, ended: Ended, live: Live, next: Option<&Group>) -> bool {
+        if next.is_none() && self.tape.dialect.hides_ends() {
+            // The log may have been cut before that step.
+            return true;
+        }
+        let has = |flying: &&Flying| flying.pass.entries.iter().any(|it| it.slot == live.slot);
+        let flying = self.in_flight.iter().filter(has).map(|flying| &flying.group);
+        let next = next.filter(|next| next.queued_row(ended.key).is_some());
+        flying.chain(next).any(|group| self.earliest_end(group) <= self.tape.latest(ended.at))
+    }
+
+    fn earliest_end(&self, group: &Group) -> Nanos {
+        if self.tape.dialect.hides_ends() { group.moments.output } else { group.moments.end }
+    }
+
+    /// The tokens of a request that the output of a step in flight finishes.
+    pub(super) fn last_tokens(
+        &self,
+        flying: &Flying,
+        key: RequestKey,
+        live: &Live,
+    ) -> Option<Tokens> {
+        let output = live.end.map(|end| end.output);
+        if !self.tape.ends_by_event() {
+            return flying.group.completed_by(key).and_then(|done| done.tokens);
+        }
+        let exact = !self.tape.dialect.hides_ends();
+        let of_step = |ended: &&Ended| {
+            let earliest = self.earliest_end(&flying.group);
+            ended.key == key
+                && earliest <= self.tape.latest(ended.at)
+                && (!exact || self.tape.may_be_at(ended.at, earliest))
+        };
+        self.tape.ended.iter().find(of_step).and_then(|ended| ended.tokens.or(output))
+    }
+}

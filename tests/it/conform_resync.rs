@@ -1,0 +1,110 @@
+//! After a difference the reference goes on from where the log is, also where a request is on one side
+//! only.
+
+use std::path::Path;
+
+use schedlog::config::Policy;
+use schedlog::conform::log::{LogReport, LogVerdict};
+use schedlog::log::values::LogLevel;
+
+use crate::conform_canaries::{conform, jobs, replay, settings, text};
+use crate::sheets::Sheets;
+use crate::support::in_snapshots;
+use crate::wrong_scheduler::{Bug, run};
+
+/// The log of a right scheduler, changed.
+fn changed(change: impl FnOnce(&mut Sheets)) -> LogReport {
+    let directory = tempfile::tempdir().unwrap();
+    run(Bug::None, &jobs(1), &settings(Policy::Fcfs), directory.path());
+    compared(directory.path(), change)
+}
+
+fn compared(directory: &Path, change: impl FnOnce(&mut Sheets)) -> LogReport {
+    let mut log = Sheets::read(directory);
+    change(&mut log);
+    conform(log.log().write().path())
+}
+
+/// Takes the middle one of the rows in a state away.
+fn lose_a_row(log: &mut Sheets, state: &str) {
+    let rows = log.r.where_is("state", state);
+    log.r.rows.remove(rows[rows.len() / 2]);
+}
+
+#[test]
+fn a_lost_row_is_one_divergence() {
+    for state in ["running", "waiting", "preempted"] {
+        let report = changed(|log| lose_a_row(log, state));
+        let (counts, shown) = (report.counts, text(&report));
+        assert!(matches!(report.verdict, LogVerdict::Diverges(_)), "{shown}");
+        assert_eq!((report.diverged, counts.skipped()), (1, 0), "{state}: {shown}");
+        assert_eq!((counts.taken_over, counts.restarts), (1, 0), "{state}: {shown}");
+        in_snapshots("conform", || insta::assert_snapshot!(format!("lost-{state}-row"), shown));
+    }
+    let report = changed(|log| lose_a_row(log, "completed"));
+    assert_eq!((report.diverged, report.counts.skipped()), (1, 0), "{}", text(&report));
+}
+
+#[test]
+fn a_request_whose_arrival_is_not_told_is_taken_in_by_its_rows() {
+    let report = changed(|log| {
+        let arrivals = log.e.where_is("event_type", "request_arrived");
+        log.e.rows.remove(arrivals[5]);
+    });
+    let shown = text(&report);
+    assert!(matches!(report.verdict, LogVerdict::Diverges(_)), "{shown}");
+    assert_eq!((report.diverged, report.counts.skipped()), (1, 0), "{shown}");
+    in_snapshots("conform", || insta::assert_snapshot!("lost-arrival", shown));
+}
+
+#[test]
+fn a_request_that_arrives_late_is_taken_in_by_its_rows() {
+    let report = changed(|log| {
+        let arrivals = log.e.where_is("event_type", "request_arrived");
+        log.e.add(arrivals[5], "timestamp", 30_000_000);
+        log.e.rows.sort_by_key(|row| row[0].parse::<u64>().unwrap());
+    });
+    assert_eq!((report.diverged, report.counts.skipped()), (1, 0), "{}", text(&report));
+}
+
+#[test]
+fn a_request_that_is_gone_untold_is_gone_in_the_reference() {
+    let directory = tempfile::tempdir().unwrap();
+    replay("aborts", directory.path(), LogLevel::Standard);
+    let report = compared(directory.path(), |log| {
+        // It runs when it gives up, and others go on.
+        let abort = log.e.rows.iter().position(|row| row[2] == "r1" && row[3].contains("abort"));
+        log.e.rows.remove(abort.unwrap());
+    });
+    let shown = text(&report);
+    assert!(matches!(report.verdict, LogVerdict::Diverges(_)), "{shown}");
+    assert_eq!((report.diverged, report.counts.skipped()), (1, 0), "{shown}");
+    in_snapshots("conform", || insta::assert_snapshot!("lost-abort", shown));
+}
+
+/// A request that reaches its limit and goes on in the log.
+#[test]
+fn a_request_goes_on_beyond_its_limit_as_in_the_log() {
+    let report = changed(|log| {
+        let rows = log.p.where_is("finish_reason", "length");
+        let long = rows.into_iter().find(|row| log.p.n(*row, "output_tokens") > 6).unwrap();
+        log.p.add(long, "output_tokens", -3);
+    });
+    let shown = text(&report);
+    assert!(matches!(report.verdict, LogVerdict::Diverges(_)), "{shown}");
+    assert_eq!((report.diverged, report.counts.skipped()), (1, 0), "{shown}");
+    in_snapshots("conform", || insta::assert_snapshot!("beyond-its-limit", shown));
+}
+
+/// Rows that cannot be read cannot be taken over: the reference waits until the log's engine is empty.
+#[test]
+fn the_reference_starts_anew_where_the_log_was_empty() {
+    let report = changed(|log| {
+        let rows = log.r.where_is("state", "waiting");
+        log.r.set(rows[0], "tokens_generated", "many");
+    });
+    let (counts, shown) = (report.counts, text(&report));
+    assert_eq!(report.verdict, LogVerdict::Conforms, "{shown}");
+    assert!(counts.skipped() > 0 && counts.restarts > 0, "{shown}");
+    in_snapshots("conform", || insta::assert_snapshot!("starts-anew", shown));
+}
