@@ -171,9 +171,7 @@ impl Dialect {
         let immediate = row.e2e_latency.is_none_or(|e2e| e2e == Nanos::ZERO);
         if row.throughput.is_some_and(|rate| rate.mantissa == 0) && immediate {
             row.throughput = None;
-            if !self.is_reference() || self.has(Habit::ZeroForUndefined) {
-                note("throughput");
-            }
+            note("throughput");
         }
     }
 
