@@ -25,6 +25,8 @@ pub struct Tally {
     pub findings: Vec<Finding>,
     /// Why the rule looked at nothing, if it knows.
     pub vacuous: Option<String>,
+    /// What the rule tells of the log that is no finding.
+    pub notes: Vec<String>,
 }
 
 impl Tally {
@@ -111,6 +113,11 @@ impl Cx<'_> {
     /// Says why nothing was looked at, in case nothing will be.
     pub fn vacuous(&mut self, reason: impl Into<String>) {
         self.tally.vacuous = Some(reason.into());
+    }
+
+    /// Tells of the log what is no finding: what it does not say, so that nobody can judge it.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.tally.notes.push(note.into());
     }
 
     /// The text of a request id.

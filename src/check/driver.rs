@@ -379,7 +379,9 @@ impl Run {
         }
     }
 
-    fn into_report(self, dir: &LogDir) -> CheckReport {
+    fn into_report(mut self, dir: &LogDir) -> CheckReport {
+        let told = |active: &mut Active| std::mem::take(&mut active.tally.notes);
+        let told: Vec<_> = self.rules.active.iter_mut().flat_map(told).collect();
         let mut rules: Vec<RuleOutcome> = self
             .rules
             .active
@@ -411,6 +413,7 @@ impl Run {
                         were kept in memory to the end of the log";
             notes.push(what.to_owned());
         }
+        notes.extend(told);
         CheckReport {
             directory: dir.path.clone(),
             producer: dir.run_info.as_ref().map(|info| info.producer.clone()),

@@ -343,9 +343,11 @@ impl RequestHistory {
         let (computed, scheduled) = (row.computed_tokens?.0, row.scheduled_tokens?.0);
         let input = self.input_tokens()?.0;
         let known = input.saturating_add(self.entered_with?.0);
+        let computes = computed.saturating_add(scheduled);
         Some(Phase {
             prefill: computed < input.max(known.saturating_sub(1)),
-            samples: scheduled > 0 && computed.saturating_add(scheduled) >= known,
+            samples: scheduled > 0 && computes >= known,
+            beyond: computes.saturating_sub(known),
         })
     }
 }
@@ -357,6 +359,9 @@ pub struct Phase {
     pub prefill: bool,
     /// The step samples for the request.
     pub samples: bool,
+    /// Tokens that it computes beyond those known when the request entered the running queue; of a
+    /// step that catches up they are drafts.
+    pub beyond: u32,
 }
 
 /// The live requests by key.

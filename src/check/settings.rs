@@ -110,6 +110,8 @@ settings! {
     num_lookahead_tokens / NumLookaheadTokens: u32 = read_u32,
     /// Bytes of one KV cache block.
     kv_bytes_per_block / KvBytesPerBlock: u64 = read_u64,
+    /// Whether requests may have adapters.
+    enable_lora / EnableLora: bool = read_bool,
     /// Device bytes of the model's weights.
     weight_bytes / WeightBytes: u64 = read_u64,
 }

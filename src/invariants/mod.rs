@@ -36,6 +36,7 @@ pub static ALL: &[&Declaration] = &[
     &state::s005::S005,
     &state::s006::S006,
     &state::s007::S007,
+    &state::s008::S008,
     &time::m001::M001,
     &time::m002::M002,
     &time::m003::M003,
@@ -65,6 +66,7 @@ pub static ALL: &[&Declaration] = &[
     &tokens::k009::K009,
     &tokens::k010::K010,
     &tokens::k011::K011,
+    &tokens::k012::K012,
     &queues::q001::Q001,
     &queues::q002::Q002,
     &queues::q003::Q003,
@@ -97,6 +99,7 @@ pub static ALL: &[&Declaration] = &[
     &between_files::x005::X005,
     &between_files::x006::X006,
     &between_files::x007::X007,
+    &between_files::x008::X008,
 ];
 
 /// Rules that the streaming pass does not judge; whoever judges one adds its part to the report.

@@ -180,9 +180,7 @@ impl Dialect {
         let immediate = row.e2e_latency.is_none_or(|e2e| e2e == Nanos::ZERO);
         if row.throughput.is_some_and(|rate| rate.mantissa == 0) && immediate {
             row.throughput = None;
-            if !self.is_reference() || self.has(Habit::ZeroForUndefined) {
-                note("throughput");
-            }
+            note("throughput");
         }
     }
 
@@ -317,15 +315,18 @@ impl Dialect {
             return Ok(());
         }
         let mut wanted = rows::Wanted::by_counts(dir)?;
-        if !sample.has_ours && !iterations.has_ours {
-            // Here the counts do not tell all.
-            let preempted = absent.contains(&State::Preempted) && wanted.is(State::Preempted);
-            if !preempted && waiting_missing(sample, iterations) {
-                wanted.want(State::Waiting);
-            }
-            if completions_missing(sample, iterations, events) {
-                wanted.want(State::Completed);
-            }
+        // Requests that ended while they were preempted stay counted as away; the rows tell.
+        if !(absent.contains(&State::Preempted) && wanted.is(State::Preempted))
+            && let Some(at) = waiting_missing(sample, iterations)
+        {
+            wanted.want(State::Waiting);
+            wanted.waited(at);
+        }
+        if !sample.has_ours
+            && !iterations.has_ours
+            && completions_missing(sample, iterations, events)
+        {
+            wanted.want(State::Completed);
         }
         let never = rows::never_written(dir, &absent, &wanted)?;
         self.set(Habit::NoInitialRows, never.contains(&State::Waiting));
@@ -391,21 +392,23 @@ fn batches_differ(rows: &[IterationRequestRow], iterations: &[IterationRow]) -> 
     })
 }
 
-/// Whether a step of the sample has more waiting requests than rows of them.
+/// `D` of the first step of the sample that has more waiting requests than rows of them.
 fn waiting_missing(
     sample: &Sample<IterationRequestRow>,
     iterations: &Sample<IterationRow>,
-) -> bool {
-    let Some(last) = sample.rows.last().map(|row| row.iteration_id) else { return false };
+) -> Option<Nanos> {
+    let last = sample.rows.last().map(|row| row.iteration_id)?;
     let waits = |row: &&IterationRequestRow| matches!(row.state, State::Waiting | State::Preempted);
     let mut waiting = sample.rows.iter().filter(waits).peekable();
-    iterations.rows.iter().filter(|step| step.iteration_id < last).any(|step| {
+    let mut covered = iterations.rows.iter().filter(|step| step.iteration_id < last);
+    let missing = covered.find(|step| {
         let mut rows = 0;
         while waiting.next_if(|row| row.iteration_id <= step.iteration_id).is_some() {
             rows += 1;
         }
         step.waiting_count.0 > rows
-    })
+    });
+    missing.map(|step| step.start_time.saturating_add(step.scheduling_overhead))
 }
 
 /// Whether requests ended by the events in steps of the sample.

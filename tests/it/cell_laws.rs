@@ -1,5 +1,5 @@
-//! Any single cell of a full log that is changed is found: emptied, one more, ten times as much, or
-//! its neighbour's.
+//! Any single cell of a full log that is changed is found: emptied, one more or less, ten times as
+//! much, its neighbour's or another word; and any row that is lost, doubled or moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schedlog::check::Verdict;
+use schedlog::log::values::{EventType, FinishReason, SchedulerAction, State, WaitingReason};
 
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
@@ -16,7 +17,7 @@ use crate::sheets::{Sheet, Sheets};
 const FREE: &[(&str, &[Change], &str)] = &[
     (
         "I.evicted_blocks",
-        &[Change::OneMore, Change::TenTimes, Change::Neighbour],
+        &[Change::OneMore, Change::OneLess, Change::TenTimes, Change::Neighbour],
         "which of the blocks taken had cached content is known to the scheduler's pool only; the sum \
          and the step's blocks bound it",
     ),
@@ -84,6 +85,23 @@ enum Change {
     TenTimes,
     Neighbour,
     Empty,
+    OneLess,
+    Word,
+}
+
+/// The words of a column.
+fn words(column: &str) -> Option<Vec<&'static str>> {
+    fn all<T: Copy>(values: &[T], word: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+        values.iter().map(|value| word(*value)).collect()
+    }
+    Some(match column {
+        "state" | "prev_state" => all(State::ALL, State::as_str),
+        "waiting_reason" => all(WaitingReason::ALL, WaitingReason::as_str),
+        "scheduler_action" => all(SchedulerAction::ALL, SchedulerAction::as_str),
+        "finish_reason" => all(FinishReason::ALL, FinishReason::as_str),
+        "event_type" => all(EventType::ALL, EventType::as_str),
+        _ => return None,
+    })
 }
 
 /// The cell changed; none if this leaves it as it is.
@@ -107,6 +125,12 @@ fn changed(sheet: &Sheet, row: usize, column: usize, change: Change) -> Option<S
         Change::TenTimes => number(|n| n * 10)?,
         Change::Neighbour => sheet.rows.get(row + 1)?[column].clone(),
         Change::Empty => String::new(),
+        Change::OneLess => number(|n| n.saturating_sub(1))?,
+        Change::Word => {
+            let words = words(&sheet.header[column])?;
+            let next = (row + text.len()) % words.len();
+            words[next].to_owned()
+        }
     };
     (new != *text).then_some(new)
 }
@@ -120,7 +144,14 @@ fn any_changed_cell_is_found() {
     let mut random = ChaCha8Rng::seed_from_u64(20_261_124);
     let mut by_column = BTreeMap::<String, (usize, usize)>::new();
     let mut survivors = Vec::new();
-    let changes = [Change::OneMore, Change::TenTimes, Change::Neighbour, Change::Empty];
+    let changes = [
+        Change::OneMore,
+        Change::TenTimes,
+        Change::Neighbour,
+        Change::Empty,
+        Change::OneLess,
+        Change::Word,
+    ];
     let count = std::env::var("CELL_CHANGES").ok().and_then(|n| n.parse().ok()).unwrap_or(CHANGES);
     let mut tried = 0;
     while tried < count {
@@ -155,4 +186,104 @@ fn any_changed_cell_is_found() {
     survivors.iter().for_each(|(free, line)| println!("survived (free: {free}): {line}"));
     let surprising: Vec<_> = survivors.iter().filter(|(free, _)| !free).collect();
     assert!(surprising.is_empty(), "{surprising:#?}");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Move {
+    Lost,
+    Doubled,
+    Swapped,
+}
+
+/// Whether the rest of a log does not tell that a row was moved or lost, and why.
+fn is_free_move(
+    log: &Sheets,
+    settings: bool,
+    file: &str,
+    row: usize,
+    change: Move,
+) -> Option<&'static str> {
+    let same = |sheet: &Sheet, column: &str| sheet.text(row, column) == sheet.text(row + 1, column);
+    match (file, change) {
+        ("E", Move::Swapped) if same(&log.e, "timestamp") => {
+            Some("events of one moment have no order")
+        }
+        ("R", Move::Swapped)
+            if same(&log.r, "state") && log.r.text(row, "state") == "completed" =>
+        {
+            Some("the completed rows of a step have no order")
+        }
+        ("I", Move::Lost) if row + 1 == log.i.len() && log.i.n(row, "batch_size") == 0 => {
+            Some("an empty step at the end of the log leaves no trace")
+        }
+        ("E", _) if !settings && log.e.text(row, "event_type").starts_with("kv_cache_") => {
+            Some("C008 needs block_size, and says so")
+        }
+        ("R", Move::Lost) => {
+            let state = log.r.text(row, "state");
+            let only = state != "running" && log.r.where_is("state", state).len() == 1;
+            only.then_some("a log without any row of its state is a dialect, which is named")
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn any_row_lost_doubled_or_moved_is_found() {
+    let logs = full_logs();
+    let mut random = ChaCha8Rng::seed_from_u64(20_261_125);
+    let count = std::env::var("ROW_CHANGES").ok().and_then(|n| n.parse().ok()).unwrap_or(CHANGES);
+    let (mut tried, mut survivors) = (0, Vec::new());
+    while tried < count {
+        let (name, log) = logs.choose(&mut random).unwrap();
+        let file = *FILES.choose(&mut random).unwrap();
+        let change = *[Move::Lost, Move::Doubled, Move::Swapped].choose(&mut random).unwrap();
+        let mut wrong = log.clone();
+        let settings = random.random_bool(0.5);
+        if !settings {
+            wrong.run = serde_json::Value::Null;
+        }
+        let before = wrong.clone();
+        let rows = &mut sheet(&mut wrong, file).rows;
+        let row = random.random_range(0..rows.len() - 1);
+        match change {
+            Move::Lost => drop(rows.remove(row)),
+            Move::Doubled => rows.insert(row, rows[row].clone()),
+            Move::Swapped => rows.swap(row, row + 1),
+        }
+        if wrong == before {
+            continue;
+        }
+        tried += 1;
+        if !is_found(&wrong) && is_free_move(log, settings, file, row, change).is_none() {
+            survivors.push(format!("{name} {file} row {row} {change:?}, run.json {settings}"));
+        }
+    }
+    assert!(survivors.is_empty(), "{survivors:#?}");
+}
+
+#[test]
+fn a_column_without_any_value_is_found_or_noted() {
+    let mut survivors = Vec::new();
+    for (name, log) in full_logs() {
+        for file in FILES {
+            let columns = sheet(&mut log.clone(), file).header.clone();
+            for (index, column) in columns.iter().enumerate() {
+                let mut wrong = log.clone();
+                sheet(&mut wrong, file).rows.iter_mut().for_each(|row| row[index].clear());
+                if wrong == log {
+                    continue;
+                }
+                let (_directory, report) = wrong.log().check();
+                let found = report.verdict() != Verdict::Clean || !tripped(&report).is_empty();
+                let noted = report.notes.iter().any(|note| note.contains(column.as_str()));
+                // A log without any details is a dialect, which is named.
+                let named = column == "details" && !report.dialect.is_reference();
+                if !found && !noted && !named {
+                    survivors.push(format!("{name} {file}.{column}"));
+                }
+            }
+        }
+    }
+    assert!(survivors.is_empty(), "{survivors:#?}");
 }

@@ -67,7 +67,7 @@ fn gzip_changes_nothing() {
 }
 
 #[test]
-fn rows_in_order_of_time_change_nothing() {
+fn rows_in_order_of_time_are_told_and_all_the_rest_is_judged() {
     let log = Log::base().map("state_transitions.csv", |bytes| {
         let text = String::from_utf8(bytes).unwrap();
         let (header, rows) = text.split_once('\n').unwrap();
@@ -75,7 +75,8 @@ fn rows_in_order_of_time_change_nothing() {
         rows.sort_by_key(|row| row.split(',').nth(1).unwrap().parse::<u64>().unwrap());
         format!("{header}\n{}\n", rows.join("\n")).into_bytes()
     });
-    clean(&log);
+    let (_dir, report) = log.check();
+    assert_eq!(tripped(&report), ["X008"], "{:#?}", report.rules);
 }
 
 #[test]

@@ -115,14 +115,16 @@ impl Sheets {
     }
 
     pub(crate) fn log(&self) -> Log {
-        let files = BTreeMap::from([
+        let mut files = BTreeMap::from([
             ("per_request.csv".to_owned(), self.p.bytes()),
             ("per_iteration.csv".to_owned(), self.i.bytes()),
             ("per_iteration_requests.csv".to_owned(), self.r.bytes()),
             ("events.csv".to_owned(), self.e.bytes()),
             ("state_transitions.csv".to_owned(), self.t.bytes()),
-            ("run.json".to_owned(), serde_json::to_vec(&self.run).unwrap()),
         ]);
+        if !self.run.is_null() {
+            files.insert("run.json".to_owned(), serde_json::to_vec(&self.run).unwrap());
+        }
         Log { files }
     }
 

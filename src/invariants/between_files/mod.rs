@@ -7,3 +7,4 @@ pub mod x004;
 pub mod x005;
 pub mod x006;
 pub mod x007;
+pub mod x008;

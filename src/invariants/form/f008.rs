@@ -9,7 +9,8 @@ declare_invariant! {
     /// is empty among filled ones is a value that was lost, and sums and means over the column are
     /// wrong without a word.
     ///
-    /// gpu_memory_bytes may be unknown at times: there it is a warning.
+    /// gpu_memory_bytes may be unknown at times: there it is a warning. A column that is there and
+    /// empty in all rows is a note of the report, with the rules that had nothing to compare in it.
     ///
     /// Blind spot: values that are not there by their definition, such as the ttft of a request
     /// without output; the rules about those columns know when they must be there.
@@ -31,11 +32,30 @@ declare_invariant! {
     } => Check
 }
 
+const OF_REQUESTS: [&str; 7] = [
+    "kv_cache_blocks",
+    "kv_cache_memory_bytes",
+    "priority_score",
+    "finish_reason",
+    "cached_tokens",
+    "recomputed_tokens",
+    "scheduled_tokens",
+];
+const OF_STEPS: [&str; 6] = [
+    "output_processing_duration",
+    "admitted_count",
+    "resumed_count",
+    "completed_count",
+    "evicted_blocks",
+    "gpu_memory_bytes",
+];
+const OF_ROWS: [&str; 2] = ["scheduled_tokens", "computed_tokens"];
+
 #[derive(Default)]
 struct Check {
-    requests: [Column; 7],
-    steps: [Column; 6],
-    rows: [Column; 2],
+    requests: [Column; OF_REQUESTS.len()],
+    steps: [Column; OF_STEPS.len()],
+    rows: [Column; OF_ROWS.len()],
     completed: [Column; 2],
     event: Column,
     change: Column,
@@ -94,14 +114,15 @@ impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         if let Some(step) = view.iteration {
             let row = &step.row;
-            let cells = [
-                (row.output_processing_duration.is_some(), "output_processing_duration"),
-                (row.admitted_count.is_some(), "admitted_count"),
-                (row.resumed_count.is_some(), "resumed_count"),
-                (row.completed_count.is_some(), "completed_count"),
-                (row.evicted_blocks.is_some(), "evicted_blocks"),
-                (row.gpu_memory_bytes.is_some(), "gpu_memory_bytes"),
+            let filled = [
+                row.output_processing_duration.is_some(),
+                row.admitted_count.is_some(),
+                row.resumed_count.is_some(),
+                row.completed_count.is_some(),
+                row.evicted_blocks.is_some(),
+                row.gpu_memory_bytes.is_some(),
             ];
+            let cells = filled.into_iter().zip(OF_STEPS);
             for (column, (filled, name)) in self.steps.iter_mut().zip(cells) {
                 column.see(filled, || step.at(), name, cx);
             }
@@ -131,20 +152,54 @@ impl Invariant for Check {
         let row = &record.row;
         // What a request held at its end is not defined before.
         let alive = row.completion_time.is_none();
-        let cells = [
-            (row.kv_cache_blocks.is_some(), "kv_cache_blocks"),
-            (row.kv_cache_memory_bytes.is_some(), "kv_cache_memory_bytes"),
-            (row.priority_score.is_some(), "priority_score"),
-            (row.finish_reason.is_some(), "finish_reason"),
-            (row.cached_tokens.is_some(), "cached_tokens"),
-            (row.recomputed_tokens.is_some(), "recomputed_tokens"),
-            (row.scheduled_tokens.is_some(), "scheduled_tokens"),
+        let filled = [
+            row.kv_cache_blocks.is_some(),
+            row.kv_cache_memory_bytes.is_some(),
+            row.priority_score.is_some(),
+            row.finish_reason.is_some(),
+            row.cached_tokens.is_some(),
+            row.recomputed_tokens.is_some(),
+            row.scheduled_tokens.is_some(),
         ];
-        for (index, (filled, name)) in cells.into_iter().enumerate() {
+        let cells = filled.into_iter().zip(OF_REQUESTS);
+        for (index, (filled, name)) in cells.enumerate() {
             // The blocks of a request that is alive say nothing of the column.
             if !(alive && index < 2) {
                 self.requests[index].see(filled, || record.at(), name, cx);
             }
         }
     }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        let tables: [(Table, &[Column], &[&str]); 5] = [
+            (Table::PerRequest, &self.requests, &OF_REQUESTS),
+            (Table::PerIteration, &self.steps, &OF_STEPS),
+            (Table::PerIterationRequests, &self.rows, &OF_ROWS),
+            (Table::Events, std::slice::from_ref(&self.event), &["request_id"]),
+            (Table::StateTransitions, std::slice::from_ref(&self.change), &["prev_state"]),
+        ];
+        for (table, columns, names) in tables {
+            for (column, name) in columns.iter().zip(names) {
+                if !column.filled && column.empty > 0 && cx.facts.has_column(table, name) {
+                    cx.note(empty_throughout(table, name));
+                }
+            }
+        }
+    }
+}
+
+/// That a column has no value, and which rules had nothing to compare in it.
+fn empty_throughout(table: Table, name: &str) -> String {
+    let reads = |rule: &&crate::check::Declaration| {
+        let mut reads = rule.reads.iter().chain(rule.also);
+        rule.id != F008.id
+            && reads.any(|reads| reads.table == table && reads.columns.contains(&name))
+    };
+    let rules: Vec<_> = crate::invariants::ALL.iter().copied().filter(reads).collect();
+    let rules: Vec<_> = rules.iter().map(|rule| rule.id).collect();
+    let unread = match rules.is_empty() {
+        true => String::new(),
+        false => format!(": {} had nothing to compare in it", rules.join(", ")),
+    };
+    format!("{name} is empty in all rows of {table}{unread}")
 }

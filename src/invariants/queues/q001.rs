@@ -7,18 +7,23 @@ declare_invariant! {
     /// preempted_count, admitted_count and resumed_count those of its events.
     ///
     /// Counts are read where the rows are: the queues at `D`, the completions at `E`. A count read at
-    /// another moment differs by the requests that moved in between.
+    /// another moment differs by the requests that moved in between. completed_count is also that of
+    /// the `request_completed` events at the end of the step, those of aborts excepted, and at most
+    /// batch_size: only the batch has an output.
     ///
-    /// Blind spot: completions in logs without `completed` rows.
+    /// Blind spot: in logs without `completed` rows, an abort on the end of a step where nothing says
+    /// why the request ended, steps that overlap whose ends per_iteration.csv does not tell, and clocks
+    /// that are read more than once.
     ///
     /// Example: running_count taken after the finished requests had left.
     pub static Q001 = {
         name: "counts-are-rows-and-events",
-        reads: [PerIteration(running_count, waiting_count, preempted_count)],
+        reads: [PerIteration(batch_size, running_count, waiting_count, preempted_count)],
         also: [
             PerIteration(admitted_count, resumed_count, completed_count),
             PerIterationRequests(state),
-            Events(event_type),
+            Events(event_type, timestamp, details),
+            PerRequest(finish_reason),
         ],
         severity: Error,
     } => Check
@@ -58,6 +63,15 @@ impl Invariant for Check {
                 compare(view, "completed_count", count, completed, "completed rows", cx);
             }
         }
+        let row_count = row.completed_count.filter(|_| !view.rows.is_empty() && !no_completed);
+        let told = row_count.is_some_and(|count| {
+            let rows = view.rows.iter().filter(|row| !row.queued()).count();
+            count.0 as usize != rows
+        });
+        // Only one finding for one count.
+        if let Some(count) = row.completed_count.filter(|_| !told) {
+            completions(view, count, cx);
+        }
         // Events behind the end of a file that ends early are X005's business.
         let covered =
             view.moments.is_some_and(|moments| cx.facts.covers(Table::Events, moments.decided));
@@ -76,6 +90,60 @@ impl Invariant for Check {
             }
         }
     }
+}
+
+/// The completions of a step by its batch and its events: those at its end that are no aborts.
+fn completions(view: &IterationView<'_>, count: Requests, cx: &mut Cx<'_>) {
+    let (Some(step), Some(moments)) = (view.iteration, view.moments) else { return };
+    let batch = step.row.batch_size;
+    cx.expect(count <= batch, |_| {
+        Finding::new("more requests are completed than the step has in its batch")
+            .at(step.at(), "completed_count")
+            .in_iteration(view.id)
+            .values(format!("at most {batch}"), count)
+    });
+    // Where steps overlap, an end that per_iteration.csv does not tell is that of several steps; and
+    // where the clock is read more than once, an end may lie behind its step.
+    let hidden = cx.facts.overlapping && cx.facts.dialect.hides_ends();
+    let known = !hidden && cx.slack() == Nanos::ZERO;
+    if count > batch
+        || !known
+        || !cx.facts.whole(Table::Events)
+        || !cx.facts.reaches(Table::Events, moments.end)
+    {
+        return;
+    }
+    let covered = cx.facts.covers(Table::Events, moments.end);
+    let (mut least, mut most) = (0, 0);
+    let ends = view.events.iter().filter(|event| {
+        event.row.event_type == EventType::RequestCompleted
+            && event.row.timestamp.saturating_add(cx.slack()) >= moments.output
+    });
+    for end in ends {
+        let history = end.row.request_id.and_then(|key| view.history(key));
+        let told = end.row.details.finish_reason;
+        let record = || history?.record.as_ref()?.row.finish_reason;
+        match told.or_else(record) {
+            Some(FinishReason::Stop | FinishReason::Length) => {
+                (least, most) = (least + 1, most + 1)
+            }
+            Some(FinishReason::Abort | FinishReason::Unfinished) => {}
+            // Rejected, or ended by an output that could not be used.
+            Some(FinishReason::Error) | None => most += 1,
+        }
+    }
+    cx.expect((least..=most).contains(&count.0), |_| {
+        let expected = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        let finding = Finding::new(format!(
+            "completed_count is {count}, but {expected} requests are completed at the end of the step"
+        ))
+        .at(step.at(), "completed_count")
+        .in_iteration(view.id)
+        .values(expected, count);
+        // At its last moment the file may have been cut between two rows.
+        let cut = count.0 > most && !covered;
+        if cut { finding.as_severity(Severity::Damage) } else { finding }
+    });
 }
 
 fn compare(

@@ -15,7 +15,11 @@ declare_invariant! {
     /// unless something of their own blocks them; and a log in the reference format never guesses
     /// (`unknown`, `decode_priority`, …). Logs without the reference columns may do all three.
     ///
-    /// Blind spot: reasons of features outside the log; budgets with draft slots.
+    /// Nobody waits for what the engine does not have: adapters, grammars, remote blocks and encoder
+    /// inputs in a reference model, adapters where enable_lora is false, an output in flight of a
+    /// request that never ran.
+    ///
+    /// Blind spot: reasons of features that a real engine may have; budgets with draft slots.
     ///
     /// Example: `memory_insufficient` with 400 of 500 blocks free and a prompt of two blocks.
     pub static Q008 = {
@@ -63,6 +67,16 @@ impl Invariant for Check {
                 continue;
             }
             cx.exercised(1);
+            // Of the request itself, not of the step.
+            if reason == WaitingReason::WaitingForOutput && row.state == State::Waiting {
+                let objection = (
+                    "a request that never ran has no output in flight",
+                    "another reason".to_owned(),
+                    reason.to_string(),
+                );
+                report(row, view, objection, cx);
+                continue;
+            }
             let Some(slot) = judged.iter_mut().find(|slot| slot.is_none_or(|r| r == reason)) else {
                 continue;
             };
@@ -96,7 +110,7 @@ fn judge(reason: WaitingReason, row: &RowView, view: &IterationView<'_>, cx: &Cx
             let expected = "preempted_count above 0".to_owned();
             ("the step preempts nothing", expected, "preempted_count 0".to_owned())
         }),
-        _ => None,
+        _ => ruled_out(reason, cx),
     }
 }
 
@@ -139,6 +153,24 @@ fn first_of_two(
     earlier.map(|earlier| {
         let message = "the scan stopped at another constraint";
         (message, earlier.to_string(), reason.to_string())
+    })
+}
+
+/// Whether the engine has nothing for which a request could wait so: a reference model has none of
+/// these, a real one what its settings say.
+fn ruled_out(reason: WaitingReason, cx: &Cx<'_>) -> Objection {
+    use WaitingReason as W;
+    let feature = match reason {
+        W::LoraLimit => "adapters",
+        W::WaitingForRemoteKvs => "remote blocks",
+        W::WaitingForFsm => "grammars",
+        W::EncoderBudget => "encoder inputs",
+        _ => return None,
+    };
+    let without_adapters = reason == W::LoraLimit && cx.facts.settings.enable_lora == Some(false);
+    (cx.facts.modelled || without_adapters).then(|| {
+        let expected = format!("a reason of an engine without {feature}");
+        ("the engine has nothing for which a request waits so", expected, reason.to_string())
     })
 }
 

@@ -7,3 +7,4 @@ pub mod s004;
 pub mod s005;
 pub mod s006;
 pub mod s007;
+pub mod s008;

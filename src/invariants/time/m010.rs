@@ -1,5 +1,6 @@
 //! M010: the moments of a step.
 
+use crate::check::Moments;
 use crate::invariants::prelude::*;
 use crate::log::schema::IterationRow;
 
@@ -10,7 +11,7 @@ declare_invariant! {
     /// duration = end_time - start_time = scheduling_overhead + forward_pass_duration +
     /// output_processing_duration, exactly; a step begins when the one before has ended. With
     /// overlapping steps only the beginnings and the ends are each in order. A log whose `duration`
-    /// ends at the decision is held to that.
+    /// ends at the decision is held to that, and its steps end no earlier than their forward passes.
     ///
     /// Blind spot: time moved between the parts.
     ///
@@ -88,8 +89,10 @@ fn order(previous: &Located<IterationRow>, step: &Located<IterationRow>, cx: &mu
             ("end_time", before.end_time, now.end_time, "ends before the one before"),
         ]
     } else {
+        // Where end_time is the decision, the step lasts as long as what is told of it.
+        let ended = Moments::of(before, &cx.facts.dialect).end.max(before.end_time);
         let message = "begins before the one before has ended";
-        vec![("start_time", before.end_time, now.start_time, message)]
+        vec![("start_time", ended, now.start_time, message)]
     };
     for (column, bound, value, message) in comparisons {
         let holds = cx.follows(bound, value, step.at());

@@ -29,12 +29,32 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Freeings that name no step, with aborts, while no step is known that they fall in.
+    freed: Vec<Located<EventRow>>,
+}
+
+/// Freeings that are remembered; more than fall between two steps.
+const MOST_FREED: usize = 1024;
 
 impl Invariant for Check {
+    fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
+        let alone = |event: &&Located<EventRow>| {
+            event.row.event_type == EventType::KvCacheFreed
+                && event.row.details.iteration_id.is_none()
+                && !cx.facts.dialect.has(Habit::NoDetails)
+        };
+        let room = MOST_FREED.saturating_sub(self.freed.len());
+        self.freed.extend(events.iter().filter(alone).take(room));
+    }
+
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         if !cx.facts.dialect.is_exact() {
             return;
+        }
+        if let Some(moments) = view.moments {
+            // The step judges what falls in it or before.
+            self.freed.retain(|event| event.row.timestamp > moments.end);
         }
         use EventType as T;
         for event in view.events {
@@ -104,6 +124,7 @@ impl Invariant for Check {
             let ended = request.event(EventType::RequestCompleted);
             same(request, ended, row.completion_time, at, "completion_time", cx);
             self.last_step(request, cx);
+            self.freed_last(request, cx);
         }
         if request.changes_cut {
             return;
@@ -120,6 +141,24 @@ impl Invariant for Check {
 }
 
 impl Check {
+    /// Blocks that were freed behind the last step, with an abort.
+    fn freed_last(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        if self.freed.is_empty() || !cx.facts.dialect.is_exact() {
+            return;
+        }
+        let own = |event: &&Located<EventRow>| event.row.request_id == Some(request.key);
+        let Some(freed) = self.freed.iter().find(own) else { return };
+        let Some(end) = request.completion() else { return };
+        let holds = cx.agree(end, freed.row.timestamp, 1, freed.at());
+        cx.expect(holds, |ids| {
+            Finding::new("the blocks are freed at another moment than that of the abort")
+                .at(freed.at(), "timestamp")
+                .with_row(request.event(EventType::RequestCompleted).map(Located::at), "the end")
+                .of(request.key, ids)
+                .values(end, freed.row.timestamp)
+        });
+    }
+
     /// The `completed` row is of the step that ended at the completion.
     fn last_step(&self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let span = request.spans.iter().find(|span| span.state == State::Completed);

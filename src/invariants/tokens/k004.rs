@@ -2,6 +2,7 @@
 
 use crate::check::Moments;
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRequestRow;
 use crate::units::IterationId;
 
 declare_invariant! {
@@ -11,8 +12,11 @@ declare_invariant! {
     /// A step samples for a request when all its known tokens are computed then. Where steps overlap
     /// the output comes later: a row shows the outputs of all steps that ended before its step began.
     ///
+    /// A step accepts no more drafts than it computes beyond what was known. The rows behind a
+    /// `completed` row, of steps decided before the end was known, are held to the same.
+    ///
     /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bound is checked, and
-    /// not even that where steps overlap and nothing is said of drafts.
+    /// where steps overlap only that tokens are not lost; how many of several drafts were accepted.
     ///
     /// Example: a counter that is set back at a preemption; tokens survive it.
     pub static K004 = {
@@ -35,25 +39,33 @@ struct Check {
 struct Flight {
     /// The last row's tokens, if all its steps are known.
     tokens: Option<u32>,
-    /// Steps by their ends.
-    pending: Vec<(IterationId, Nanos)>,
+    pending: Vec<Sampling>,
     /// Until when an output may come of a step that is not known.
     doubt: Nanos,
 }
 
+/// A step that samples for a request.
+#[derive(Clone, Copy, Debug)]
+struct Sampling {
+    step: IterationId,
+    end: Nanos,
+    /// The most tokens that it brings.
+    most: u32,
+}
+
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        let drafts = cx.facts.settings.drafts();
-        let drafts_known = cx.facts.settings.num_speculative_tokens.is_some();
+        // Without a word on drafts, any token of a step but the first may have been one.
+        let drafts = cx.facts.settings.num_speculative_tokens;
+        let most = drafts.map_or(u32::MAX, |drafts| drafts.saturating_add(1));
         cx.exercised(view.rows.len());
-        // Which outputs had come back by a decision is known only where the steps' ends are.
-        if cx.facts.overlapping && drafts_known && !cx.facts.dialect.hides_ends() {
-            self.overlapping(view, drafts.saturating_add(1), cx);
+        if cx.facts.overlapping {
+            self.overlapping(view, most, cx);
             return;
         }
         for row in view.rows {
             let (low, high) = match &row.before {
-                None => (0, u32::from(row.state == State::Completed) * drafts.saturating_add(1)),
+                None => (0, u32::from(row.state == State::Completed) * most),
                 Some(before) if before.row.state == State::Completed => continue,
                 Some(before) => {
                     let same_step = before.row.iteration_id == view.id;
@@ -62,19 +74,12 @@ impl Invariant for Check {
                         continue;
                     }
                     let base = before.row.tokens_generated.0;
-                    let (low, high) = rise(row, view, drafts.saturating_add(1), cx);
+                    let (low, high) = rise(row, before, view, most);
                     (base.saturating_add(low), base.saturating_add(high))
                 }
             };
-            if row.past_lost {
-                continue;
-            }
             let tokens = row.tokens_generated.0;
-            // Without a word on drafts, those of steps in flight have no bound.
-            let bounded =
-                drafts_known || !cx.facts.overlapping && !is_speculative(row, tokens, high);
-            let too_many = tokens > high && bounded;
-            if tokens < low || too_many {
+            if !row.past_lost && !(low..=high).contains(&tokens) {
                 report(row, view, low, high, cx);
             }
         }
@@ -87,10 +92,6 @@ impl Check {
     fn overlapping(&mut self, view: &IterationView<'_>, most: u32, cx: &mut Cx<'_>) {
         let moments = view.moments;
         for row in view.rows {
-            let after_end = row.before.is_some_and(|before| before.row.state == State::Completed);
-            if after_end {
-                continue;
-            }
             let index = row.request_id.index();
             if self.flights.len() <= index {
                 self.flights.resize(index + 1, Flight::default());
@@ -103,24 +104,34 @@ impl Check {
                 flight.doubt = Nanos::MAX;
                 continue;
             };
-            let certain = |(id, end): &(IterationId, Nanos)| match row.state {
-                State::Completed => *id <= view.id,
-                _ => *end <= moments.start,
+            let certain = |sampling: &Sampling| match row.state {
+                State::Completed => sampling.step <= view.id,
+                _ => sampling.end <= moments.start,
             };
-            let possible = |step: &(IterationId, Nanos)| certain(step) || step.1 <= moments.decided;
+            let possible = |step: &Sampling| certain(step) || step.end <= moments.decided;
             let least = flight.pending.iter().filter(|step| certain(step)).count() as u32;
-            let steps = flight.pending.iter().filter(|step| possible(step)).count() as u32;
-            let known = !row.past_lost && !view.damaged && flight.doubt <= moments.start;
+            let steps = flight.pending.iter().filter(|step| possible(step));
+            let gain = steps.fold(0u32, |sum, step| sum.saturating_add(step.most));
+            // Which outputs had come back by a decision is known only where the steps' ends are.
+            let known = !row.past_lost
+                && !view.damaged
+                && !cx.facts.dialect.hides_ends()
+                && flight.doubt <= moments.start;
             let base = flight.tokens.filter(|_| known);
             // Rows of steps decided before a request's end stand behind its `completed` row and show
             // what was known when they began.
             if row.state != State::Completed {
-                flight.advance(row, view, &moments, possible);
+                flight.advance(row, view, &moments, most, possible);
                 flight.tokens = known.then_some(row.tokens_generated.0);
             }
-            let Some(base) = base else { continue };
-            let low = base.saturating_add(least);
-            let high = base.saturating_add(steps.saturating_mul(most));
+            let (low, high) = match (base, &row.before) {
+                (Some(base), _) => (base.saturating_add(least), base.saturating_add(gain)),
+                // What is in flight is not known; tokens are never lost.
+                (None, Some(before)) if before.row.state != State::Completed => {
+                    (before.row.tokens_generated.0, u32::MAX)
+                }
+                _ => continue,
+            };
             if row.tokens_generated.0 < low || row.tokens_generated.0 > high {
                 report(row, view, low, high, cx);
             }
@@ -135,14 +146,21 @@ impl Flight {
         row: &RowView,
         view: &IterationView<'_>,
         moments: &Moments,
-        ended: impl Fn(&(IterationId, Nanos)) -> bool,
+        most: u32,
+        ended: impl Fn(&Sampling) -> bool,
     ) {
         self.pending.retain(|step| !ended(step));
         if row.state != State::Running {
             return;
         }
         match view.history(row.request_id).and_then(|history| history.phase(&row.row)) {
-            Some(phase) if phase.samples => self.pending.push((view.id, moments.end)),
+            Some(phase) if phase.samples => {
+                let scheduled = row.scheduled_tokens.map_or(most, |tokens| tokens.0);
+                let drafted =
+                    if phase.prefill { phase.beyond.saturating_add(1) } else { scheduled };
+                let most = most.min(drafted);
+                self.pending.push(Sampling { step: view.id, end: moments.end, most });
+            }
             Some(_) => {}
             // What is in flight is not known from here on.
             None => self.doubt = self.doubt.max(moments.end),
@@ -150,36 +168,31 @@ impl Flight {
     }
 }
 
-/// Without a word on drafts, a rise in a step with several decode tokens may be drafts.
-fn is_speculative(row: &RowView, tokens: u32, high: u32) -> bool {
-    let Some(before) = &row.before else { return false };
-    let scheduled = before.row.scheduled_tokens.map_or(u32::MAX, |tokens| tokens.0);
-    tokens.saturating_sub(high) < scheduled
-}
-
 /// The least and the most tokens that the request may have got since its row before.
-fn rise(row: &RowView, view: &IterationView<'_>, most: u32, cx: &Cx<'_>) -> (u32, u32) {
-    let Some(before) = &row.before else { return (0, most) };
-    if cx.facts.overlapping {
-        // Without a word on drafts nothing bounds what the steps in flight bring.
-        return (0, u32::MAX);
-    }
+fn rise(
+    row: &RowView,
+    before: &Located<IterationRequestRow>,
+    view: &IterationView<'_>,
+    most: u32,
+) -> (u32, u32) {
+    let Some(scheduled) = before.row.scheduled_tokens else { return (0, most) };
+    let bounded = (0, most.min(scheduled.0.max(1)));
     // The end may come with the output of a step that the row before is not of.
     if row.iteration_id.0 > before.row.iteration_id.0.saturating_add(1) {
-        return (0, most);
+        return bounded;
     }
-    let (Some(scheduled), Some(computed)) =
-        (before.row.scheduled_tokens, before.row.computed_tokens)
-    else {
-        return (0, most);
-    };
+    let Some(computed) = before.row.computed_tokens else { return bounded };
     if scheduled == Tokens::ZERO || before.row.state != State::Running {
         return (0, 0);
     }
     let input = view.history(row.request_id).and_then(|history| history.input_tokens());
-    let Some(input) = input else { return (0, most) };
+    let Some(input) = input else { return bounded };
     let known = input.0.saturating_add(before.row.tokens_generated.0);
-    if computed.0.saturating_add(scheduled.0) >= known { (1, most) } else { (0, 0) }
+    // Whatever the step computes beyond what was known are drafts.
+    match computed.0.saturating_add(scheduled.0).checked_sub(known) {
+        Some(drafts) => (1, most.min(drafts.saturating_add(1))),
+        None => (0, 0),
+    }
 }
 
 fn report(row: &RowView, view: &IterationView<'_>, low: u32, high: u32, cx: &mut Cx<'_>) {
@@ -194,7 +207,11 @@ fn report(row: &RowView, view: &IterationView<'_>, low: u32, high: u32, cx: &mut
     } else {
         "tokens_generated rises by more than a step gives"
     };
-    let expected = if low == high { low.to_string() } else { format!("{low} to {high}") };
+    let expected = match high {
+        u32::MAX => format!("at least {low}"),
+        high if low == high => low.to_string(),
+        high => format!("{low} to {high}"),
+    };
     cx.found(
         Finding::new(message)
             .at(row.row.at(), "tokens_generated")

@@ -1,6 +1,8 @@
 //! K006: computed tokens advance by what was scheduled.
 
 use crate::invariants::prelude::*;
+use crate::log::ids::RequestKey;
+use crate::log::schema::IterationRequestRow;
 
 declare_invariant! {
     /// From step to step computed_tokens advances by exactly what was scheduled, less rejected
@@ -9,6 +11,10 @@ declare_invariant! {
     ///
     /// A waiting or preempted request has nothing computed (the row of the preempting step may still
     /// show what was lost). vLLM: `_update_after_schedule` advances, `_preempt_request` sets to 0.
+    ///
+    /// The rows behind a `completed` row, of steps decided before the end was known, go on from the
+    /// last row before it. A `completed` row has what was computed before its step, or behind it: all
+    /// of them the same.
     ///
     /// Blind spot: which of the drafts were rejected, where steps overlap.
     ///
@@ -24,8 +30,16 @@ declare_invariant! {
 /// More than any engine has.
 const STEPS_IN_FLIGHT: u32 = 4;
 
+/// Steps that may be decided before an end is known; more than any engine keeps in flight.
+const STEPS_BEHIND: u64 = 16;
+
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Whether `completed` rows have what was computed before their step, by the first that tells.
+    before_step: Option<bool>,
+    /// The last rows in a queue of requests that have ended, where rows may stand behind the end.
+    ended: Vec<(RequestKey, Located<IterationRequestRow>)>,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
@@ -33,7 +47,7 @@ impl Invariant for Check {
         for row in view.rows {
             let Some(computed) = row.computed_tokens else { continue };
             if !row.queued() {
-                completed(row, computed, view, cx);
+                self.completed(row, computed, view, cx);
                 continue;
             }
             // A repetition within a step is S006's business.
@@ -42,7 +56,14 @@ impl Invariant for Check {
             }
             let allowed = match row.state {
                 State::Running if row.admitted() => cached(row, view, cx),
-                State::Running => advanced(row, view, cx),
+                State::Running => {
+                    let before = row.earlier().copied();
+                    let before = match before.filter(|b| b.row.state == State::Completed) {
+                        Some(_) => self.last_queued(row.request_id),
+                        None => before,
+                    };
+                    before.and_then(|before| advanced(row, &before, view, cx))
+                }
                 State::Preempted if view.event_or_entry(row) => {
                     // Some logs show what it had before the step took its blocks.
                     let event = view.event(row.request_id, EventType::RequestPreempted);
@@ -69,34 +90,72 @@ impl IterationView<'_> {
     }
 }
 
-/// What a request had computed when a step finished it. Some logs repeat what it had before the step.
-fn completed(row: &RowView, computed: Tokens, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-    let before = row
-        .before
-        .filter(|before| before.row.iteration_id == view.id && before.row.state == State::Running);
-    let Some(before) = before else { return };
-    let (Some(base), Some(scheduled)) = (before.row.computed_tokens, before.row.scheduled_tokens)
-    else {
-        return;
-    };
-    let most = base.0.saturating_add(scheduled.0);
-    let drafts = cx.facts.settings.num_speculative_tokens;
-    let (low, high) = if cx.facts.overlapping {
-        // Steps in flight have been counted too.
-        let each = drafts.unwrap_or(scheduled.0).saturating_add(1);
-        (base.0, most.saturating_add(each.saturating_mul(STEPS_IN_FLIGHT)))
-    } else {
-        let rejected = drafts.unwrap_or(scheduled.0.saturating_sub(1));
-        (most.saturating_sub(rejected.min(scheduled.0)), most)
-    };
-    if computed != base && !(low..=high).contains(&computed.0) {
-        report(row, view, low, high, cx);
+impl Check {
+    /// What a request had computed when a step finished it, or before that step.
+    fn completed(
+        &mut self,
+        row: &RowView,
+        computed: Tokens,
+        view: &IterationView<'_>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(last) = row.before.filter(|before| before.row.state != State::Completed) else {
+            return;
+        };
+        if cx.facts.overlapping {
+            self.ended.retain(|(_, old)| {
+                old.row.iteration_id.0.saturating_add(STEPS_BEHIND) >= view.id.0
+            });
+            self.ended.push((row.request_id, last));
+        }
+        let runs = last.row.iteration_id == view.id && last.row.state == State::Running;
+        let (true, Some(base), Some(scheduled)) =
+            (runs, last.row.computed_tokens, last.row.scheduled_tokens)
+        else {
+            return;
+        };
+        let tells = scheduled > Tokens::ZERO;
+        let before_step = match self.before_step {
+            None if tells => *self.before_step.insert(computed == base),
+            known => known.unwrap_or(computed == base),
+        };
+        let (low, high) =
+            if before_step { (base.0, base.0) } else { behind_step(base.0, scheduled.0, cx) };
+        if !(low..=high).contains(&computed.0) {
+            report(row, view, low, high, cx);
+        }
+    }
+
+    /// The last row in a queue of a request that has ended; asked once.
+    fn last_queued(&mut self, key: RequestKey) -> Option<Located<IterationRequestRow>> {
+        let index = self.ended.iter().position(|(ended, _)| *ended == key)?;
+        Some(self.ended.swap_remove(index).1)
     }
 }
 
+/// What may be computed behind a step that scheduled these tokens.
+fn behind_step(base: u32, scheduled: u32, cx: &Cx<'_>) -> (u32, u32) {
+    let most = base.saturating_add(scheduled);
+    let drafts = cx.facts.settings.num_speculative_tokens;
+    if cx.facts.overlapping {
+        // Steps in flight have been counted too.
+        let each = drafts.unwrap_or(scheduled).saturating_add(1);
+        return (base, most.saturating_add(each.saturating_mul(STEPS_IN_FLIGHT)));
+    }
+    let rejected = drafts.unwrap_or(scheduled.saturating_sub(1));
+    (most.saturating_sub(rejected.min(scheduled)), most)
+}
+
 /// What a request that stays running has computed.
-fn advanced(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<(u32, u32)> {
-    let before = row.earlier().filter(|before| before.row.state == State::Running)?;
+fn advanced(
+    row: &RowView,
+    before: &Located<IterationRequestRow>,
+    view: &IterationView<'_>,
+    cx: &Cx<'_>,
+) -> Option<(u32, u32)> {
+    if before.row.state != State::Running {
+        return None;
+    }
     let scheduled = before.row.scheduled_tokens?.0;
     let base = before.row.computed_tokens?.0.saturating_add(scheduled);
     let drafts = match cx.facts.settings.num_speculative_tokens {

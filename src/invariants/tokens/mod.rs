@@ -11,3 +11,4 @@ pub mod k008;
 pub mod k009;
 pub mod k010;
 pub mod k011;
+pub mod k012;

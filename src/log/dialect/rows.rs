@@ -56,6 +56,11 @@ impl Wanted {
         Ok(wanted)
     }
 
+    /// Notes `D` of a step that requests waited in.
+    pub(super) fn waited(&mut self, at: Nanos) {
+        self.waited_at.push(at);
+    }
+
     /// Whether the state should have rows.
     pub(super) fn is(&self, state: State) -> bool {
         self.step(state).is_some()

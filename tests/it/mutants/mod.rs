@@ -1,6 +1,7 @@
 //! Ways in which loggers really go wrong, applied to the logs of all bundled traces: each is caught
 //! by the rule that should catch it.
 
+mod bare;
 mod blocks;
 mod cells;
 mod files;
@@ -62,6 +63,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         blocks::MUTANTS,
         words::MUTANTS,
         cells::MUTANTS,
+        bare::MUTANTS,
     ]
     .into_iter()
     .flatten()
