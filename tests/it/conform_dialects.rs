@@ -187,7 +187,10 @@ proptest! {
         let untold = settings.scheduler.speculative.is_some()
             && habits.contains(&"no-preempted-rows")
             && report.notes.iter().any(|note| note.contains("how many drafts"));
-        if untold || taken_for_cut {
+        // Where the rows end, the counts do not tell how many of the other kind there should be.
+        let open_end = named("no-initial-rows") != named("no-preempted-rows")
+            && report.notes.iter().any(|note| note.contains("ends before it has told"));
+        if untold || taken_for_cut || open_end {
             prop_assert!(!matches!(report.verdict, LogVerdict::Diverges(_)), "{:#?}", report);
             return Ok(());
         }
