@@ -133,7 +133,9 @@ proptest! {
         for (name, log, settings) in logs() {
             let settings = if run_json { Settings::default() } else { settings };
             let options = Options { settings, ..Options::default() };
-            let shown = log.i.len() >= 6 && log.p.len() >= 3;
+            // The changes show the skew of any log of some length.
+            let changes = !chosen.contains(&"no-transitions");
+            let shown = log.i.len() >= 6 && log.p.len() >= 3 && changes;
             let log = skew.filter(|_| shown).map_or(log.clone(), |most| stamps(&log, most));
             let report = conform(&log, &chosen, &options, run_json);
             let complaint = complaint(&report, missing(&log, &chosen));
@@ -185,7 +187,10 @@ proptest! {
         let untold = settings.scheduler.speculative.is_some()
             && habits.contains(&"no-preempted-rows")
             && report.notes.iter().any(|note| note.contains("how many drafts"));
-        if untold || taken_for_cut {
+        // Where the rows end, the counts do not tell how many of the other kind there should be.
+        let open_end = named("no-initial-rows") != named("no-preempted-rows")
+            && report.notes.iter().any(|note| note.contains("ends before it has told"));
+        if untold || taken_for_cut || open_end {
             prop_assert!(!matches!(report.verdict, LogVerdict::Diverges(_)), "{:#?}", report);
             return Ok(());
         }

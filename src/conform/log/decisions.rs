@@ -146,9 +146,16 @@ impl Replay<'_> {
             |row: &Located<IterationRequestRow>| row.row.scheduled_tokens > Some(Tokens::ZERO);
         // Up to the last that is scheduled there was room, whatever came then.
         let last = group.running().filter(|row| scheduled(row)).last().map(|row| row.line);
-        for row in group.running().filter(|row| has_room || Some(row.line) < last) {
+        for row in group.running() {
             let Some(live) = self.live.get(&row.row.request_id) else { continue };
             let request = self.scheduler.request(live.slot);
+            // Nearly every request has its limit for an end; so one of which nothing tells it.
+            let untold = live.end.is_some_and(|end| {
+                end.reason.is_none() && end.output == request.output_tokens() + Tokens(1)
+            });
+            if !has_room && Some(row.line) >= last && !untold {
+                continue;
+            }
             let passed_over = row.row.scheduled_tokens == Some(Tokens::ZERO)
                 && request.output_placeholders() > Tokens::ZERO
                 && request.computed_tokens() + Tokens(1) < self.config.max_model_len;
