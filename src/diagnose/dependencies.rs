@@ -81,6 +81,7 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_request("F007", &["X001", "X002", "X003", "S001", "S003"], "two requests share one id"),
     of_request("F007", &["S002", "M003", "M004", "M006", "M007"], "two requests share one id"),
     of_request("F007", &["K005", "K007", "K010", "Q004", "M013"], "two requests share one id"),
+    of_request("X006", &["X008"], "the request stands elsewhere in the order of ends"),
     of_iteration("K001", &["K002", "K003"], "total_tokens is wrong"),
     of_iteration("K002", &["K003"], "total_tokens is wrong"),
     of_iteration("K006", &["C002", "K002"], "the row's tokens are wrong"),
