@@ -8,15 +8,7 @@ use schedlog::check::{CheckReport, Verdict};
 
 use crate::fixtures::{Log, tripped};
 use crate::mutants::full_logs;
-use crate::sheets::{Sheet, Sheets};
-
-const TABLES: [&str; 5] = [
-    "per_request.csv",
-    "per_iteration.csv",
-    "per_iteration_requests.csv",
-    "events.csv",
-    "state_transitions.csv",
-];
+use crate::sheets::{Sheet, Sheets, TABLES};
 
 fn errors(report: &CheckReport) -> Vec<&'static str> {
     report.rules.iter().filter(|rule| rule.errors > 0).map(|rule| rule.rule.id).collect()

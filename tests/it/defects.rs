@@ -8,15 +8,7 @@ use schedlog::log::values::LogLevel;
 
 use crate::fixtures::{Log, tripped};
 use crate::mutants::{full_logs, logs_at};
-use crate::sheets::Sheets;
-
-const TABLES: [&str; 5] = [
-    "per_request.csv",
-    "per_iteration.csv",
-    "per_iteration_requests.csv",
-    "events.csv",
-    "state_transitions.csv",
-];
+use crate::sheets::{Sheets, TABLES};
 
 /// The first of the columns behind the fixed ones, per file.
 const FIRST_OF_OURS: [&str; 3] = ["finish_reason", "admitted_count", "scheduled_tokens"];

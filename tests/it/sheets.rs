@@ -6,6 +6,15 @@ use std::path::Path;
 
 use crate::fixtures::Log;
 
+/// The files of a log.
+pub(crate) const TABLES: [&str; 5] = [
+    "per_request.csv",
+    "per_iteration.csv",
+    "per_iteration_requests.csv",
+    "events.csv",
+    "state_transitions.csv",
+];
+
 /// One file: a header and rows of text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sheet {

@@ -12,8 +12,8 @@ declare_invariant! {
     /// batch_size: only the batch has an output.
     ///
     /// Blind spot: in logs without `completed` rows, an abort on the end of a step where nothing says
-    /// why the request ended, steps that overlap whose ends per_iteration.csv does not tell, and clocks
-    /// that are read more than once.
+    /// why the request ended, steps whose ends per_iteration.csv does not tell if they overlap or the
+    /// events give no reasons, and clocks that are read more than once.
     ///
     /// Example: running_count taken after the finished requests had left.
     pub static Q001 = {
@@ -102,9 +102,15 @@ fn completions(view: &IterationView<'_>, count: Requests, cx: &mut Cx<'_>) {
             .in_iteration(view.id)
             .values(format!("at most {batch}"), count)
     });
-    // Where steps overlap, an end that per_iteration.csv does not tell is that of several steps; and
-    // where the clock is read more than once, an end may lie behind its step.
-    let hidden = cx.facts.overlapping && cx.facts.dialect.hides_ends();
+    // An end that per_iteration.csv does not tell is taken from the events: where steps overlap it is
+    // that of several steps, and where nothing says why a request ended it may be an abort before it.
+    // Where the clock is read more than once, an end may lie behind its step.
+    let untold = |event: &Located<EventRow>| {
+        event.row.event_type == EventType::RequestCompleted
+            && event.row.details.finish_reason.is_none()
+    };
+    let hidden =
+        cx.facts.dialect.hides_ends() && (cx.facts.overlapping || view.events.iter().any(untold));
     let known = !hidden && cx.slack() == Nanos::ZERO;
     if count > batch
         || !known

@@ -1,6 +1,5 @@
 //! A file with a little look-ahead, and the requests that its unread rows hold on to.
 
-use std::collections::VecDeque;
 use std::io::Read;
 
 use crate::log::ids::{IdTable, RequestKey};
@@ -83,7 +82,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct Ahead<R, S, const DEPTH: usize> {
     reader: Option<TableReader<R, S>>,
-    window: VecDeque<Located<R>>,
+    /// The next rows; those behind the first that is missing are missing too.
+    window: [Option<Located<R>>; DEPTH],
     ended: bool,
     growing: bool,
     /// The byte at which a second run begins, which is not read.
@@ -100,8 +100,7 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
     ) -> Self {
         let ended = reader.is_none();
         let cut = cut.map_or(u64::MAX, |at| at.offset);
-        let window = VecDeque::with_capacity(DEPTH);
-        let mut ahead = Self { reader, window, ended, growing: false, cut };
+        let mut ahead = Self { reader, window: [None; DEPTH], ended, growing: false, cut };
         ahead.fill(shared);
         ahead
     }
@@ -116,13 +115,13 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
     #[inline]
     #[must_use]
     pub fn peek(&self, distance: usize) -> Option<&Located<R>> {
-        self.window.get(distance)
+        self.window.get(distance)?.as_ref()
     }
 
     /// Whether every row was consumed; never true of a file that is still being written.
     #[must_use]
     pub fn exhausted(&self) -> bool {
-        self.ended && self.window.is_empty() && !self.growing
+        self.ended && self.peek(0).is_none() && !self.growing
     }
 
     /// The file is still being written: its present end is not the last one.
@@ -152,7 +151,9 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
     /// The next row.
     #[inline]
     pub fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {
-        let row = self.window.pop_front()?;
+        let row = self.window[0]?;
+        self.window.copy_within(1.., 0);
+        self.window[DEPTH - 1] = None;
         if let Some(key) = row.row.key() {
             shared.unpin(key);
         }
@@ -163,23 +164,25 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
     #[inline]
     fn fill(&mut self, shared: &mut Shared) {
         let Some(reader) = &mut self.reader else { return };
-        while self.window.len() < DEPTH && !self.ended {
-            match reader.next(&mut shared.ids) {
-                Some(Item::Row(row)) if row.offset >= self.cut => self.ended = true,
-                Some(Item::Row(row)) => {
-                    if let Some(key) = row.row.key() {
-                        shared.pin(key);
+        for place in &mut self.window {
+            while place.is_none() && !self.ended {
+                match reader.next(&mut shared.ids) {
+                    Some(Item::Row(row)) if row.offset >= self.cut => self.ended = true,
+                    Some(Item::Row(row)) => {
+                        if let Some(key) = row.row.key() {
+                            shared.pin(key);
+                        }
+                        *place = Some(row);
                     }
-                    self.window.push_back(row);
-                }
-                Some(Item::Problem(problem)) => {
-                    if problem.at.is_some_and(|at| at.offset >= self.cut) {
-                        self.ended = true;
-                    } else {
-                        shared.problems.push(*problem);
+                    Some(Item::Problem(problem)) => {
+                        if problem.at.is_some_and(|at| at.offset >= self.cut) {
+                            self.ended = true;
+                        } else {
+                            shared.problems.push(*problem);
+                        }
                     }
+                    None => self.ended = true,
                 }
-                None => self.ended = true,
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::RawMutant;
 use crate::fixtures::Log;
+use crate::sheets::TABLES;
 
 type Rules = &'static [&'static str];
 
@@ -31,14 +32,6 @@ fn no_final_flush(log: &mut Log, file: &str) {
         lines[..keep].join("\n") + "\n"
     });
 }
-
-const TABLES: [&str; 5] = [
-    "per_request.csv",
-    "per_iteration.csv",
-    "per_iteration_requests.csv",
-    "events.csv",
-    "state_transitions.csv",
-];
 
 pub(super) const MUTANTS: &[RawMutant] = &[
     raw("header-spelled-otherwise", "another name of a column", &["F001"], |log| {
