@@ -97,6 +97,8 @@ pub(super) struct Replay<'t> {
     skipped: u64,
     /// Steps that the log does not tell enough of to decide them.
     pub(super) undecided: u64,
+    /// Iterations with waiting rows that give no reason.
+    unreasoned: u64,
     damaged: u64,
     /// How often the log does not tell what an output brought.
     pub(super) untold: u64,
@@ -137,6 +139,7 @@ impl<'t> Replay<'t> {
             notes: Vec::new(),
             skipped: 0,
             undecided: 0,
+            unreasoned: 0,
             damaged: 0,
             untold: 0,
             always_take_over: false,
@@ -195,6 +198,10 @@ impl<'t> Replay<'t> {
                 self.undecided,
                 "may be decided in more than one way, as prompts are unknown: not compared",
             ),
+            (
+                self.unreasoned,
+                "have waiting requests without a waiting_reason: what kept those out is not compared",
+            ),
         ];
         for (count, what) in why {
             if count > 0 {
@@ -213,6 +220,8 @@ impl<'t> Replay<'t> {
     /// One step of the log, or the file that ends before it has told of it.
     fn step(&mut self, group: Group) -> Result<Option<Table>, Void> {
         let start = group.moments.start;
+        let unreasoned = group.waiting().any(|row| row.row.waiting_reason.is_none());
+        self.unreasoned += u64::from(unreasoned);
         if self.following && group.damaged {
             self.damaged += 1;
             self.lose();

@@ -3,10 +3,11 @@
 use crate::invariants::prelude::*;
 
 declare_invariant! {
-    /// eviction_count is the number of the request's `request_evicted` events.
+    /// eviction_count is the number of the request's `request_evicted` events, and that of its
+    /// resumptions that found fewer cached tokens than had been computed when it was preempted.
     ///
-    /// Both are written at a resumption that finds fewer cached tokens than had been computed before;
-    /// so there are never more of them than preemptions.
+    /// The last is told by the details of `request_preempted` and `request_resumed`. There are never
+    /// more evictions than preemptions.
     ///
     /// Blind spot: evictions in logs without events; only the bound is checked there.
     ///
@@ -14,7 +15,7 @@ declare_invariant! {
     pub static C006 = {
         name: "evictions-agree",
         reads: [PerRequest(eviction_count, preemption_count)],
-        also: [Events(event_type)],
+        also: [Events(event_type, details)],
         severity: Error,
     } => Check
 }
@@ -42,6 +43,9 @@ impl Invariant for Check {
                 .of(request.key, ids)
                 .values(events, counted)
             });
+            if counted as usize == events {
+                losses(request, counted, record.at(), cx);
+            }
         } else {
             let most = record.row.preemption_count.0;
             cx.expect(counted <= most, |ids| {
@@ -52,4 +56,36 @@ impl Invariant for Check {
             });
         }
     }
+}
+
+/// Compares the count with what the details of preemptions and resumptions tell.
+fn losses(request: &RequestHistory, counted: u32, at: Location, cx: &mut Cx<'_>) {
+    let (mut computed, mut evicted, mut last) = (None, 0, None);
+    for event in &request.events {
+        match event.row.event_type {
+            EventType::RequestPreempted => match event.row.details.computed_tokens {
+                Some(tokens) => computed = Some(tokens),
+                None => return,
+            },
+            EventType::RequestResumed => {
+                // Some loggers note a resumption at the first scheduling too.
+                let Some(computed) = computed.take() else { continue };
+                let Some(cached) = event.row.details.cached_tokens else { return };
+                if cached < computed {
+                    evicted += 1;
+                    last = Some(event.at());
+                }
+            }
+            _ => {}
+        }
+    }
+    cx.expect(counted == evicted, |ids| {
+        Finding::new(format!(
+            "eviction_count is {counted}, but {evicted} resumptions found less than had been computed"
+        ))
+        .at(at, "eviction_count")
+        .with_row(last, "such a resumption")
+        .of(request.key, ids)
+        .values(evicted, counted)
+    });
 }

@@ -207,6 +207,10 @@ fn budget(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
         return None;
     }
     let (budget, chunked) = (settings.token_budget()?, settings.enable_chunked_prefill?);
+    // The head of the queue may be one of the rows that the log leaves out.
+    if !chunked && cx.facts.dialect.hides_waiting() && !row.is_head() {
+        return None;
+    }
     let left = budget.saturating_sub(step.total_tokens.0);
     let fits = if chunked { left > 0 } else { known_tokens(row, view)? <= left };
     fits.then(|| {

@@ -17,4 +17,5 @@ pub mod m014;
 pub mod m015;
 pub mod m016;
 pub mod m017;
+pub mod m018;
 pub mod t001;

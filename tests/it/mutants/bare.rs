@@ -31,6 +31,33 @@ fn without_details(s: &mut Sheets) {
     s.run = serde_json::Value::Null;
 }
 
+/// Every file that tells of first tokens tells of the end of the step after theirs.
+fn first_tokens_a_step_late(s: &mut Sheets) {
+    let ends: Vec<i64> = (0..s.i.len()).map(|row| s.i.n(row, "end_time")).collect();
+    for event in s.e.where_is("event_type", "first_token_generated") {
+        let at = s.e.n(event, "timestamp");
+        let later = ends.iter().copied().find(|end| *end > at);
+        let id = s.e.text(event, "request_id").to_owned();
+        let row = s.request(&id).filter(|row| s.p.num(*row, "e2e_latency").is_some());
+        let (Some(later), Some(row)) = (later, row) else { continue };
+        let left = s.p.n(row, "completion_time") - later;
+        if left < 0 {
+            continue;
+        }
+        s.e.set(event, "timestamp", later);
+        if let Some(step) = s.detail(event, "iteration_id") {
+            s.set_detail(event, "iteration_id", step + 1);
+        }
+        s.p.set(row, "ttft", later - s.p.n(row, "arrival_time"));
+        let gaps = s.p.n(row, "output_tokens") - 1;
+        if gaps > 0 {
+            s.p.set(row, "tpot", left / gaps);
+        }
+    }
+    let at = s.e.column("timestamp");
+    s.e.rows.sort_by_key(|row| row[at].parse::<i64>().unwrap_or_default());
+}
+
 fn without_settings(s: &mut Sheets) {
     s.run = serde_json::Value::Null;
 }
@@ -156,6 +183,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant("waits-for-an-output-it-never-had", "a flag that is never cleared", &["Q008"], |s| {
         waits_for(s, "waiting_for_output");
+    }),
+    mutant("no-evictions", "what the cache lost is noted nowhere", &["C006"], |s| {
+        s.e.rows.retain(|row| row[1] != "request_evicted");
+        s.p.map("eviction_count", |_| 0);
+    }),
+    mutant("first-token-a-step-late", "the answer is noted by the next step", &["M018"], |s| {
+        first_tokens_a_step_late(s);
     }),
     mutant("no-prompt", "the length is read before it is known", &["K012"], |s| {
         in_dialect(s, without_details, |s| {
