@@ -153,7 +153,7 @@ fn explain_number(text: &[u8]) -> FieldError {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
     match number {
         Some(value) if value < 0.0 => FieldError::Negative,
-        Some(value) if value.is_finite() => FieldError::Fraction,
+        Some(value) if value.is_finite() && text.contains(&b'.') => FieldError::Fraction,
         _ => FieldError::NotANumber,
     }
 }
@@ -513,6 +513,7 @@ mod tests {
         assert_eq!(read::<Tokens>("4294967296"), Err(FieldError::Overflow(u64::from(u32::MAX))));
         assert_eq!(read::<Tokens>("-3"), Err(FieldError::Negative));
         assert_eq!(read::<Tokens>("1.5"), Err(FieldError::Fraction));
+        assert_eq!(read::<Tokens>("1e4"), Err(FieldError::NotANumber));
         assert_eq!(read::<Tokens>("seven"), Err(FieldError::NotANumber));
         assert_eq!(read::<Tokens>(""), Err(FieldError::Empty));
         assert_eq!(read::<Option<Tokens>>(""), Ok(None));

@@ -149,7 +149,7 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
           is finer.",
     about: About::Values,
     find: |case| {
-        let pairs = case.pairs().filter(|pairs| pairs.len() >= 2)?;
+        let pairs = case.pairs().filter(|pairs| pairs.len() >= 2 && case.is_time())?;
         let names = COARSE_UNITS.into_iter().zip(["milliseconds", "microseconds"]).enumerate();
         let (_, (_, name)) = names.into_iter().find(|(index, (unit, _))| {
             let unit = i128::from(*unit);
@@ -311,6 +311,8 @@ mod tests {
             said("start_time", &pairs),
             ["rounded: start_time is rounded to whole microseconds before it is written"]
         );
+        let counts = values(&[(17, 0), (23, 0)]);
+        assert!(!said("prefill_tokens", &counts).iter().any(|cause| cause.contains("rounded")));
     }
 
     #[test]
