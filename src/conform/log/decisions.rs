@@ -146,6 +146,8 @@ impl Replay<'_> {
             |row: &Located<IterationRequestRow>| row.row.scheduled_tokens > Some(Tokens::ZERO);
         // Up to the last that is scheduled there was room, whatever came then.
         let last = group.running().filter(|row| scheduled(row)).last().map(|row| row.line);
+        // And for the first of all there is, whatever the step preempts behind it.
+        let first = self.scheduler.running().first().copied();
         for row in group.running() {
             let Some(live) = self.live.get(&row.row.request_id) else { continue };
             let request = self.scheduler.request(live.slot);
@@ -153,7 +155,8 @@ impl Replay<'_> {
             let untold = live.end.is_some_and(|end| {
                 end.reason.is_none() && end.output == request.output_tokens() + Tokens(1)
             });
-            if !has_room && Some(row.line) >= last && !untold {
+            let certain = has_room || Some(row.line) < last || first == Some(live.slot);
+            if !certain && !untold {
                 continue;
             }
             let passed_over = row.row.scheduled_tokens == Some(Tokens::ZERO)
