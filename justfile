@@ -11,6 +11,10 @@ check:
 test *ARGS:
     cargo test {{ARGS}}
 
+# The laws on other cases than CI's, ROUNDS times; what fails is kept under tests/proptest-regressions.
+hunt ROUNDS *ARGS:
+    for round in $(seq {{ROUNDS}}); do PROPTEST_RNG_SEED=$(date +%s) cargo test --test it -- {{ARGS}} || exit 1; done
+
 # Accept the present output as golden, after reading the difference.
 bless:
     INSTA_UPDATE=always cargo test
