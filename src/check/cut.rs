@@ -37,11 +37,12 @@ impl RowsCut<'_> {
         let dialect = &self.facts.dialect;
         let waiting =
             if dialect.hides_waiting() { Requests::ZERO } else { self.step.waiting_count };
-        let running = self.step.running_count;
+        let expected = self.step.running_count;
+        let running = self.count(|state| state == State::Running);
         let queued = self.count(|state| state != State::Completed);
-        let lacks = queued < running.saturating_add(waiting).0 as usize;
-        let all_running = self.count(|state| state == State::Running) >= running.0 as usize;
-        let none_waiting = self.count(|state| state == State::Running) == queued;
+        let lacks = queued < expected.saturating_add(waiting).0 as usize;
+        let all_running = running >= expected.0 as usize;
+        let none_waiting = running == queued;
         let none_completed = queued == self.rows.len();
         // The running queue stands first, the completed requests last, but in logs that order freely.
         let first = none_completed && (all_running || none_waiting);
@@ -82,8 +83,7 @@ impl RowsCut<'_> {
         let slack = self.facts.skew.unwrap_or(Nanos::ZERO).0;
         let is_missing = |request: &RequestHistory| {
             let now = request.completion().is_some_and(|at| at.0.abs_diff(end.0) <= slack);
-            let aborted =
-                matches!(request.finish_reason(), Some(FinishReason::Abort | FinishReason::Error));
+            let aborted = request.finish_reason().is_some_and(FinishReason::is_drop);
             now && !aborted && request.completed.is_none()
         };
         let told = [Table::PerRequest, Table::Events, Table::StateTransitions];

@@ -57,7 +57,7 @@ impl Ends {
                 self.ids.release(key);
             }
             let reason = event.row.details.finish_reason;
-            let aborted = matches!(reason, Some(FinishReason::Abort | FinishReason::Error));
+            let aborted = reason.is_some_and(FinishReason::is_drop);
             let output = match event.row.event_type {
                 EventType::FirstTokenGenerated => true,
                 EventType::RequestCompleted => !aborted,

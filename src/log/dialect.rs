@@ -423,10 +423,7 @@ fn completions_missing(
     events.rows.iter().any(|event| {
         event.event_type == EventType::RequestCompleted
             && Some(event.timestamp) < horizon
-            && !matches!(
-                event.details.finish_reason,
-                Some(FinishReason::Abort | FinishReason::Error)
-            )
+            && !event.details.finish_reason.is_some_and(FinishReason::is_drop)
     })
 }
 

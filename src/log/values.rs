@@ -229,6 +229,14 @@ impl fmt::Display for ActionSet {
     }
 }
 
+impl FinishReason {
+    /// Whether a request with this reason ended outside of a step's output.
+    #[must_use]
+    pub const fn is_drop(self) -> bool {
+        matches!(self, Self::Abort | Self::Error)
+    }
+}
+
 impl EventType {
     /// Whether it is a decision of a step, taken at its `D`.
     #[must_use]

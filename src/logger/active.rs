@@ -422,7 +422,7 @@ impl Active {
     ) -> Result<(), HookError> {
         const HOOK: Hook = "record_request_dropped";
         let last_output = self.live.get_mut(HOOK, request)?.last_output;
-        if !matches!(reason, FinishReason::Abort | FinishReason::Error) {
+        if !reason.is_drop() {
             return Err(HookError::FinishReason { hook: HOOK, reason });
         }
         let finishing = self.open.front().is_some_and(|step| {

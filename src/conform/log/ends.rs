@@ -27,13 +27,8 @@ pub(super) struct End {
 impl End {
     /// Whether it is known to end outside of a step's output.
     pub(super) fn is_drop(self) -> bool {
-        self.reason.is_some_and(is_drop)
+        self.reason.is_some_and(FinishReason::is_drop)
     }
-}
-
-/// Whether a request with this reason ended outside of a step's output.
-pub(super) fn is_drop(reason: FinishReason) -> bool {
-    matches!(reason, FinishReason::Abort | FinishReason::Error)
 }
 
 /// Where it stands why a request ended.

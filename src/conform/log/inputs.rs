@@ -4,7 +4,7 @@
 //! came first; then the rows of the step do.
 
 use crate::config::Policy;
-use crate::conform::log::ends::{End, is_drop};
+use crate::conform::log::ends::End;
 use crate::conform::log::group::Group;
 use crate::conform::log::replay::{Live, Replay};
 use crate::conform::log::tape::{Arrived, Dropped};
@@ -146,7 +146,7 @@ impl Replay<'_> {
             let reason = live.and_then(|live| live.end).and_then(|end| end.reason);
             // If nothing says why it ended, no output did: that would have left a row.
             let no_row = reason.is_none() && !self.tape.ends_by_event();
-            if !dropped.sure && !reason.is_some_and(is_drop) && !no_row {
+            if !dropped.sure && !reason.is_some_and(FinishReason::is_drop) && !no_row {
                 continue;
             }
             match live {
@@ -217,7 +217,9 @@ impl Replay<'_> {
         }
         let mut gone: Vec<_> = self
             .without_row(group)
-            .filter(|(_, live)| live.end.is_none_or(|end| end.reason.is_none_or(is_drop)))
+            .filter(|(_, live)| {
+                live.end.is_none_or(|end| end.reason.is_none_or(FinishReason::is_drop))
+            })
             .map(|(key, live)| (key, live.slot))
             .collect();
         gone.sort_unstable();

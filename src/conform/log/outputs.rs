@@ -1,12 +1,12 @@
 //! When outputs were processed, and what became of them.
 
-use crate::conform::log::ends::is_drop;
 use crate::conform::log::group::Group;
 use crate::conform::log::inputs::Before;
 use crate::conform::log::replay::{Flying, Judged, Replay};
 use crate::conform::log::verdict::{Difference, LogMoment};
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::moments::Moments;
+use crate::log::values::FinishReason;
 use crate::scheduler::{Pass, Status, Update};
 use crate::units::{Nanos, Tokens};
 
@@ -170,7 +170,7 @@ impl Replay<'_> {
             let Some(ended) = group.completed_by(key) else {
                 // Behind the end of events.csv nothing tells that it was aborted before.
                 let reason = self.live.get(&key).and_then(|live| live.end?.reason);
-                let gave_up = self.tape.events_ended() && reason.is_none_or(is_drop);
+                let gave_up = self.tape.events_ended() && reason.is_none_or(FinishReason::is_drop);
                 if !group.ends_told || gave_up {
                     untold += 1;
                     continue;

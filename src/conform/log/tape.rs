@@ -10,7 +10,7 @@ use hashbrown::HashSet;
 use rustc_hash::FxBuildHasher;
 
 use crate::check::runs;
-use crate::conform::log::ends::{End, Ends, is_drop};
+use crate::conform::log::ends::{End, Ends};
 use crate::conform::log::group::Group;
 use crate::conform::log::stream::Stream;
 use crate::conform::log::verdict::Trouble;
@@ -19,7 +19,7 @@ use crate::log::ids::{IdTable, RequestKey};
 use crate::log::moments::Moments;
 use crate::log::reader::{Located, Location, LogDir};
 use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, Table};
-use crate::log::values::EventType;
+use crate::log::values::{EventType, FinishReason};
 use crate::scheduler::Status;
 use crate::units::{IterationId, Nanos, Priority, Tokens};
 
@@ -207,11 +207,13 @@ impl Tape {
                 }),
                 T::RequestCompleted => {
                     let reason = details.finish_reason;
-                    if reason.is_none_or(is_drop) {
+                    if reason.is_none_or(FinishReason::is_drop) {
                         let sure = reason.is_some();
                         self.dropped.push_back(Dropped { key, at, sure });
                     }
-                    if self.dialect.has(Habit::NoCompletedRows) && !reason.is_some_and(is_drop) {
+                    if self.dialect.has(Habit::NoCompletedRows)
+                        && !reason.is_some_and(FinishReason::is_drop)
+                    {
                         let (tokens, location) = (details.output_tokens, event.at());
                         self.ended.push_back(Ended { key, at, tokens, location });
                     }

@@ -298,7 +298,7 @@ impl Ledger {
         blocks: Blocks,
     ) -> Option<()> {
         self.live.get(&request)?;
-        if !matches!(reason, FinishReason::Abort | FinishReason::Error) {
+        if !reason.is_drop() {
             return None;
         }
         let finishing = self.steps.iter().any(|step| {

@@ -1,6 +1,6 @@
 //! The requests that are alive, and their names.
 
-use crate::log::ids::{IdTable, RequestKey};
+use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::values::State;
 use crate::logger::{HookError, RequestHandle, RequestMetrics};
 
@@ -46,11 +46,7 @@ impl Live {
         hook: &'static str,
         request: RequestHandle,
     ) -> Result<&mut RequestMetrics, HookError> {
-        self.seats
-            .get_mut(request.key.index())
-            .filter(|seat| seat.generation == request.generation)
-            .and_then(|seat| seat.metrics.as_mut())
-            .ok_or(HookError::UnknownRequest { hook })
+        seated(&mut self.seats, hook, request)
     }
 
     /// The live request, if it is in one of the states `from`.
@@ -62,12 +58,7 @@ impl Live {
         from: &[State],
         to: State,
     ) -> Result<&mut RequestMetrics, HookError> {
-        let metrics = self
-            .seats
-            .get_mut(request.key.index())
-            .filter(|seat| seat.generation == request.generation)
-            .and_then(|seat| seat.metrics.as_mut())
-            .ok_or(HookError::UnknownRequest { hook })?;
+        let metrics = seated(&mut self.seats, hook, request)?;
         if !from.contains(&metrics.state()) {
             return Err(illegal(&self.ids, hook, request.key, metrics.state(), to));
         }
@@ -97,6 +88,20 @@ impl Live {
     }
 }
 
+/// The request in its seat. Takes the seats alone, so that the names stay free for an error.
+#[inline]
+fn seated<'a>(
+    seats: &'a mut [Seat],
+    hook: &'static str,
+    request: RequestHandle,
+) -> Result<&'a mut RequestMetrics, HookError> {
+    seats
+        .get_mut(request.key.index())
+        .filter(|seat| seat.generation == request.generation)
+        .and_then(|seat| seat.metrics.as_mut())
+        .ok_or(HookError::UnknownRequest { hook })
+}
+
 #[cold]
 fn illegal(
     ids: &IdTable,
@@ -105,6 +110,5 @@ fn illegal(
     from: State,
     to: State,
 ) -> HookError {
-    use crate::log::ids::Ids;
     HookError::IllegalTransition { hook, id: ids.id(key).to_owned(), from, to }
 }
