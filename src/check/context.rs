@@ -73,6 +73,11 @@ impl Cx<'_> {
         expected == actual || self.is_skew(expected, actual, readings, at)
     }
 
+    /// Counts readings that are the same.
+    pub fn agreed(&mut self, count: usize) {
+        self.skew.compared += count as u64;
+    }
+
     /// Whether a moment is not before another, but for the log's clock readings.
     #[inline]
     pub fn follows(&mut self, earlier: Nanos, later: Nanos, at: Location) -> bool {

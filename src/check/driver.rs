@@ -10,7 +10,7 @@ use crate::check::invariant::Invariant;
 use crate::check::live::Observer;
 use crate::check::report::{CheckReport, RuleOutcome, TableSummary};
 use crate::check::skew::Skew;
-use crate::check::view::{IterationView, Moments, RowView};
+use crate::check::view::{IterationView, Moments};
 use crate::check::{CheckError, CheckOptions, LogSettings};
 use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::RequestKey;
@@ -136,7 +136,6 @@ pub(super) struct Run {
     rules: Rules,
     previous: Option<Located<IterationRow>>,
     previous_group: Option<IterationId>,
-    group: Vec<RowView>,
     events: Vec<Located<EventRow>>,
     every: Vec<Located<EventRow>>,
     over: Vec<RequestKey>,
@@ -151,7 +150,7 @@ impl Run {
         rules: &[&'static Declaration],
     ) -> Result<Self, CheckError> {
         let mut facts = first_facts(dir, options)?;
-        let gather = Gather::open(dir, &mut facts)?;
+        let gather = Gather::open(dir, &mut facts, options.every_row)?;
         let ends = Ends::open(dir, &facts.dialect)?;
         let rules = select(rules, &facts);
         Ok(Self {
@@ -160,7 +159,6 @@ impl Run {
             rules,
             previous: None,
             previous_group: None,
-            group: Vec::new(),
             events: Vec::new(),
             every: Vec::new(),
             over: Vec::new(),
@@ -210,7 +208,7 @@ impl Run {
         gather.begin(id, moments);
         let decided = moments.map(|moments| moments.decided);
         self.facts.last_decided = self.facts.last_decided.max(decided);
-        gather.read_group(id, moments, &mut self.group);
+        gather.read_group(id, moments);
         let horizon = moments.map(|moments| moments.end);
         let events_until = horizon.map(|end| gather.with_skew(end, &self.facts));
         // In steps one after the other the end of a step says whose an event is.
@@ -229,13 +227,16 @@ impl Run {
         let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(row, moments);
         self.show_events();
         let gather = &self.gather;
+        let group = &gather.groups.now;
         let view = IterationView {
             id,
             iteration: iteration.as_ref(),
             moments,
             previous: self.previous.as_ref(),
             previous_group: self.previous_group,
-            rows: &self.group,
+            rows: &group.rows,
+            changed: &group.changed,
+            blocks: group.blocks,
             events: &self.events,
             damaged,
             histories: &gather.histories,
@@ -246,7 +247,7 @@ impl Run {
             observer.step(&view);
         }
         self.previous = iteration.or(self.previous);
-        if !self.group.is_empty() {
+        if !self.gather.groups.now.rows.is_empty() {
             self.previous_group = Some(id);
         }
         let mut over = std::mem::take(&mut self.over);
@@ -277,8 +278,13 @@ impl Run {
     fn rows_end_early(&mut self, step: Option<&IterationRow>, moments: Option<Moments>) -> bool {
         let (Some(step), Some(moments)) = (step, moments) else { return false };
         let ended = self.gather.rows.exhausted() && self.facts.has(Table::PerIterationRequests);
-        let cut = RowsCut { step, moments, rows: &self.group, facts: &self.facts };
-        let early = ended && cut.is_here(&self.gather.histories);
+        if !ended {
+            return false;
+        }
+        let gather = &mut self.gather;
+        gather.groups.settle(&mut gather.histories);
+        let rows = &gather.groups.now.rows;
+        let early = RowsCut { step, moments, rows, facts: &self.facts }.is_here(&gather.histories);
         self.facts.rows_end_early |= early;
         if early {
             // Only what was before this step is told in full.
@@ -310,7 +316,7 @@ impl Run {
     /// Shows requests that are over to the rules and forgets them.
     fn end_requests(&mut self, over: &mut Vec<RequestKey>) {
         for key in over.drain(..) {
-            if let Some(history) = self.gather.histories.take(key) {
+            if let Some(history) = self.gather.take_history(key) {
                 let ids = &self.gather.shared.ids;
                 self.rules.each(&self.facts, ids, |rule, cx| rule.request(&history, cx));
             }

@@ -5,7 +5,8 @@ mod requests;
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::check::facts::{LogEnd, LogFacts};
-use crate::check::history::Histories;
+use crate::check::group::Groups;
+use crate::check::history::{Histories, RequestHistory};
 use crate::check::repeats::Repeats;
 use crate::check::view::{Moments, RowView};
 use crate::log::dialect::Habit;
@@ -38,6 +39,7 @@ pub(super) struct Gather {
     pub(super) transitions: Ahead<TransitionRow, Input, 2>,
     pub(super) shared: Shared,
     pub(super) histories: Histories,
+    pub(super) groups: Groups,
     pub(super) repeats: Repeats,
     pub(super) recent: Vec<(IterationId, Moments)>,
     pub(super) end: LogEnd,
@@ -51,14 +53,17 @@ pub(super) struct Gather {
     held: Vec<Located<EventRow>>,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
-    group_keys: Vec<RequestKey>,
     steps: u64,
     horizon: Nanos,
 }
 
 impl Gather {
     /// Opens the files; what their headers say goes to `facts` and to the problems.
-    pub(super) fn open(dir: &LogDir, facts: &mut LogFacts) -> Result<Self, LogDirError> {
+    pub(super) fn open(
+        dir: &LogDir,
+        facts: &mut LogFacts,
+        every_row: bool,
+    ) -> Result<Self, LogDirError> {
         let mut shared = Shared::default();
         let requests = open_table(dir, facts, &mut shared)?;
         let iterations = open_table(dir, facts, &mut shared)?;
@@ -82,6 +87,7 @@ impl Gather {
             transitions: Ahead::new(transitions, cut(Table::StateTransitions), &mut shared),
             shared,
             histories: Histories::default(),
+            groups: Groups::of(facts, every_row),
             repeats: Repeats::new(size),
             recent: Vec::new(),
             end: LogEnd::default(),
@@ -93,7 +99,6 @@ impl Gather {
             held: Vec::new(),
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
-            group_keys: Vec::new(),
             steps: 0,
             horizon: Nanos::ZERO,
         })
@@ -141,6 +146,7 @@ impl Gather {
 
     /// Notes the moments of a step.
     pub(super) fn begin(&mut self, id: IterationId, moments: Option<Moments>) {
+        self.groups.begin(id, moments, self.recent.last().copied(), self.end.last_group);
         if let Some(moments) = moments {
             if self.recent.len() == RECENT_STEPS {
                 self.recent.remove(0);
@@ -150,21 +156,21 @@ impl Gather {
         }
     }
 
-    /// Reads the rows of a step into `group`, each with the request's row before it.
-    pub(super) fn read_group(
-        &mut self,
-        id: IterationId,
-        moments: Option<Moments>,
-        group: &mut Vec<RowView>,
-    ) {
-        group.clear();
+    /// Reads the rows of a step, each with the request's row before it.
+    pub(super) fn read_group(&mut self, id: IterationId, moments: Option<Moments>) {
         let before_this = self.end.last_group;
         let mut going_on = 0;
         while let Some(row) = self.rows.next_if(&mut self.shared, |row| row.iteration_id == id) {
             if !self.shared.problems.is_empty() {
                 self.note_lost_rows();
             }
-            let history = self.histories.open(row.row.request_id);
+            if let Some(before) = self.groups.steady(&row.row) {
+                going_on += 1;
+                let (before, past_lost) = (Some(before), false);
+                self.groups.push(RowView { row, before, past_lost, steady: true, sure: true });
+                continue;
+            }
+            let history = self.groups.touch(row.row.request_id, &mut self.histories);
             let last = history.last();
             going_on += usize::from(last.is_some_and(|last| {
                 last.row.state != State::Completed && Some(last.row.iteration_id) == before_this
@@ -179,14 +185,18 @@ impl Gather {
             if row.row.state != State::Completed {
                 history.absent_from = None;
             }
-            group.push(RowView { row, before, past_lost });
+            let sure = self.groups.is_sure(&row.row, before.as_ref(), history);
+            self.groups.push(RowView { row, before, past_lost, steady: false, sure });
         }
-        if let Some(last) = group.last() {
+        if let Some(last) = self.groups.now.rows.last() {
             self.end.last_group = Some(id);
             self.end.last_group_at = Some(last.row.at());
             self.end.last_group_end = moments.map(|moments| moments.end);
         }
-        self.note_absent(id, moments, group, going_on);
+        // If as many go on as stood in a queue, all of them do.
+        if going_on != self.groups.stood() {
+            self.note_absent(id, moments);
+        }
     }
 
     /// Notes whose rows were lost while a step was read: what follows in it lacks them already.
@@ -196,37 +206,20 @@ impl Gather {
             let lost = problem.table == Table::PerIterationRequests && problem.kind.loses_row();
             let stranger = || self.shared.ids.get(problem.stranger.as_deref()?);
             if let Some(key) = problem.request.or_else(stranger).filter(|_| lost) {
-                self.histories.open(key).rows_lost = true;
+                self.groups.touch(key, &mut self.histories).rows_lost = true;
             }
         }
     }
 
-    /// Notes which requests of the group before have no row in this one. `going_on` of them do: as
-    /// many as stood in a queue there means all of them.
-    fn note_absent(
-        &mut self,
-        id: IterationId,
-        moments: Option<Moments>,
-        group: &[RowView],
-        going_on: usize,
-    ) {
-        if group.is_empty() && moments.is_none() {
-            return;
-        }
-        let mut keys = std::mem::take(&mut self.group_keys);
-        if going_on == keys.len() {
-            keys.clear();
-        }
-        for key in keys.drain(..) {
-            if let Some(history) = self.histories.get_mut(key) {
-                let here = history.last().is_some_and(|last| last.row.iteration_id == id);
-                if !here && history.absent_from.is_none() {
-                    history.absent_from = Some((id, moments));
-                }
+    /// Notes which requests of the group before have no row in this one.
+    fn note_absent(&mut self, id: IterationId, moments: Option<Moments>) {
+        let absent: Vec<_> = self.groups.absent().collect();
+        for key in absent {
+            if self.histories.get(key).is_some() {
+                let history = self.groups.touch(key, &mut self.histories);
+                history.absent_from = history.absent_from.or(Some((id, moments)));
             }
         }
-        keys.extend(group.iter().filter(|row| row.queued()).map(|row| row.row.row.request_id));
-        self.group_keys = keys;
     }
 
     /// Reads the events up to the end of a step; those of the step go to `events`, all of them, in
@@ -301,7 +294,7 @@ impl Gather {
         if matches!(event.row.event_type, T::KvCacheAllocated | T::KvCacheFreed) {
             return;
         }
-        self.histories.open(key).note(event);
+        self.groups.touch(key, &mut self.histories).note(event);
         if event.row.event_type == T::RequestCompleted {
             self.consider_retiring(key);
         }
@@ -316,7 +309,7 @@ impl Gather {
             table.lost = true;
             match problem.request {
                 Some(key) => {
-                    let history = self.histories.open(key);
+                    let history = self.groups.touch(key, &mut self.histories);
                     history.damaged = true;
                     history.rows_lost |= problem.table == Table::PerIterationRequests;
                 }
@@ -328,7 +321,7 @@ impl Gather {
                     {
                         self.strangers += 1;
                         let key = self.shared.ids.intern(name);
-                        let history = self.histories.open(key);
+                        let history = self.groups.touch(key, &mut self.histories);
                         history.damaged = true;
                         history.rows_lost |= problem.table == Table::PerIterationRequests;
                     }
@@ -340,6 +333,13 @@ impl Gather {
             }
         }
         problems
+    }
+
+    /// All that is known of a request that is over.
+    pub(super) fn take_history(&mut self, key: RequestKey) -> Option<Box<RequestHistory>> {
+        self.histories.get(key)?;
+        self.groups.touch(key, &mut self.histories);
+        self.histories.take(key)
     }
 
     /// Whether rows of the step could not be read; asked once per step.

@@ -136,10 +136,42 @@ impl RequestHistory {
         }
     }
 
-    /// Takes in its row in per_request.csv.
-    pub(super) const fn set_record(&mut self, record: Located<RequestRow>) {
-        self.input = Some(record.row.input_tokens);
+    /// Whether, with this row as its last one, it has caught up: all of its tokens but the newest are
+    /// computed, none of them again, and it has at least one output.
+    pub(super) fn is_decoding(&self, row: &IterationRequestRow) -> bool {
+        let all_known = !self.rows_lost && self.ended.is_none() && self.lines_ahead.is_empty();
+        let (Some(input), Some(entered)) = (self.input, self.entered_with) else { return false };
+        let Some(computed) = row.computed_tokens else { return false };
+        let known = u64::from(input.0) + u64::from(row.tokens_generated.0);
+        all_known
+            && row.scheduled_tokens == Some(Tokens(1))
+            && row.tokens_generated > Tokens::ZERO
+            && row.tokens_generated >= entered
+            && u64::from(computed.0) + 1 == known
+            && computed.0 >= self.totals.computed_before
+    }
+
+    /// Takes in the steady rows up to this one, which give the request one token each.
+    pub(super) fn catch_up(&mut self, row: &Located<IterationRequestRow>, moment: Option<Nanos>) {
+        let Some(before) = self.queued.as_mut().filter(|before| before.offset < row.offset) else {
+            return;
+        };
+        let id = row.row.iteration_id;
+        let steps = id.0.saturating_sub(before.row.iteration_id.0);
+        *before = *row;
+        self.totals.rows += steps;
+        self.totals.scheduled += steps;
+        self.totals.scheduled_steps += steps;
+        if let Some(span) = self.spans.last_mut() {
+            (span.last, span.last_moment, span.last_at) = (id, moment, row.at());
+        }
+    }
+
+    /// Takes in its row in per_request.csv. Says whether that contradicts what was known of it.
+    pub(super) fn set_record(&mut self, record: Located<RequestRow>) -> bool {
+        let input = self.input.replace(record.row.input_tokens);
         self.record = Some(record);
+        input.is_some() && input != self.input
     }
 
     /// Its first event of a type.

@@ -12,6 +12,7 @@ mod ends;
 mod facts;
 mod finding;
 mod gather;
+mod group;
 mod history;
 mod invariant;
 mod live;
@@ -51,6 +52,9 @@ pub struct CheckOptions {
     /// How much two readings of one moment may differ in a log that reads its clock more than once;
     /// 0 takes every difference for a mistake.
     pub skew_bound: Nanos,
+    /// Whether every row is shown to every rule, also those about which no rule has anything to say.
+    /// What comes out is the same; it takes longer.
+    pub every_row: bool,
 }
 
 impl Default for CheckOptions {
@@ -59,6 +63,7 @@ impl Default for CheckOptions {
             settings: LogSettings::default(),
             fallback: LogSettings::default(),
             skew_bound: DEFAULT_SKEW_BOUND,
+            every_row: false,
         }
     }
 }

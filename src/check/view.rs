@@ -19,6 +19,12 @@ pub struct RowView {
     pub before: Option<Located<IterationRequestRow>>,
     /// Whether rows of the request were lost, so that its past is not known.
     pub past_lost: bool,
+    /// Whether no rule has anything to say about it, as it only goes on decoding: it stands behind
+    /// rows of running requests alone, in their order of the step before, and has one token more, in
+    /// the same blocks.
+    pub steady: bool,
+    /// Whether the request's next row may be a steady one: it has caught up, and its past is known.
+    pub(super) sure: bool,
 }
 
 impl RowView {
@@ -77,11 +83,38 @@ pub struct IterationView<'a> {
     pub events: &'a [Located<EventRow>],
     /// Whether rows of this step could not be read.
     pub damaged: bool,
+    pub(super) changed: &'a [u32],
+    /// The blocks of the requests in the queues, by the rows.
+    pub blocks: u64,
     pub(super) histories: &'a Histories,
     pub(super) recent: &'a [(IterationId, Moments)],
 }
 
 impl<'a> IterationView<'a> {
+    /// The rows about which there may be something to say: all but the [steady](RowView::steady) ones.
+    pub fn changed(&self) -> impl DoubleEndedIterator<Item = &'a RowView> + use<'a> {
+        let rows = self.rows;
+        self.changed.iter().filter_map(move |place| rows.get(*place as usize))
+    }
+
+    /// As [`changed`](Self::changed), each with the row right before it if that is a steady one.
+    pub fn changed_behind(
+        &self,
+    ) -> impl Iterator<Item = (Option<(usize, &'a RowView)>, &'a RowView)> + use<'a> {
+        let rows = self.rows;
+        self.changed.iter().filter_map(move |place| {
+            let place = *place as usize;
+            let ahead = place.checked_sub(1).map(|place| (place, &rows[place]));
+            Some((ahead.filter(|(_, row)| row.steady), rows.get(place)?))
+        })
+    }
+
+    /// How many rows are steady, each of them that of a running request with one token.
+    #[must_use]
+    pub const fn steady(&self) -> usize {
+        self.rows.len() - self.changed.len()
+    }
+
     /// What the log said so far of a request.
     #[must_use]
     pub fn history(&self, key: RequestKey) -> Option<&'a RequestHistory> {

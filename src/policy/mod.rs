@@ -133,6 +133,7 @@ impl Policy {
             settings: self.settings.clone(),
             fallback: self.fallback.clone(),
             skew_bound: self.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
+            every_row: false,
         };
         let mut report = check_dir_with(dir, &options, &self.rules)?;
         let applied = Applied {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use schedlog::check::{CheckOptions, CheckReport, check_dir};
+use schedlog::check::{CheckOptions, CheckReport, RuleOutcome, check_dir};
 use serde::Deserialize;
 
 /// A file of the repository.
@@ -110,9 +110,20 @@ impl Log {
     }
 
     /// Checks the log; the directory lives as long as the first value.
+    ///
+    /// Every log is checked twice, the second time with all rows shown to all rules: what comes out
+    /// is the same.
     pub(crate) fn check(&self) -> (tempfile::TempDir, CheckReport) {
         let dir = self.write();
         let report = check_dir(dir.path(), &CheckOptions::default()).unwrap();
+        let every_row = CheckOptions { every_row: true, ..CheckOptions::default() };
+        let plain = check_dir(dir.path(), &every_row).unwrap();
+        for (rule, plain) in report.rules.iter().zip(&plain.rules) {
+            let all = |rule: &RuleOutcome| (rule.outcome.clone(), rule.exercised);
+            assert_eq!(all(rule), all(plain), "{} with steady rows and without", rule.rule.id);
+            assert_eq!(rule.findings, plain.findings, "{}", rule.rule.id);
+        }
+        assert_eq!(report.notes, plain.notes);
         (dir, report)
     }
 }

@@ -66,9 +66,9 @@ impl Gather {
         let unfinished = request.row.completion_time.is_none()
             || request.row.finish_reason == Some(FinishReason::Unfinished);
         self.end.unfinished += u64::from(unfinished);
-        let history = self.histories.open(key);
-        if history.record.is_none() {
-            history.set_record(request);
+        let history = self.groups.touch(key, &mut self.histories);
+        if history.record.is_none() && history.set_record(request) {
+            self.groups.unsettle(key);
         }
         self.consider_retiring(key);
         true

@@ -127,7 +127,7 @@ impl Invariant for Check {
                 column.see(filled, || step.at(), name, cx);
             }
         }
-        for row in view.rows {
+        for row in view.changed() {
             let columns = if row.queued() { &mut self.rows } else { &mut self.completed };
             let [scheduled, computed] = columns;
             let at = || row.row.at();

@@ -29,8 +29,8 @@ impl Invariant for Check {
         let Some(block_size) = settings.block_size.filter(|size| *size > 0) else { return };
         let exact = settings.num_speculative_tokens == Some(0)
             && settings.num_lookahead_tokens.unwrap_or(0) == 0;
-        let mut exercised = 0;
-        for row in view.rows.iter().filter(|row| row.state == State::Running) {
+        let mut exercised = view.steady();
+        for row in view.changed().filter(|row| row.state == State::Running) {
             let (Some(computed), Some(scheduled)) = (row.computed_tokens, row.scheduled_tokens)
             else {
                 continue;

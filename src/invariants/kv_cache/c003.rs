@@ -33,8 +33,7 @@ impl Invariant for Check {
         if view.rows.is_empty() && queued > Requests::ZERO {
             return;
         }
-        let rows = view.rows.iter().filter(|row| row.queued());
-        let sum: u64 = rows.map(|row| u64::from(row.kv_cache_blocks.0)).sum();
+        let sum = view.blocks;
         let used = u64::from(step.row.kv_cache_used.0);
         let shared = cx.facts.settings.enable_prefix_caching != Some(false);
         // Only blocks that are held twice make the sum differ.

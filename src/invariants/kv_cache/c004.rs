@@ -24,7 +24,7 @@ struct Check;
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         cx.exercised(view.rows.len());
-        for row in view.rows {
+        for row in view.changed() {
             let held = row.kv_cache_blocks;
             let holds = match row.state {
                 State::Waiting | State::Preempted => held == Blocks::ZERO,

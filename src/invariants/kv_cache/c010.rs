@@ -101,7 +101,8 @@ fn taken(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u64> {
     }
     let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
     let mut taken = 0;
-    for row in view.rows.iter().filter(|row| row.state == State::Running) {
+    // A steady row has the blocks of the row before.
+    for row in view.changed().filter(|row| row.state == State::Running) {
         if row.past_lost {
             return None;
         }

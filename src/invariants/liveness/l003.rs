@@ -53,7 +53,7 @@ struct Check {
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, _: &mut Cx<'_>) {
         use WaitingReason as W;
-        for row in view.rows {
+        for row in view.changed() {
             let blocked = matches!(
                 row.waiting_reason,
                 Some(W::WaitingForRemoteKvs | W::WaitingForFsm | W::LoraLimit | W::EncoderBudget)

@@ -41,7 +41,8 @@ impl Invariant for Check {
         let no_completed = dialect.has(Habit::NoCompletedRows);
         let no_resumed = dialect.has(Habit::ResumedAtFirst);
         let mut by_state = [0usize; 4];
-        for row in view.rows {
+        by_state[State::Running as usize] = view.steady();
+        for row in view.changed() {
             by_state[row.state as usize] += 1;
         }
         let [waiting, running, preempted, completed] = by_state;

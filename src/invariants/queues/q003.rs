@@ -49,7 +49,7 @@ impl Invariant for Check {
         let scheduled = |row: &&RowView| {
             row.queued() && row.scheduled_tokens.is_some_and(|tokens| tokens > Tokens::ZERO)
         };
-        let count = view.rows.iter().filter(scheduled).count();
+        let count = view.steady() + view.changed().filter(scheduled).count();
         cx.expect(running_queue || count == batch.0 as usize, |_| {
             let first = view.rows.first().map(|row| row.row.at());
             Finding::new(format!("batch_size is {batch}, but {count} rows have tokens"))
@@ -58,10 +58,10 @@ impl Invariant for Check {
                 .in_iteration(view.id)
                 .values(count, batch)
         });
-        for row in view.rows.iter().filter(|row| !row.queued()) {
+        for row in view.changed().filter(|row| !row.queued()) {
             self.completed(row, view, cx);
         }
-        let idle = view.rows.iter().find(|row| scheduled(row) && row.state != State::Running);
+        let idle = view.changed().find(|row| scheduled(row) && row.state != State::Running);
         if let Some(row) = idle {
             cx.found(
                 Finding::new(format!("a {} request is scheduled", row.state))

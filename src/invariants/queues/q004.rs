@@ -38,7 +38,7 @@ impl Invariant for Check {
             return;
         }
         cx.exercised(view.rows.len());
-        for row in view.rows.iter().filter(|row| row.queued()) {
+        for row in view.changed().filter(|row| row.queued()) {
             match row.earlier() {
                 Some(last) if last.row.state == State::Completed => {}
                 Some(last) => {

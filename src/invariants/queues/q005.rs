@@ -44,7 +44,10 @@ impl Invariant for Check {
         let gaps = cx.facts.dialect.hides_waiting();
         let (mut next, mut section) = ([0i32; 3], 0);
         cx.exercised(view.rows.len());
-        for row in view.rows {
+        for (ahead, row) in view.changed_behind() {
+            if let Some((place, _)) = ahead {
+                next[0] = place as i32 + 1;
+            }
             let place = match row.state {
                 State::Running => 0,
                 State::Waiting | State::Preempted => 1,

@@ -48,14 +48,12 @@ impl Invariant for Check {
             }
         };
         let admitted = view
-            .rows
-            .iter()
+            .changed()
             .filter(|row| row.admitted())
             .filter_map(|row| Some((rank(row, i64::MIN)?, row)));
         let Some((served, lucky)) = admitted.max_by_key(|(rank, _)| *rank) else { return };
         let passed = view
-            .rows
-            .iter()
+            .changed()
             .filter(|row| passed_over(row, cx))
             .filter_map(|row| Some((rank(row, i64::MAX)?, row)));
         let first = passed.min_by_key(|(rank, _)| *rank);

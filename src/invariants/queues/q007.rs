@@ -36,7 +36,7 @@ impl Invariant for Check {
         let counted = told(step.row.admitted_count).saturating_add(told(step.row.resumed_count));
         let events =
             view.count(EventType::RequestScheduled) + view.count(EventType::RequestResumed);
-        let row = view.rows.iter().find(|row| row.admitted() && row.before.is_some());
+        let row = view.changed().find(|row| row.admitted() && row.before.is_some());
         let holds = counted == 0 && events == 0 && row.is_none();
         cx.expect(holds, |_| {
             Finding::new("the step preempts and admits")

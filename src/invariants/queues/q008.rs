@@ -44,7 +44,7 @@ impl Invariant for Check {
         // A reason is the same for all behind the head; each is judged once per step.
         let mut judged: [Option<WaitingReason>; 4] = [None; 4];
         let strict = !cx.facts.dialect.has(Habit::FixedColumnsOnly);
-        for row in view.rows {
+        for row in view.changed() {
             let waits = matches!(row.state, State::Waiting | State::Preempted);
             let Some(reason) = row.waiting_reason else {
                 if waits && strict {

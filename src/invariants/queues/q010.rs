@@ -51,7 +51,7 @@ impl Invariant for Check {
         cx.exercised(1);
         left_out(view, cx);
         let seats = settings.running_limit().is_some_and(|limit| row.running_count.0 < limit);
-        let head = view.rows.iter().find(|row| waits(row)).filter(|row| row.is_head());
+        let head = view.changed().find(|row| waits(row)).filter(|row| row.is_head());
         let Some(head) = head.filter(|head| seats && !blocks_itself(head, cx)) else { return };
         let Some(need) = would_fit(head, left, view, cx) else { return };
         let free = row.kv_cache_total.0.saturating_sub(row.kv_cache_used.0);
@@ -108,7 +108,7 @@ fn left_out(view: &IterationView<'_>, cx: &mut Cx<'_>) {
     let (Some(step), Some(longest), false) = (view.iteration, longest, cx.facts.overlapping) else {
         return;
     };
-    for row in view.rows.iter().filter(|row| row.state == State::Running) {
+    for row in view.changed().filter(|row| row.state == State::Running) {
         let (Some(scheduled), Some(computed)) = (row.scheduled_tokens, row.computed_tokens) else {
             return;
         };

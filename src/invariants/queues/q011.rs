@@ -50,7 +50,10 @@ impl Invariant for Check {
         let mut running = Queue::default();
         let mut waiting = Queue { by_urgency, ..Queue::default() };
         let mut equals = Queue { by_urgency, ..Queue::default() };
-        for row in view.rows.iter().filter(|row| row.queued()) {
+        for (ahead, row) in view.changed_behind().filter(|(_, row)| row.queued()) {
+            // A steady row stands behind all others so far.
+            let stands = ahead.and_then(|(_, row)| Some((Place(0, row.before?.offset), row)));
+            running.last = stands.or(running.last);
             if row.state == State::Running {
                 running.follow(listed(row, true, view), row, view, cx);
             } else if policy == Some(Policy::Fcfs) {

@@ -25,7 +25,7 @@ struct Check;
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        for row in view.rows {
+        for row in view.changed() {
             let Some(before) = row.before.filter(|before| before.row.state == State::Completed)
             else {
                 continue;

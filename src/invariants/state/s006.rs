@@ -25,7 +25,7 @@ struct Check;
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         cx.exercised(view.rows.len());
-        for row in view.rows {
+        for row in view.changed() {
             // The row before is of this very step only for a completed row, or for a repetition.
             let Some(before) = row.before else { continue };
             let same_step = before.row.iteration_id == view.id

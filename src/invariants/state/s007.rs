@@ -25,7 +25,7 @@ struct Check;
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         cx.exercised(view.rows.len());
-        for row in view.rows {
+        for row in view.changed() {
             if row.queued() && row.before.is_some() && row.earlier().is_none() {
                 // A repetition within a step is S006's business.
                 continue;

@@ -30,8 +30,9 @@ struct Check;
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(moments) = view.moments else { return };
-        let mut exercised = 0;
-        for row in view.rows {
+        let mut exercised = view.steady();
+        cx.agreed(view.steady());
+        for row in view.changed() {
             if !row.queued() {
                 exercised += 1;
                 if !cx.agree(Nanos::ZERO, row.time_in_state, 1, row.row.at()) {

@@ -64,7 +64,7 @@ impl Shown {
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        for row in view.rows {
+        for row in view.changed() {
             let none_before = row.before.is_none_or(|before| {
                 before.row.tokens_generated == Tokens::ZERO && before.row.state != State::Completed
             });

@@ -37,8 +37,8 @@ impl Invariant for Check {
         if view.rows.is_empty() {
             return;
         }
-        let (mut total, mut prefill, mut split) = (0u64, 0u64, true);
-        for row in view.rows.iter().filter(|row| row.queued()) {
+        let (mut total, mut prefill, mut split) = (view.steady() as u64, 0u64, true);
+        for row in view.changed().filter(|row| row.queued()) {
             let tokens = u64::from(row.scheduled_tokens.unwrap_or_default().0);
             if tokens == 0 {
                 continue;

@@ -63,7 +63,7 @@ impl Invariant for Check {
             self.overlapping(view, most, cx);
             return;
         }
-        for row in view.rows {
+        for row in view.changed() {
             let (low, high) = match &row.before {
                 None => (0, u32::from(row.state == State::Completed) * most),
                 Some(before) if before.row.state == State::Completed => continue,

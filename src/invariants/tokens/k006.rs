@@ -44,7 +44,7 @@ struct Check {
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         cx.exercised(view.rows.len());
-        for row in view.rows {
+        for row in view.changed() {
             let Some(computed) = row.computed_tokens else { continue };
             if !row.queued() {
                 self.completed(row, computed, view, cx);

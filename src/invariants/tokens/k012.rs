@@ -43,7 +43,7 @@ struct Need {
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        for row in view.rows.iter().filter(|row| row.state == State::Running) {
+        for row in view.changed().filter(|row| row.state == State::Running) {
             let (Some(computed), Some(scheduled)) = (row.computed_tokens, row.scheduled_tokens)
             else {
                 continue;
