@@ -229,8 +229,8 @@ impl Field for QueuePosition {
 
     #[inline(always)]
     fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
-        if cursor.peek()? == b'-' {
-            cursor.skip(b'-')?;
+        if cursor.is_negative() {
+            cursor.skip();
             return (cursor.number()? == 1).then_some(Self(-1));
         }
         i32::try_from(cursor.number()?).ok().map(Self)
@@ -345,7 +345,7 @@ impl<T: Field> Field for Option<T> {
 
     #[inline(always)]
     fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
-        if cursor.is_empty()? { Some(None) } else { T::scan(cursor).map(Some) }
+        if cursor.is_empty() { Some(None) } else { T::scan(cursor).map(Some) }
     }
 
     #[inline(always)]

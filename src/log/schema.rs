@@ -203,6 +203,7 @@ fn parse_column<T: Field, R: RawRecord + ?Sized>(
 
 #[inline(always)]
 fn scan_column<T: Field>(cursor: &mut Cursor<'_>, left: &mut usize) -> Option<T> {
+    cursor.begin_field()?;
     let value = T::scan(cursor)?;
     *left -= 1;
     cursor.end_field(*left == 0)?;

@@ -162,7 +162,7 @@ impl<R: Read> Splitter<R> {
     /// nothing is read then.
     #[inline]
     pub(super) fn scan<T: Row>(&mut self, ours: bool) -> Option<(T, &[u8], u64, u64)> {
-        let mut cursor = Cursor::new(self.buffer.get(self.start..self.filled)?);
+        let mut cursor = Cursor::new(self.buffer.get(self.start..self.filled)?)?;
         let row = T::scan(&mut cursor, ours)?;
         let (first, line, offset) = (self.start, self.line, self.offset);
         self.start += cursor.read();
