@@ -160,34 +160,34 @@ impl Gather {
     pub(super) fn read_group(&mut self, id: IterationId, moments: Option<Moments>) {
         let before_this = self.end.last_group;
         let mut going_on = 0;
-        while let Some(row) = self.rows.next_if(&mut self.shared, |row| row.iteration_id == id) {
-            if !self.shared.problems.is_empty() {
-                self.note_lost_rows();
+        let Self { rows, shared, groups, histories, hides_preempted, .. } = self;
+        let wanted = |row: &IterationRequestRow| row.iteration_id == id;
+        rows.take_while(shared, wanted, |shared, row| {
+            if !shared.problems.is_empty() {
+                note_lost_rows(shared, groups, histories);
             }
-            if let Some(before) = self.groups.steady(&row.row) {
+            if groups.take_steady(row) {
                 going_on += 1;
-                let (before, past_lost) = (Some(before), false);
-                self.groups.push(RowView { row, before, past_lost, steady: true, sure: true });
-                continue;
+                return;
             }
-            let history = self.groups.touch(row.row.request_id, &mut self.histories);
+            let history = groups.touch(row.row.request_id, histories);
             let last = history.last();
             going_on += usize::from(last.is_some_and(|last| {
                 last.row.state != State::Completed && Some(last.row.iteration_id) == before_this
             }));
-            let past_lost = history.rows_lost || self.hides_preempted && history.has_gap(id);
+            let past_lost = history.rows_lost || *hides_preempted && history.has_gap(id);
             let before = if past_lost { None } else { last.copied() };
             let moment = moments.map(|moments| match row.row.state {
                 State::Completed => moments.end,
                 _ => moments.decided,
             });
-            history.extend(&row, moment);
+            history.extend(row, moment);
             if row.row.state != State::Completed {
                 history.absent_from = None;
             }
-            let sure = self.groups.is_sure(&row.row, before.as_ref(), history);
-            self.groups.push(RowView { row, before, past_lost, steady: false, sure });
-        }
+            let sure = groups.is_sure(&row.row, before.as_ref(), history);
+            groups.push(RowView { row: *row, before, past_lost, steady: false, sure });
+        });
         if let Some(last) = self.groups.now.rows.last() {
             self.end.last_group = Some(id);
             self.end.last_group_at = Some(last.row.at());
@@ -196,18 +196,6 @@ impl Gather {
         // If as many go on as stood in a queue, all of them do.
         if going_on != self.groups.stood() {
             self.note_absent(id, moments);
-        }
-    }
-
-    /// Notes whose rows were lost while a step was read: what follows in it lacks them already.
-    #[cold]
-    fn note_lost_rows(&mut self) {
-        for problem in &self.shared.problems {
-            let lost = problem.table == Table::PerIterationRequests && problem.kind.loses_row();
-            let stranger = || self.shared.ids.get(problem.stranger.as_deref()?);
-            if let Some(key) = problem.request.or_else(stranger).filter(|_| lost) {
-                self.groups.touch(key, &mut self.histories).rows_lost = true;
-            }
         }
     }
 
@@ -345,6 +333,18 @@ impl Gather {
     /// Whether rows of the step could not be read; asked once per step.
     pub(super) fn step_is_damaged(&mut self, id: IterationId) -> bool {
         self.damaged_steps.remove(&id)
+    }
+}
+
+/// Notes whose rows were lost while a step was read: what follows in it lacks them already.
+#[cold]
+fn note_lost_rows(shared: &Shared, groups: &mut Groups, histories: &mut Histories) {
+    for problem in &shared.problems {
+        let lost = problem.table == Table::PerIterationRequests && problem.kind.loses_row();
+        let stranger = || shared.ids.get(problem.stranger.as_deref()?);
+        if let Some(key) = problem.request.or_else(stranger).filter(|_| lost) {
+            groups.touch(key, histories).rows_lost = true;
+        }
     }
 }
 

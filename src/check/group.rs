@@ -111,12 +111,19 @@ impl Groups {
             .and_then(|((_, before), now)| now.decided.checked_sub(before.decided));
     }
 
+    /// Takes in the next row of the step, if it is a steady one.
+    #[inline(always)]
+    pub(super) fn take_steady(&mut self, row: &Located<IterationRequestRow>) -> bool {
+        let before = self.steady(&row.row);
+        if before.is_some() {
+            self.push(RowView { row: *row, before, past_lost: false, steady: true, sure: true });
+        }
+        before.is_some()
+    }
+
     /// The request's row in the step before if this row is a steady one.
-    #[inline]
-    pub(super) fn steady(
-        &mut self,
-        row: &IterationRequestRow,
-    ) -> Option<Located<IterationRequestRow>> {
+    #[inline(always)]
+    fn steady(&mut self, row: &IterationRequestRow) -> Option<Located<IterationRequestRow>> {
         let passed = self.passed?;
         let key = row.request_id;
         let mut place = self.expected;
@@ -168,7 +175,7 @@ impl Groups {
     }
 
     /// Takes in the next row of the step.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, row: RowView) {
         let (key, place) = (row.row.row.request_id.index(), self.now.rows.len());
         if self.places.len() <= key {

@@ -206,7 +206,9 @@ mod tests {
     #[test]
     fn what_is_out_of_the_ordinary_is_given_up() {
         assert!(is_number("17\n") && is_number("17\r\n"));
-        for text in ["\n", "-1\n", "\"1\"\n", "1 \n", "1:\n", "1/\n", "1\r7\n", "\u{e9}\n", "17,", "17"] {
+        for text in
+            ["\n", "-1\n", "\"1\"\n", "1 \n", "1:\n", "1/\n", "1\r7\n", "\u{e9}\n", "17,", "17"]
+        {
             assert!(!is_number(text), "{text:?}");
         }
         let beyond = "a\u{b0}\n";

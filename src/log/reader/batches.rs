@@ -129,7 +129,7 @@ fn read_all<R: Row, S: Read>(
 
 impl<R> Batches<R> {
     /// What comes next in the file.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Next<'_, R>
     where
         R: Copy,

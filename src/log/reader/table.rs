@@ -82,7 +82,7 @@ impl<R: Row, S: Read> TableReader<R, S> {
     }
 
     /// The next row or problem; `None` at the end of the file.
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self, ids: &mut IdTable) -> Option<Item<R>> {
         if self.ended {
             return None;
