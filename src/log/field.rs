@@ -158,6 +158,25 @@ fn explain_number(text: &[u8]) -> FieldError {
     }
 }
 
+/// A number that is read by the [short cut](crate::log::scan).
+trait Scanned: Sized {
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self>;
+}
+
+impl Scanned for u32 {
+    #[inline(always)]
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        cursor.short_number()
+    }
+}
+
+impl Scanned for u64 {
+    #[inline(always)]
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        cursor.number()
+    }
+}
+
 macro_rules! unsigned_field {
     ($($name:ident($inner:ty) = $kind:literal;)*) => { $(
         impl Field for $name {
@@ -170,7 +189,7 @@ macro_rules! unsigned_field {
 
             #[inline(always)]
             fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
-                <$inner>::try_from(cursor.number()?).ok().map(Self)
+                <$inner as Scanned>::scan(cursor).map(Self)
             }
 
             #[inline(always)]
@@ -231,9 +250,9 @@ impl Field for QueuePosition {
     fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
         if cursor.is_negative() {
             cursor.skip();
-            return (cursor.number()? == 1).then_some(Self(-1));
+            return (cursor.short_number()? == 1).then_some(Self(-1));
         }
-        i32::try_from(cursor.number()?).ok().map(Self)
+        i32::try_from(cursor.short_number()?).ok().map(Self)
     }
 
     #[inline(always)]

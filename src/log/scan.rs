@@ -122,6 +122,18 @@ impl<'a> Cursor<'a> {
         self.first += 1;
     }
 
+    /// A number of one to eight digits, as most are. That they are digits is only known at the end of
+    /// the row.
+    #[inline(always)]
+    pub(super) fn short_number(&mut self) -> Option<u32> {
+        let len = self.last.checked_sub(self.first)?;
+        if !matches!(len, 1..=8) {
+            return None;
+        }
+        // Eight digits are less than 32 bits hold.
+        Some(self.digits(self.first, len) as u32)
+    }
+
     /// A number of one to sixteen digits. That they are digits is only known at the end of the row.
     #[inline(always)]
     pub(super) fn number(&mut self) -> Option<u64> {

@@ -44,10 +44,18 @@ impl<R: Row> Batch<R> {
         self.names.clear();
         while self.rows.len() + self.others.len() < BATCH_ROWS {
             if let Some((row, name, line, offset)) = splitter.scan::<R>(ours) {
-                self.names.extend_from_slice(name);
+                // A copy of a constant size is a few instructions, whatever the name's length.
+                match name.within::<64>() {
+                    Some((block, len)) => {
+                        let end = self.names.len() + len;
+                        self.names.extend_from_slice(block);
+                        self.names.truncate(end);
+                    }
+                    None => self.names.extend_from_slice(name.name()),
+                }
                 // A batch has 1024 names, each shorter than the buffer of the splitter.
                 let end = self.names.len() as u32;
-                let back = if name.is_empty() { 0 } else { names.next(name) };
+                let back = if name.name().is_empty() { 0 } else { names.next(name) };
                 self.rows.push((Located { row, line, offset }, end, back));
                 continue;
             }

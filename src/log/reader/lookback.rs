@@ -5,31 +5,39 @@
 //! distance and says how far back the same name stands; whoever judges the rows then has the key without
 //! a look at the name.
 
+use wide::u8x16;
+
 use crate::log::ids::{Foresight, IdTable, RequestKey};
+use crate::log::reader::splitter::Named;
 
 /// Rows that are remembered; steps of more rows are read the ordinary way.
 const ROWS: usize = 1 << 14;
 /// Longer names are not remembered.
-const NAME_BYTES: usize = 63;
+const NAME_BYTES: usize = 64;
 /// New requests and `completed` rows stand alone; so many rows that are not found are a new order.
 const NEW_ORDER: u32 = 4;
 
 /// How many rows back the same name stands; 0 if that is not known.
 pub(super) type Distance = u32;
 
+/// A name with what stands behind it, or nothing.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Name {
-    length: u8,
-    bytes: [u8; NAME_BYTES],
+struct Name([u8; NAME_BYTES]);
+
+/// Of a name, its last bytes and its length; both 0 if it is not remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Tail {
+    bytes: u64,
+    len: usize,
 }
 
 /// The names of the last rows, on the side of the reader.
 #[derive(Debug)]
 pub(super) struct Names {
     ring: Vec<Name>,
-    /// The last bytes of the names, to look through.
-    tails: Vec<u64>,
+    /// What of the names is looked at first.
+    tails: Vec<Tail>,
     /// How many rows there were.
     count: usize,
     distance: Distance,
@@ -43,8 +51,8 @@ pub(super) struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self {
-            ring: vec![Name { length: 0, bytes: [0; NAME_BYTES] }; ROWS],
-            tails: vec![0; ROWS],
+            ring: vec![Name([0; NAME_BYTES]); ROWS],
+            tails: vec![Tail::default(); ROWS],
             count: 0,
             distance: 1,
             misses: 0,
@@ -54,41 +62,53 @@ impl Default for Names {
     }
 }
 
-/// The last eight bytes.
-#[inline]
-fn tail(name: &[u8]) -> u64 {
-    match name.last_chunk() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => name.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
+impl Tail {
+    #[inline(always)]
+    fn of(name: Named<'_>) -> Self {
+        let name = name.name();
+        let bytes = match name.last_chunk() {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => name.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
+        };
+        let len = if name.len() <= NAME_BYTES { name.len() } else { 0 };
+        Self { bytes, len }
     }
+}
+
+/// Whether two blocks begin with the same bytes.
+#[inline(always)]
+fn agree(one: &[u8; NAME_BYTES], other: &[u8; NAME_BYTES], len: usize) -> bool {
+    let (one, other) = (one.as_chunks::<16>().0, other.as_chunks::<16>().0);
+    let differ = one.iter().zip(other).enumerate().fold(0u64, |differ, (index, (one, other))| {
+        let alike = u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask();
+        differ | u64::from(!alike & 0xffff) << (16 * index)
+    });
+    differ.trailing_zeros() as usize >= len
 }
 
 impl Names {
     /// Takes in the name of the next row.
-    #[inline]
-    pub(super) fn next(&mut self, name: &[u8]) -> Distance {
-        let tail = tail(name);
+    #[inline(always)]
+    pub(super) fn next(&mut self, name: Named<'_>) -> Distance {
+        let tail = Tail::of(name);
         if self.is_at(self.distance, name, tail) {
             return self.repeat(self.distance);
         }
         self.search(name, tail)
     }
 
-    #[inline]
-    fn is_at(&self, distance: Distance, name: &[u8], tail: u64) -> bool {
+    #[inline(always)]
+    fn is_at(&self, distance: Distance, name: Named<'_>, tail: Tail) -> bool {
         let distance = distance as usize;
         if distance == 0 || distance > self.count.min(ROWS - 1) {
             return false;
         }
         let at = (self.count - distance) % ROWS;
-        let other = &self.ring[at];
-        self.tails[at] == tail
-            && usize::from(other.length) == name.len()
-            && other.length > 0
-            && other.bytes.get(..name.len()) == Some(name)
+        let block = name.within().filter(|_| tail.len > 0 && self.tails[at] == tail);
+        block.is_some_and(|(block, len)| agree(&self.ring[at].0, block, len))
     }
 
-    #[inline]
+    #[inline(always)]
     fn repeat(&mut self, distance: Distance) -> Distance {
         let (from, to) = ((self.count - distance as usize) % ROWS, self.count % ROWS);
         self.ring[to] = self.ring[from];
@@ -98,7 +118,7 @@ impl Names {
     }
 
     #[cold]
-    fn search(&mut self, name: &[u8], tail: u64) -> Distance {
+    fn search(&mut self, name: Named<'_>, tail: Tail) -> Distance {
         let expected = self.distance;
         let strays = [
             expected.saturating_add(1),
@@ -113,21 +133,19 @@ impl Names {
             return self.repeat(distance);
         }
         let at = self.count % ROWS;
-        let slot = &mut self.ring[at];
-        slot.length = match slot.bytes.get_mut(..name.len()) {
-            Some(target) => {
-                target.copy_from_slice(name);
-                name.len() as u8
+        self.tails[at] = match name.within() {
+            Some((block, _)) => {
+                self.ring[at] = Name(*block);
+                tail
             }
-            None => 0,
+            None => Tail::default(),
         };
-        self.tails[at] = tail;
         self.count += 1;
         0
     }
 
     /// Looks through all rows, the last one first, where the order seems to be a new one.
-    fn search_far(&mut self, name: &[u8], tail: u64) -> Option<Distance> {
+    fn search_far(&mut self, name: Named<'_>, tail: Tail) -> Option<Distance> {
         self.misses = self.misses.saturating_add(1);
         // This many tails are looked through in less time than a row is read.
         self.credit = (self.credit + 16 * (self.count - self.counted)).min(ROWS);
@@ -139,7 +157,7 @@ impl Names {
         let at = self.count % ROWS;
         let late = &self.tails[at.saturating_sub(most)..at];
         let early = &self.tails[ROWS - (most - late.len())..];
-        let back = |index: Option<usize>, rows: &[u64], skipped: usize| {
+        let back = |index: Option<usize>, rows: &[Tail], skipped: usize| {
             index.map(|index| skipped + rows.len() - index)
         };
         let found = back(late.iter().rposition(|other| *other == tail), late, 0)
@@ -192,6 +210,11 @@ mod tests {
 
     use super::*;
 
+    /// A name with something behind it, as it stands in a row.
+    fn padded(name: &str) -> String {
+        format!("{name},running,{}{:128}", name.len(), "")
+    }
+
     proptest! {
         #[test]
         fn looking_back_gives_the_keys_of_the_names(
@@ -204,7 +227,7 @@ mod tests {
             for (name, ends, repeat) in rows {
                 for name in [name, name + 1].into_iter().cycle().take(1 + repeat) {
                     let text = format!("{name}{}", "x".repeat(long));
-                    let distance = names.next(text.as_bytes());
+                    let distance = names.next(Named::new(padded(&text).as_bytes(), text.len()));
                     let key = keys.next(distance, text.as_bytes(), &mut foresight, &mut ids);
                     prop_assert_eq!(ids.get(&text), Some(key));
                 }
@@ -220,7 +243,9 @@ mod tests {
         let mut names = Names::default();
         let mut unknown = 0;
         let mut next = |request: u32| {
-            unknown += u32::from(names.next(format!("cmpl-{request:08}").as_bytes()) == 0);
+            let text = format!("cmpl-{request:08}");
+            let row = padded(&text);
+            unknown += u32::from(names.next(Named::new(row.as_bytes(), text.len())) == 0);
         };
         for step in 0..200 {
             // One request ends, another is admitted behind the others; one in the middle was

@@ -115,6 +115,32 @@ pub struct Splitter<R> {
     unquoted: Vec<u8>,
 }
 
+/// A request's id with what stands behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    text: &'a [u8],
+    len: usize,
+}
+
+impl<'a> Named<'a> {
+    /// The id that is the first `len` bytes of the text.
+    pub(super) const fn new(text: &'a [u8], len: usize) -> Self {
+        Self { text, len }
+    }
+
+    /// The id, and, if that is no longer, so many bytes that it begins.
+    #[inline(always)]
+    pub(super) fn within<const BYTES: usize>(self) -> Option<(&'a [u8; BYTES], usize)> {
+        Some((self.text.first_chunk()?, self.len)).filter(|_| self.len <= BYTES)
+    }
+
+    /// The id; empty if the row has none.
+    #[inline(always)]
+    pub(super) fn name(self) -> &'a [u8] {
+        self.text.get(..self.len).unwrap_or_default()
+    }
+}
+
 /// The extent of one record in the buffer.
 struct Extent {
     /// Bytes of the record, line break excluded.
@@ -157,11 +183,11 @@ impl<R: Read> Splitter<R> {
         Ok(())
     }
 
-    /// Reads the next record by the [short cut](crate::log::scan): the row, the request's id, and
-    /// where the record begins. None if it is not an ordinary row or not yet in the buffer as a whole;
+    /// Reads the next record by the [short cut](crate::log::scan): the row, the text that the
+    /// request's id begins and the length of that, and where the record begins. None if it is not an ordinary row or not yet in the buffer as a whole;
     /// nothing is read then.
     #[inline]
-    pub(super) fn scan<T: Row>(&mut self, ours: bool) -> Option<(T, &[u8], u64, u64)> {
+    pub(super) fn scan<T: Row>(&mut self, ours: bool) -> Option<(T, Named<'_>, u64, u64)> {
         let mut cursor = Cursor::new(self.buffer.get(self.start..self.filled)?)?;
         let row = T::scan(&mut cursor, ours)?;
         let (first, line, offset) = (self.start, self.line, self.offset);
@@ -169,7 +195,7 @@ impl<R: Read> Splitter<R> {
         self.offset += cursor.read() as u64;
         self.line += 1;
         let name = cursor.name();
-        let name = &self.buffer[first + name.start..first + name.end];
+        let name = Named::new(&self.buffer[first + name.start..self.filled], name.len());
         Some((row, name, line, offset))
     }
 

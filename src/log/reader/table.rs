@@ -140,7 +140,7 @@ fn next_direct<R: Row, S: Read>(
         && let Some((row, name, line, offset)) = splitter.scan::<R>(ours)
     {
         let row = Located { row, line, offset };
-        return Some(Item::Row(named(row, name, foresight, ids)));
+        return Some(Item::Row(named(row, name.name(), foresight, ids)));
     }
     match splitter.next_record() {
         Ok(Some(record)) => Some(read_row::<R>(&record, header, ids)),
