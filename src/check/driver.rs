@@ -71,7 +71,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         dir.run_info.as_ref().map_or(dialect.steps_overlap, |info| info.overlapping_steps);
     Ok(LogFacts {
         settings: options.settings.clone().or(told).or(options.fallback.clone()),
-        skew: dialect.has(Habit::ClockSkew).then_some(options.skew_bound),
+        skew: dialect.has(Habit::ClockSkew).then_some(dialect.skew_bound),
         dialect,
         overlapping,
         run_problems: run_problems(dir),
