@@ -205,7 +205,8 @@ impl Run {
         let mut moments = iteration.map(|row| Moments::of(&row.row, &self.facts.dialect));
         if let (Some(ends), Some(known)) = (&mut self.ends, &mut moments) {
             let next = gather.iterations.peek(0).map(|next| &next.row);
-            *known = ends.refine(*known, next, self.facts.overlapping, &self.facts.dialect);
+            let slack = self.facts.skew.unwrap_or_default();
+            *known = ends.refine(*known, next, self.facts.overlapping, &self.facts.dialect, slack);
         }
         gather.begin(id, moments);
         let decided = moments.map(|moments| moments.decided);

@@ -210,6 +210,12 @@ impl Dialect {
                 matches!(event.event_type, EventType::KvCacheAllocated | EventType::KvCacheFreed)
             });
         dialect.look_at_requests(&requests);
+        // This product's own logger reads its clock once per call.
+        let own = |info: &RunInfo| info.producer.name == env!("CARGO_PKG_NAME");
+        let is_own = dir.run_info.as_ref().is_some_and(own);
+        if !is_own {
+            dialect.skew_bound = skew::bound(&iterations.rows, &dialect, skew_bound);
+        }
         dialect.look_at_events(&events);
         let transitions = sample::<TransitionRow>(dir, &mut ids)?;
         let samples = skew::Samples {
@@ -219,13 +225,11 @@ impl Dialect {
             transitions: &transitions.rows,
             events: &events.rows,
         };
-        // This product's own logger reads its clock once per call.
-        let own = |info: &RunInfo| info.producer.name == env!("CARGO_PKG_NAME");
-        let is_own = dir.run_info.as_ref().is_some_and(own);
-        let reading = skew::Reading::of(&samples, &dialect, skew_bound);
-        dialect.skew_bound = reading.bound;
-        dialect.set(Habit::ClockSkew, reading.skewed && !is_own);
-        dialect.stamps_vary = reading.stamps_vary && !is_own;
+        if !is_own {
+            let reading = skew::Reading::of(&samples, &dialect);
+            dialect.set(Habit::ClockSkew, reading.skewed);
+            dialect.stamps_vary = reading.stamps_vary;
+        }
         Ok(dialect)
     }
 
@@ -368,11 +372,12 @@ impl Dialect {
         let before_end = scheduled.iter().copied().filter(|event| Some(event.timestamp) < end);
         let before_end: Vec<_> = before_end.collect();
         let scheduled = if before_end.is_empty() { scheduled } else { before_end };
+        let within = self.skew_bound.0;
         let resumed_too = |event: &&EventRow| {
             events.iter().any(|other| {
                 other.event_type == EventType::RequestResumed
                     && other.request_id == event.request_id
-                    && other.timestamp == event.timestamp
+                    && other.timestamp.0.abs_diff(event.timestamp.0) <= within
             })
         };
         self.set(Habit::ResumedAtFirst, all(&scheduled, resumed_too));

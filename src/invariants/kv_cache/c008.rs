@@ -32,6 +32,8 @@ struct Check {
     allocated: Vec<Option<Allocation>>,
     /// Whether the request was preempted and has not given back its blocks yet, by key.
     preempted: Vec<bool>,
+    /// Whether the request was preempted and has not come back, by key.
+    away: Vec<bool>,
     /// Whether there are block events, and all with their details.
     seen: bool,
     untold: bool,
@@ -133,6 +135,7 @@ impl Check {
             self.held.resize(key.index() + 1, 0);
         }
         self.preempted.resize(self.held.len(), false);
+        self.away.resize(self.held.len(), false);
         self.allocated.resize(self.held.len(), None);
         let slack = cx.slack();
         let last = &mut self.allocated[key.index()];
@@ -141,17 +144,22 @@ impl Check {
         let held = &mut self.held[key.index()];
         let blocks = details.blocks.map(|blocks| i64::from(blocks.0));
         match event.row.event_type {
-            T::RequestArrived => (*held, *last) = (0, None),
-            T::RequestPreempted => self.preempted[key.index()] = true,
+            T::RequestArrived => {
+                (*held, *last, self.away[key.index()]) = (0, None, false);
+            }
+            T::RequestPreempted => {
+                (self.preempted[key.index()], self.away[key.index()]) = (true, true);
+            }
             // Noted at the first scheduling too.
-            T::RequestResumed if *held > 0 && cx.facts.dialect.has(Habit::ResumedAtFirst) => {}
+            T::RequestResumed
+                if !self.away[key.index()] && cx.facts.dialect.has(Habit::ResumedAtFirst) => {}
             T::RequestScheduled | T::RequestResumed => {
                 let tokens = details.cached_tokens.unwrap_or_default().0;
                 self.untold |= tokens > 0 && block_size.is_none();
                 let found = block_size.map_or(0, |size| tokens / size);
                 let had = with_last.map_or(*held, |last| last.before);
                 *held += i64::from(found) - had;
-                self.preempted[key.index()] = false;
+                (self.preempted[key.index()], self.away[key.index()]) = (false, false);
                 if self.seen {
                     self.expect(had, 0..=0, 0, event, cx);
                 }

@@ -42,9 +42,6 @@ pub(super) struct Samples<'a> {
 /// What the samples say of how the log reads its clock.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// How much two readings may differ: what was asked for, but no more than a quarter of a usual
-    /// step, so that a time of the step before or behind is never taken for a reading of this one.
-    pub(super) bound: Nanos,
     /// Whether it is read more than once for one moment.
     pub(super) skewed: bool,
     /// Whether decisions are stamped a little off the `D` of their steps.
@@ -52,21 +49,27 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn of(samples: &Samples<'_>, dialect: &Dialect, bound: Nanos) -> Self {
-        let clock = Clock::of(samples.iterations, dialect);
-        let bound = clock.usual_step().map_or(bound, |step| bound.min(Nanos(step.0 / 4)));
+    pub(super) fn of(samples: &Samples<'_>, dialect: &Dialect) -> Self {
+        let (clock, bound) = (Clock::of(samples.iterations, dialect), dialect.skew_bound);
         // Of one kind, or of all that are alike where a short log has few of each.
         let vary = |kinds: &[Vec<u64>]| {
             kinds.iter().any(|kind| is_habit(kind, bound)) || is_habit(&kinds.concat(), bound)
         };
         let accounts = accounts::differences(samples).iter().any(|kind| is_habit(kind, bound));
-        let stamps_vary = vary(&stamps::decisions(samples, &clock));
+        let stamps_vary = vary(&stamps::decisions(samples, dialect, &clock));
         let skewed = accounts
             || vary(&facts::differences(samples, dialect, &clock))
             || vary(&stamps::contradictions(samples, &clock))
             || dialect.is_exact() && (stamps_vary || vary(&stamps::ends(samples, &clock)));
-        Self { bound, skewed, stamps_vary }
+        Self { skewed, stamps_vary }
     }
+}
+
+/// How much two readings may differ: what was asked for, but no more than a quarter of a usual step,
+/// so that a time of the step before or behind is never taken for a reading of this one.
+pub(super) fn bound(iterations: &[IterationRow], dialect: &Dialect, asked: Nanos) -> Nanos {
+    let usual = Clock::of(iterations, dialect).usual_step();
+    usual.map_or(asked, |step| asked.min(Nanos(step.0 / 4)))
 }
 
 fn apart(one: Nanos, other: Nanos) -> u64 {

@@ -1,17 +1,18 @@
 //! Stamps of what happened at a moment of a step, and that moment.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use super::Samples;
 use crate::log::dialect::skew::clock::Clock;
+use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::RequestKey;
 use crate::log::schema::{EventRow, RequestRow, TransitionRow};
 use crate::log::values::{EventType, FinishReason, State};
 use crate::units::Nanos;
 
 /// From what is decided to the nearest `D`, for each kind of event and change.
-pub(super) fn decisions(samples: &Samples<'_>, clock: &Clock) -> Vec<Vec<u64>> {
+pub(super) fn decisions(samples: &Samples<'_>, dialect: &Dialect, clock: &Clock) -> Vec<Vec<u64>> {
     use EventType as T;
     let kinds = [
         T::RequestScheduled,
@@ -20,15 +21,26 @@ pub(super) fn decisions(samples: &Samples<'_>, clock: &Clock) -> Vec<Vec<u64>> {
         T::RequestEvicted,
         T::KvCacheAllocated,
     ];
-    let stamps = |kind| of_kind(samples, kind).map(|event| event.timestamp);
-    let events = kinds.map(|kind| stamps(kind).filter_map(|at| clock.from_decision(at)).collect());
+    // What is noted at the first scheduling too is no resumption.
+    let mut first = HashSet::with_hasher(FxBuildHasher);
+    let mut again = |event: &&EventRow| {
+        event.event_type != T::RequestResumed
+            || !dialect.has(Habit::ResumedAtFirst)
+            || !first.insert(event.request_id)
+    };
+    let mut events = Vec::new();
+    for kind in kinds {
+        let stamps = of_kind(samples, kind).filter(&mut again).map(|event| event.timestamp);
+        events.push(stamps.filter_map(|at| clock.from_decision(at)).collect());
+    }
     let changed = |row: &TransitionRow| {
         (row.state != State::Completed).then(|| clock.from_decision(row.timestamp))?
     };
     let changes = samples.transitions.iter().filter_map(changed).collect();
-    let first = |row: &RequestRow| clock.from_decision(row.first_scheduled_time?);
-    let records = samples.requests.iter().filter_map(first).collect();
-    events.into_iter().chain([changes, records]).collect()
+    let scheduled = |row: &RequestRow| clock.from_decision(row.first_scheduled_time?);
+    let records = samples.requests.iter().filter_map(scheduled).collect();
+    events.extend([changes, records]);
+    events
 }
 
 /// From what an output brought to the nearest `E`, for each kind of event, change and record.
