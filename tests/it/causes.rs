@@ -176,6 +176,45 @@ fn every_finding_is_told_once_and_never_under_a_lighter_one() {
     }
 }
 
+/// Each file of its own clock, and what is said of it.
+#[test]
+fn another_clock_is_one_finding_and_all_else_follows_from_it() {
+    const TIMES: [(&str, &[&str]); 4] = [
+        (P, &["arrival_time", "first_scheduled_time", "completion_time"]),
+        (I, &["start_time", "end_time"]),
+        ("events.csv", &["timestamp"]),
+        (T, &["timestamp"]),
+    ];
+    for (name, by) in
+        [("tiny-cache-preemption", 300_000), ("aborts", 3_000_000), ("async-preemption", 70_000)]
+    {
+        for (file, columns) in TIMES {
+            let log = columns.iter().fold(Edited::of(name), |log, column| {
+                log.number(file, column, |_, time, _| time + by)
+            });
+            let report = check_dir(&log.path(), &CheckOptions::default()).unwrap();
+            let diagnosis = Diagnosis::of(&report, false);
+            let roots: Vec<_> =
+                diagnosis.groups.iter().map(|group| group.findings[0].message.as_str()).collect();
+            let [root] = roots[..] else { panic!("{name}, {file}: {roots:#?}") };
+            let expected =
+                format!("{file} runs on another clock: its moments are all {by} ns later than");
+            assert!(root.starts_with(&expected), "{name}, {file}: {root}");
+        }
+    }
+}
+
+#[test]
+fn times_of_the_calendar_are_named_as_such() {
+    let wall = 1_700_000_000_000_000_000;
+    let log = preempting().number("events.csv", "timestamp", |_, time, _| time + wall);
+    let report = check_dir(&log.path(), &CheckOptions::default()).unwrap();
+    let diagnosis = Diagnosis::of(&report, false);
+    let roots: Vec<_> =
+        diagnosis.groups.iter().map(|group| group.findings[0].message.as_str()).collect();
+    assert_eq!(roots, ["events.csv has times of the calendar, not since the scheduler started"]);
+}
+
 #[test]
 fn every_recogniser_speaks_of_its_mistake() {
     let mut text = String::new();
