@@ -395,9 +395,12 @@ fn batches_differ(rows: &[IterationRequestRow], iterations: &[IterationRow]) -> 
             row.state != State::Completed && row.scheduled_tokens.is_some_and(|n| n.0 > 0)
         };
         let scheduled = group.iter().filter(has_tokens).count();
+        let running = group.iter().filter(|row| row.state == State::Running).count();
         let step = steps.by_ref().find(|step| step.iteration_id >= id);
         let batch = step.filter(|step| step.iteration_id == id && id < last);
-        batch.is_some_and(|step| step.batch_size.0 as usize != scheduled)
+        // Where a row is lost, the others do not tell.
+        let whole = batch.filter(|step| step.running_count.0 as usize == running);
+        whole.is_some_and(|step| step.batch_size.0 as usize != scheduled)
     })
 }
 

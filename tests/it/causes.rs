@@ -36,6 +36,21 @@ fn is_preempted(row: &Fields) -> bool {
     row["preemption_count"] != "0"
 }
 
+/// The completed rows stand in the step behind theirs, those of the last step excepted.
+fn late_completions() -> Edited {
+    preempting().reorder(R, |rows| {
+        let step = |row: &Fields| row["iteration_id"].parse::<u64>().unwrap();
+        let last = rows.iter().map(step).max().unwrap();
+        for row in rows.iter_mut().filter(|row| row["state"] == "completed" && step(row) < last) {
+            let behind = step(row) + 1;
+            row.insert("iteration_id".to_owned(), behind.to_string());
+        }
+        // Stable: the rows of a step that were there come first, then those of the step before.
+        let place = |row: &Fields| (step(row), row["state"] == "completed");
+        rows.sort_by_key(place);
+    })
+}
+
 /// Wrong loggers: the recogniser that should speak, what is wrong, the log.
 fn wrong_logs() -> Vec<(&'static str, &'static str, Edited)> {
     let mut logs = wrong_values();
@@ -47,6 +62,15 @@ fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
     let preempted = durations(&preempting(), "preempted", false);
     let last_run = durations(&preempting(), "running", true);
     let mut before = String::from("0");
+    let starts: BTreeMap<i64, i64> = preempting()
+        .rows(I)
+        .iter()
+        .map(|row| {
+            let [start, overhead] =
+                ["start_time", "scheduling_overhead"].map(|c| row[c].parse::<i64>().unwrap());
+            (start + overhead, start)
+        })
+        .collect();
     vec![
         ("swapped-columns", "waiting_time and execution_time are exchanged", {
             preempting().edit(P, |_, row| {
@@ -65,6 +89,31 @@ fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
         ("state-not-counted", "waiting_time forgets the time spent preempted", {
             preempting().number(P, "waiting_time", |_, time, row| {
                 time - preempted.get(&row["request_id"]).copied().unwrap_or(0)
+            })
+        }),
+        ("other-step", "details name the step behind", {
+            preempting().edit("events.csv", |_, row| {
+                let details = row.get_mut("details").unwrap();
+                let Ok(mut told) = serde_json::from_str::<serde_json::Value>(details) else {
+                    return;
+                };
+                if let Some(id) = told["iteration_id"].as_u64() {
+                    told["iteration_id"] = (id + 1).into();
+                    *details = told.to_string();
+                }
+            })
+        }),
+        ("other-step", "completed rows stand in the step behind", late_completions()),
+        ("other-moment", "first_scheduled_time is the beginning of the step", {
+            preempting().number(P, "first_scheduled_time", |_, time, _| starts[&time])
+        }),
+        ("event-again", "the first token is noted after each resumption", {
+            preempting().reorder("events.csv", |rows| {
+                let first = |row: &Fields| row["event_type"] == "first_token_generated";
+                *rows = std::mem::take(rows)
+                    .into_iter()
+                    .flat_map(|row| std::iter::repeat_n(row.clone(), 1 + usize::from(first(&row))))
+                    .collect();
             })
         }),
         ("wrong-unit", "ttft in microseconds", {
