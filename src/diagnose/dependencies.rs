@@ -109,6 +109,7 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_iteration("M011", &["X004", "M010", "M014", "Q004"], "steps are missing or twice"),
     of_iteration("M011", &["M013", "K004", "K006", "S007"], "steps are missing or twice"),
     of_log("M011", &["X005"], "the run before the appended one was killed"),
+    of_all("X005", &["C008"], "the end of a request may be cut off"),
     of_all("M019", &["M004", "M005", "M006", "M007", "M012", "M013"], "the clocks differ"),
     of_all("M019", &["M014", "M015", "M018", "S002", "S003", "S004"], "the clocks differ"),
     of_all("M019", &["Q001", "Q004", "Q006", "Q008", "Q009", "Q010", "Q011"], "the clocks differ"),
