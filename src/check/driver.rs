@@ -71,7 +71,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         dir.run_info.as_ref().map_or(dialect.steps_overlap, |info| info.overlapping_steps);
     Ok(LogFacts {
         settings: options.settings.clone().or(told).or(options.fallback.clone()),
-        skew: dialect.has(Habit::ClockSkew).then_some(options.skew_bound),
+        skew: dialect.has(Habit::ClockSkew).then_some(dialect.skew_bound),
         dialect,
         overlapping,
         run_problems: run_problems(dir),
@@ -203,7 +203,8 @@ impl Run {
         let mut moments = iteration.map(|row| Moments::of(&row.row, &self.facts.dialect));
         if let (Some(ends), Some(known)) = (&mut self.ends, &mut moments) {
             let next = gather.iterations.peek(0).map(|next| &next.row);
-            *known = ends.refine(*known, next, self.facts.overlapping, &self.facts.dialect);
+            let slack = self.facts.skew.unwrap_or_default();
+            *known = ends.refine(*known, next, self.facts.overlapping, &self.facts.dialect, slack);
         }
         gather.begin(id, moments);
         let decided = moments.map(|moments| moments.decided);

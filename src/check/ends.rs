@@ -33,6 +33,7 @@ impl Ends {
         next: Option<&IterationRow>,
         overlapping: bool,
         dialect: &Dialect,
+        slack: Nanos,
     ) -> Moments {
         let bound = next.map(|row| Moments::of(row, dialect)).map(|next| match overlapping {
             true => next.output,
@@ -44,8 +45,10 @@ impl Ends {
                 None => return moments,
             }
         }
-        if let Some(at) = self.next.filter(|at| bound.is_none_or(|bound| *at <= bound)) {
-            moments.end = at;
+        // A stamp of its own reading may be behind the next step's beginning, the end is not.
+        let latest = bound.map(|bound| bound.saturating_add(slack));
+        if let Some(at) = self.next.filter(|at| latest.is_none_or(|latest| *at <= latest)) {
+            moments.end = bound.map_or(at, |bound| at.min(bound));
         }
         moments
     }

@@ -75,6 +75,10 @@ impl Gather {
         let cut = |table: Table| cuts[table as usize];
         if let Some(at) = cut(Table::PerIteration) {
             shared.problems.push(FormProblem::of_record(at, FormKind::SecondRun { cuts }));
+        } else {
+            let again = cuts.iter().flatten();
+            let doubled = again.map(|at| FormProblem::of_record(*at, FormKind::Doubled));
+            shared.problems.extend(doubled);
         }
         let twice = dir.twice().iter().map(|table| FormProblem::of_file(*table, FormKind::Twice));
         shared.problems.extend(twice);

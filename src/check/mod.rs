@@ -7,6 +7,7 @@
 mod context;
 mod cut;
 mod declare;
+mod doubled;
 mod driver;
 mod ends;
 mod facts;

@@ -5,6 +5,7 @@
 use hashbrown::HashSet;
 use rustc_hash::FxBuildHasher;
 
+use crate::check::doubled::second_half;
 use crate::log::ids::{IdTable, Ids};
 use crate::log::reader::{Item, Located, Location, LogDir, LogDirError};
 use crate::log::schema::{
@@ -16,10 +17,19 @@ use crate::units::{IterationId, Nanos, Requests, Tokens};
 /// Per table: where the rows of the first run end.
 pub(crate) type Cuts = [Option<Location>; 5];
 
-/// Where a second run begins in each file; none if there is one run.
+/// Where a second run begins in each file; none if there is one run. Where per_iteration.csv has one,
+/// where a file that was appended to itself begins again.
 pub(crate) fn find(dir: &LogDir) -> Result<Cuts, LogDirError> {
     let mut cuts = Cuts::default();
-    let Some((at, end)) = iterations(dir)? else { return Ok(cuts) };
+    let Some((at, end)) = iterations(dir)? else {
+        for file in Table::ALL.iter().filter_map(|table| dir.file(*table)) {
+            // The steps would start again.
+            if file.table != Table::PerIteration && !dir.is_growing() {
+                cuts[file.table as usize] = second_half(file);
+            }
+        }
+        return Ok(cuts);
+    };
     cuts[Table::PerIteration as usize] = Some(at);
     cuts[Table::PerIterationRequests as usize] = rows(dir)?;
     let (at, ended) = events(dir, end)?;

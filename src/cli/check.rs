@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::ValueEnum;
 
-use crate::check::{CheckError, CheckOptions, CheckReport, check_dir};
+use crate::check::{CheckError, CheckOptions, CheckReport, Verdict, check_dir};
 use crate::cli::arguments::span;
 use crate::cli::log_settings::SettingFlags;
 use crate::cli::{EXIT_USAGE, EXIT_VIOLATED, output};
@@ -158,7 +158,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
         output::note(text);
     }
     let verdict = worst(logs.iter().map(|log| log.report.verdict()));
-    if logs.len() < args.dirs.len() {
+    // As damage does, a directory that cannot be checked never hides that another is violated.
+    if verdict != Verdict::Violated && logs.len() < args.dirs.len() {
         return Ok(EXIT_USAGE);
     }
     // What damage hides is not known; that something is not covered is.

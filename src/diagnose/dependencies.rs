@@ -9,6 +9,8 @@ pub enum Shared {
     Iteration,
     /// Both are of the log as a whole, or of whole files of it.
     Log,
+    /// The root is of the log as a whole, whatever the consequence is of.
+    All,
 }
 
 /// One mistake and what follows from it.
@@ -46,6 +48,14 @@ const fn of_log(
     why: &'static str,
 ) -> Dependency {
     Dependency { root, consequences, shared: Shared::Log, why }
+}
+
+const fn of_all(
+    root: &'static str,
+    consequences: &'static [&'static str],
+    why: &'static str,
+) -> Dependency {
+    Dependency { root, consequences, shared: Shared::All, why }
 }
 
 /// Every dependency, nearest roots first. A finding is folded under the first root that is there;
@@ -99,6 +109,17 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_iteration("M011", &["X004", "M010", "M014", "Q004"], "steps are missing or twice"),
     of_iteration("M011", &["M013", "K004", "K006", "S007"], "steps are missing or twice"),
     of_log("M011", &["X005"], "the run before the appended one was killed"),
+    of_all("X005", &["C008"], "the end of a request may be cut off"),
+    of_all("M019", &["M004", "M005", "M006", "M007", "M012", "M013"], "the clocks differ"),
+    of_all("M019", &["M014", "M015", "M018", "S002", "S003", "S004"], "the clocks differ"),
+    of_all("M019", &["Q001", "Q004", "Q006", "Q008", "Q009", "Q010", "Q011"], "the clocks differ"),
+    of_all(
+        "M019",
+        &["C001", "C003", "C008", "C009", "K002", "K004", "K006", "K011"],
+        "the clocks differ",
+    ),
+    of_all("M019", &["X001", "X002", "X003", "X004", "X005", "X006"], "the clocks differ"),
+    of_all("M019", &["L001", "L002", "L003", "S008", "M017"], "the clocks differ"),
 ];
 
 #[cfg(test)]

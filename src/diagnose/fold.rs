@@ -31,6 +31,7 @@ fn key(finding: &Finding, shared: Shared) -> Option<Key<'_>> {
         Shared::Log => {
             (finding.request.is_none() && finding.iteration.is_none()).then_some(Key::Log)
         }
+        Shared::All => Some(Key::Log),
     }
 }
 

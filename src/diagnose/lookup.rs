@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::check::Finding;
 use crate::diagnose::evidence::{StepRows, is_sum_of_changes, step_rows};
 use crate::diagnose::excerpt::Excerpts;
 use crate::diagnose::group::Group;
@@ -26,6 +27,10 @@ pub struct Facts {
     pub requests: u64,
     /// The last iteration of per_iteration.csv.
     pub last_iteration: Option<IterationId>,
+    /// `S`, `D`, `O` and `E` of the steps that findings name, and of those before and behind.
+    pub moments: BTreeMap<u64, [i128; 4]>,
+    /// Those of the steps at whose decisions findings expect a first scheduling, by `D`.
+    pub decisions: BTreeMap<i128, [i128; 4]>,
     /// Rows of per_iteration.csv.
     pub steps: u64,
     /// Of these, rows of which neither moment is a whole number of a [coarse unit](COARSE_UNITS).
@@ -41,6 +46,19 @@ impl Facts {
     /// have been moved.
     pub(crate) fn is_finer_than(&self, unit: usize) -> bool {
         self.steps > 0 && self.fine_steps[unit] * 2 > self.steps
+    }
+
+    fn note_moments(&mut self, row: &IterationRow, near: &BTreeSet<u64>, decided: &BTreeSet<i128>) {
+        let start = i128::from(row.start_time.0);
+        let decision = start + i128::from(row.scheduling_overhead.0);
+        let output = decision + i128::from(row.forward_pass_duration.0);
+        let moments = [start, decision, output, i128::from(row.end_time.0)];
+        if near.contains(&row.iteration_id.0) {
+            self.moments.insert(row.iteration_id.0, moments);
+        }
+        if decided.contains(&decision) {
+            self.decisions.insert(decision, moments);
+        }
     }
 
     fn note_step(&mut self, row: &IterationRow) {
@@ -168,9 +186,22 @@ impl Lookup<'_> {
                 focus.entry(iteration).or_default().push(story);
             }
         }
+        let sample = || {
+            groups.iter().flat_map(|group| {
+                group.findings.iter().take(SAMPLE).map(|finding| (group.rule().id, *finding))
+            })
+        };
+        let named = sample().filter_map(|(_, finding)| Some(finding.iteration?.0));
+        let near: BTreeSet<u64> =
+            named.flat_map(|id| id.saturating_sub(1)..=id.saturating_add(1)).collect();
+        let expected = |(rule, finding): (&str, &Finding)| {
+            finding.expected.as_ref().filter(|_| rule == "M006")?.parse::<i128>().ok()
+        };
+        let decided: BTreeSet<i128> = sample().filter_map(expected).collect();
         self.each::<IterationRow>(
             |_| None,
             |this, row, _| {
+                this.facts.note_moments(&row.row, &near, &decided);
                 this.facts.last_iteration = this.facts.last_iteration.max(Some(row.iteration_id));
                 this.facts.note_step(&row.row);
                 for story in focus.get(&row.iteration_id).into_iter().flatten() {

@@ -106,6 +106,9 @@ pub struct Dialect {
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
+    /// How much two readings of one moment may differ, if the clock is read more than once: what was
+    /// asked for, and at most a quarter of a usual step.
+    pub skew_bound: Nanos,
     /// Whether per_iteration_requests.csv is not there and no sampled event is about blocks, as at log
     /// level `summary`.
     pub is_summary: bool,
@@ -190,10 +193,11 @@ impl Dialect {
     /// If a file cannot be opened.
     pub fn detect(dir: &LogDir, skew_bound: Nanos) -> Result<Self, LogDirError> {
         let mut dialect = Self::default();
-        let iterations = sample::<IterationRow>(dir)?;
-        let rows = sample::<IterationRequestRow>(dir)?;
-        let requests = sample::<RequestRow>(dir)?;
-        let events = sample::<EventRow>(dir)?;
+        let mut ids = IdTable::default();
+        let iterations = sample::<IterationRow>(dir, &mut ids)?;
+        let rows = sample::<IterationRequestRow>(dir, &mut ids)?;
+        let requests = sample::<RequestRow>(dir, &mut ids)?;
+        let events = sample::<EventRow>(dir, &mut ids)?;
         if dir.file(Table::StateTransitions).is_none() {
             dialect.habits.insert(Habit::NoTransitions);
         }
@@ -206,22 +210,26 @@ impl Dialect {
                 matches!(event.event_type, EventType::KvCacheAllocated | EventType::KvCacheFreed)
             });
         dialect.look_at_requests(&requests);
+        // This product's own logger reads its clock once per call.
+        let own = |info: &RunInfo| info.producer.name == env!("CARGO_PKG_NAME");
+        let is_own = dir.run_info.as_ref().is_some_and(own);
+        if !is_own {
+            dialect.skew_bound = skew::bound(&iterations.rows, &dialect, skew_bound);
+        }
         dialect.look_at_events(&events);
-        let transitions = sample::<TransitionRow>(dir)?;
+        let transitions = sample::<TransitionRow>(dir, &mut ids)?;
         let samples = skew::Samples {
             iterations: &iterations.rows,
             rows: &rows.rows,
             requests: &requests.rows,
             transitions: &transitions.rows,
             events: &events.rows,
-            exact: dialect.is_exact(),
         };
-        // This product's own logger reads its clock once per call.
-        let own = |info: &RunInfo| info.producer.name == env!("CARGO_PKG_NAME");
-        let is_own = dir.run_info.as_ref().is_some_and(own);
-        dialect.set(Habit::ClockSkew, skew::is_skewed(&samples, skew_bound) && !is_own);
-        dialect.stamps_vary =
-            skew::stamps_vary(&iterations.rows, &events.rows, skew_bound) && !is_own;
+        if !is_own {
+            let reading = skew::Reading::of(&samples, &dialect);
+            dialect.set(Habit::ClockSkew, reading.skewed);
+            dialect.stamps_vary = reading.stamps_vary;
+        }
         Ok(dialect)
     }
 
@@ -364,11 +372,12 @@ impl Dialect {
         let before_end = scheduled.iter().copied().filter(|event| Some(event.timestamp) < end);
         let before_end: Vec<_> = before_end.collect();
         let scheduled = if before_end.is_empty() { scheduled } else { before_end };
+        let within = self.skew_bound.0;
         let resumed_too = |event: &&EventRow| {
             events.iter().any(|other| {
                 other.event_type == EventType::RequestResumed
                     && other.request_id == event.request_id
-                    && other.timestamp == event.timestamp
+                    && other.timestamp.0.abs_diff(event.timestamp.0) <= within
             })
         };
         self.set(Habit::ResumedAtFirst, all(&scheduled, resumed_too));
@@ -386,9 +395,12 @@ fn batches_differ(rows: &[IterationRequestRow], iterations: &[IterationRow]) -> 
             row.state != State::Completed && row.scheduled_tokens.is_some_and(|n| n.0 > 0)
         };
         let scheduled = group.iter().filter(has_tokens).count();
+        let running = group.iter().filter(|row| row.state == State::Running).count();
         let step = steps.by_ref().find(|step| step.iteration_id >= id);
         let batch = step.filter(|step| step.iteration_id == id && id < last);
-        batch.is_some_and(|step| step.batch_size.0 as usize != scheduled)
+        // Where a row is lost, the others do not tell.
+        let whole = batch.filter(|step| step.running_count.0 as usize == running);
+        whole.is_some_and(|step| step.batch_size.0 as usize != scheduled)
     })
 }
 
@@ -454,7 +466,7 @@ impl<R: Row> Sample<R> {
     }
 }
 
-fn sample<R: Row>(dir: &LogDir) -> Result<Sample<R>, LogDirError> {
+fn sample<R: Row>(dir: &LogDir, ids: &mut IdTable) -> Result<Sample<R>, LogDirError> {
     let mut sample = Sample {
         rows: Vec::new(),
         present: false,
@@ -472,11 +484,10 @@ fn sample<R: Row>(dir: &LogDir) -> Result<Sample<R>, LogDirError> {
         .iter()
         .enumerate()
         .any(|(index, column)| column.group == Group::Ours && sample.layout.has(index));
-    let mut ids = IdTable::default();
     let mut tries = 0;
     while tries < 2 * SAMPLE_ROWS && sample.rows.len() < SAMPLE_ROWS {
         tries += 1;
-        match reader.next(&mut ids) {
+        match reader.next(ids) {
             Some(Item::Row(row)) => sample.rows.push(row.row),
             Some(Item::Problem(_)) => {}
             None => break,

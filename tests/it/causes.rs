@@ -36,6 +36,21 @@ fn is_preempted(row: &Fields) -> bool {
     row["preemption_count"] != "0"
 }
 
+/// The completed rows stand in the step behind theirs, those of the last step excepted.
+fn late_completions() -> Edited {
+    preempting().reorder(R, |rows| {
+        let step = |row: &Fields| row["iteration_id"].parse::<u64>().unwrap();
+        let last = rows.iter().map(step).max().unwrap();
+        for row in rows.iter_mut().filter(|row| row["state"] == "completed" && step(row) < last) {
+            let behind = step(row) + 1;
+            row.insert("iteration_id".to_owned(), behind.to_string());
+        }
+        // Stable: the rows of a step that were there come first, then those of the step before.
+        let place = |row: &Fields| (step(row), row["state"] == "completed");
+        rows.sort_by_key(place);
+    })
+}
+
 /// Wrong loggers: the recogniser that should speak, what is wrong, the log.
 fn wrong_logs() -> Vec<(&'static str, &'static str, Edited)> {
     let mut logs = wrong_values();
@@ -47,6 +62,15 @@ fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
     let preempted = durations(&preempting(), "preempted", false);
     let last_run = durations(&preempting(), "running", true);
     let mut before = String::from("0");
+    let starts: BTreeMap<i64, i64> = preempting()
+        .rows(I)
+        .iter()
+        .map(|row| {
+            let [start, overhead] =
+                ["start_time", "scheduling_overhead"].map(|c| row[c].parse::<i64>().unwrap());
+            (start + overhead, start)
+        })
+        .collect();
     vec![
         ("swapped-columns", "waiting_time and execution_time are exchanged", {
             preempting().edit(P, |_, row| {
@@ -65,6 +89,31 @@ fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
         ("state-not-counted", "waiting_time forgets the time spent preempted", {
             preempting().number(P, "waiting_time", |_, time, row| {
                 time - preempted.get(&row["request_id"]).copied().unwrap_or(0)
+            })
+        }),
+        ("other-step", "details name the step behind", {
+            preempting().edit("events.csv", |_, row| {
+                let details = row.get_mut("details").unwrap();
+                let Ok(mut told) = serde_json::from_str::<serde_json::Value>(details) else {
+                    return;
+                };
+                if let Some(id) = told["iteration_id"].as_u64() {
+                    told["iteration_id"] = (id + 1).into();
+                    *details = told.to_string();
+                }
+            })
+        }),
+        ("other-step", "completed rows stand in the step behind", late_completions()),
+        ("other-moment", "first_scheduled_time is the beginning of the step", {
+            preempting().number(P, "first_scheduled_time", |_, time, _| starts[&time])
+        }),
+        ("event-again", "the first token is noted after each resumption", {
+            preempting().reorder("events.csv", |rows| {
+                let first = |row: &Fields| row["event_type"] == "first_token_generated";
+                *rows = std::mem::take(rows)
+                    .into_iter()
+                    .flat_map(|row| std::iter::repeat_n(row.clone(), 1 + usize::from(first(&row))))
+                    .collect();
             })
         }),
         ("wrong-unit", "ttft in microseconds", {
@@ -174,6 +223,45 @@ fn every_finding_is_told_once_and_never_under_a_lighter_one() {
         found.sort_unstable();
         assert_eq!(told, found, "{}", rule.id);
     }
+}
+
+/// Each file of its own clock, and what is said of it.
+#[test]
+fn another_clock_is_one_finding_and_all_else_follows_from_it() {
+    const TIMES: [(&str, &[&str]); 4] = [
+        (P, &["arrival_time", "first_scheduled_time", "completion_time"]),
+        (I, &["start_time", "end_time"]),
+        ("events.csv", &["timestamp"]),
+        (T, &["timestamp"]),
+    ];
+    for (name, by) in
+        [("tiny-cache-preemption", 300_000), ("aborts", 3_000_000), ("async-preemption", 70_000)]
+    {
+        for (file, columns) in TIMES {
+            let log = columns.iter().fold(Edited::of(name), |log, column| {
+                log.number(file, column, |_, time, _| time + by)
+            });
+            let report = check_dir(&log.path(), &CheckOptions::default()).unwrap();
+            let diagnosis = Diagnosis::of(&report, false);
+            let roots: Vec<_> =
+                diagnosis.groups.iter().map(|group| group.findings[0].message.as_str()).collect();
+            let [root] = roots[..] else { panic!("{name}, {file}: {roots:#?}") };
+            let expected =
+                format!("{file} runs on another clock: its moments are all {by} ns later than");
+            assert!(root.starts_with(&expected), "{name}, {file}: {root}");
+        }
+    }
+}
+
+#[test]
+fn times_of_the_calendar_are_named_as_such() {
+    let wall = 1_700_000_000_000_000_000;
+    let log = preempting().number("events.csv", "timestamp", |_, time, _| time + wall);
+    let report = check_dir(&log.path(), &CheckOptions::default()).unwrap();
+    let diagnosis = Diagnosis::of(&report, false);
+    let roots: Vec<_> =
+        diagnosis.groups.iter().map(|group| group.findings[0].message.as_str()).collect();
+    assert_eq!(roots, ["events.csv has times of the calendar, not since the scheduler started"]);
 }
 
 #[test]

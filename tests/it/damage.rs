@@ -315,3 +315,35 @@ fn a_killed_run_with_live_requests_is_damaged() {
     }
     assert!(alive_at_all > 100 && idle > 0, "{alive_at_all} {idle}");
 }
+
+/// One file of the log was appended to itself, with its header or without: what a copy or a flush that
+/// ran twice does to it.
+#[test]
+fn a_file_that_holds_its_rows_twice_is_damage() {
+    let mut tried = 0;
+    for (name, sheets) in full_logs() {
+        let log = sheets.log();
+        for table in TABLES.into_iter().filter(|table| *table != "per_iteration.csv") {
+            let bytes = &log.files[table];
+            let rows = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            if bytes.iter().filter(|byte| **byte == b'\n').count() <= 10 {
+                continue;
+            }
+            for again in [&bytes[..], &bytes[rows..]] {
+                let twice = log.clone().map(table, |bytes| [&bytes[..], again].concat());
+                let report = damaged(&name, table, &twice);
+                assert_eq!(tripped(&report), ["F001"], "{name}, {table}");
+                let message = &report.rule("F001").unwrap().findings[0].message;
+                assert!(message.contains("appended to itself"), "{name}, {table}: {message}");
+                tried += 1;
+            }
+            // A row of the second half that is another one is no copy.
+            let mut other = [&bytes[..], &bytes[rows..]].concat();
+            let last = other.len() - 2;
+            other[last] ^= 1;
+            let (_directory, report) = log.clone().map(table, |_| other).check();
+            assert_eq!(report.verdict(), Verdict::Violated, "{name}, {table}");
+        }
+    }
+    assert!(tried > 50);
+}

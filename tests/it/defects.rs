@@ -39,6 +39,22 @@ fn a_wrong_count_of_the_last_steps_is_no_cut() {
 }
 
 #[test]
+fn a_lost_row_is_no_dialect() {
+    let mut tried = 0;
+    for (name, log) in full_logs() {
+        for row in log.r.where_is("state", "running").into_iter().step_by(5) {
+            let mut wrong = log.clone();
+            wrong.r.rows.remove(row);
+            let (_directory, report) = wrong.log().check();
+            assert!(!report.dialect.has(Habit::BatchIsRunning), "{name}: row {row}");
+            assert_eq!(report.verdict(), Verdict::Violated, "{name}: row {row}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 100);
+}
+
+#[test]
 fn a_wrong_state_of_the_last_change_is_no_cut() {
     for (name, log) in full_logs() {
         for row in log.t.where_is("state", "completed") {

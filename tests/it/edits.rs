@@ -54,9 +54,16 @@ impl Edited {
 
     /// Changes every row of a file; it is told which one, from 0.
     pub(crate) fn edit(self, file: &str, mut change: impl FnMut(usize, &mut Fields)) -> Self {
+        self.reorder(file, |rows| {
+            rows.iter_mut().enumerate().for_each(|(index, row)| change(index, row));
+        })
+    }
+
+    /// Changes the rows of a file as a whole.
+    pub(crate) fn reorder(self, file: &str, change: impl FnOnce(&mut Vec<Fields>)) -> Self {
         let path = self.path().join(file);
         let (header, mut rows) = read(&path);
-        rows.iter_mut().enumerate().for_each(|(index, row)| change(index, row));
+        change(&mut rows);
         let mut writer = csv::Writer::from_path(&path).unwrap();
         writer.write_record(&header).unwrap();
         for row in rows {

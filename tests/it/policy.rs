@@ -117,6 +117,23 @@ fn several_logs_share_a_list_and_end_with_the_worst() {
 }
 
 #[test]
+fn what_cannot_be_read_hides_no_violation_and_is_hidden_by_none() {
+    let place = place();
+    for (logs, expected) in [
+        (["clean", "nowhere"], 2),
+        (["damaged", "nowhere"], 2),
+        (["wrong", "nowhere"], 1),
+        (["nowhere", "wrong"], 1),
+    ] {
+        let output = check(place.path(), &logs);
+        assert_eq!(code(&output), expected, "{logs:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains("nowhere"), "{logs:?}: {errors}");
+        assert!(errors.contains("1 of 2 directories could not be checked"), "{logs:?}: {errors}");
+    }
+}
+
+#[test]
 fn a_report_is_written_whole_or_not_at_all() {
     let place = place();
     let arguments = ["wrong", "--format", "json", "--output", "report.json"];

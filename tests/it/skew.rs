@@ -1,5 +1,7 @@
 //! Loggers that read their clock more than once for one moment.
 
+mod readings;
+
 use proptest::prelude::*;
 use schedlog::check::{CheckOptions, CheckReport, Verdict, check_dir};
 use schedlog::log::dialect::Habit;

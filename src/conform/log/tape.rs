@@ -91,7 +91,7 @@ impl Tape {
         let ends = Ends::open(dir, &mut ids, &cuts, &dialect)?;
         let skewed = dialect.has(Habit::ClockSkew) || dialect.stamps_vary;
         Ok(Self {
-            slack: if skewed { skew_bound } else { Nanos::ZERO },
+            slack: if skewed { dialect.skew_bound } else { Nanos::ZERO },
             dialect,
             second_run: cuts[Table::PerIteration as usize],
             ids,

@@ -11,7 +11,9 @@ pub(super) static SWAPPED: Recogniser = Recogniser {
         let other = |point: &Point<'_>| {
             let (expected, actual) = (point.expected?, point.actual?);
             let crossed = |peer: &&Peer<'_>| {
-                peer.column != case.column
+                // Of one row: two files that differ contradict one another both ways.
+                peer.column.is_some_and(|column| point.row.contains_key(column))
+                    && peer.column != case.column
                     && peer.request.is_some()
                     && peer.request == point.request
                     && peer.expected == Some(actual)
@@ -65,8 +67,14 @@ mod tests {
 
     #[test]
     fn swapped_columns() {
-        let point =
-            Point { request: Some("b"), expected: Some(77), actual: Some(91), ..Point::default() };
+        let row = [("waiting_time", "91"), ("execution_time", "77")].into_iter().collect();
+        let point = Point {
+            request: Some("b"),
+            expected: Some(77),
+            actual: Some(91),
+            row,
+            ..Point::default()
+        };
         let peer = Peer {
             rule: "M003",
             column: Some("execution_time"),

@@ -1,12 +1,13 @@
 //! Why findings of one group are there: a table of recognisers, each of one habit of wrong loggers.
 //!
 //! A recogniser looks at the findings of a group (a sample of them, each with its row) and says what
-//! they have in common, or nothing. Some tell what is wrong with the values ([`values`], [`times`]),
+//! they have in common, or nothing. Some tell what is wrong with the values ([`values`], [`times`], [`steps`]),
 //! some where the findings are ([`places`]), some look at other groups too ([`across`]). Of each kind
 //! the first that recognises something speaks. What it says is likely, not proven.
 
 mod across;
 mod places;
+mod steps;
 mod times;
 mod values;
 
@@ -60,6 +61,9 @@ pub static RECOGNISERS: &[&Recogniser] = &[
     &times::UNCOUNTED,
     &values::UNIT,
     &values::NEGATED,
+    &values::EVENT_AGAIN,
+    &steps::OTHER_STEP,
+    &steps::OTHER_MOMENT,
     &values::STUCK,
     &values::STEP_LATE,
     &values::OTHER_COLUMN,
@@ -134,6 +138,16 @@ impl Case<'_> {
     fn several_requests(&self) -> bool {
         let first = self.points.first().and_then(|point| point.request);
         self.points.iter().any(|point| point.request != first)
+    }
+
+    /// Whether two findings are of one request in steps that follow one another.
+    fn goes_on(&self) -> bool {
+        let follows = |one: &Point<'_>, other: &Point<'_>| {
+            one.request == other.request
+                && one.iteration.and_then(|id| id.checked_add(1)) == other.iteration
+        };
+        let mut points = self.points.iter();
+        points.any(|one| one.iteration.is_some() && self.points.iter().any(|it| follows(one, it)))
     }
 
     /// Expected and actual of every finding; none unless all are whole numbers.

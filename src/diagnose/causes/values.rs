@@ -71,10 +71,33 @@ pub(super) static STUCK: Recogniser = Recogniser {
         let pairs = case.pairs().filter(|pairs| pairs.len() >= 3)?;
         let (expected, actual): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let column = case.column_name();
+        // The time in a state is 0 where the state begins.
+        if case.rule == "M013" && !case.goes_on() {
+            return None;
+        }
         (all_same(&actual) && !all_same(&expected)).then(|| match actual[0] {
             0 => format!("{column} is 0 in all of them: it is never filled in"),
             value => format!("{column} is {value} in all of them: it is not updated"),
         })
+    },
+};
+
+/// An event that is written once more.
+pub(super) static EVENT_AGAIN: Recogniser = Recogniser {
+    id: "event-again",
+    doc: "Every request has one event of a kind more than it should have, or one less.",
+    about: About::Values,
+    find: |case| {
+        let differences = case.differences().filter(|_| case.rule == "X002")?;
+        if differences.is_empty() {
+            None
+        } else if differences.iter().all(|difference| *difference > 0) {
+            Some("the event is written again for what was noted already".to_owned())
+        } else if differences.iter().all(|difference| *difference < 0) {
+            Some("the event is not written each time that it happens".to_owned())
+        } else {
+            None
+        }
     },
 };
 
@@ -98,7 +121,9 @@ pub(super) static STEP_LATE: Recogniser = Recogniser {
             pair[1].expected.is_some() && pair[1].expected == pair[0].actual
         };
         let column = case.column_name();
-        if neighbours.len() < 2 {
+        // Events that stand in other steps than they happened in are counted there.
+        let moved = case.rule == "Q001" && case.peers.iter().any(|peer| peer.rule == "M014");
+        if neighbours.len() < 2 || moved {
             None
         } else if neighbours.iter().all(late) {
             Some(format!("{column} is that of the step before: it is read before it is updated"))
@@ -156,8 +181,10 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
             let is_rounded = |(expected, actual): &(i128, i128)| {
                 actual % unit == 0 && expected % unit != 0 && (actual - expected).abs() < unit
             };
+            // A value that is 0 in all of them was not rounded.
+            let zero = pairs.iter().all(|(_, actual)| *actual == 0);
             // Where all times are whole anyway, it is the expected value that was moved.
-            case.facts.is_finer_than(*index) && pairs.iter().all(is_rounded)
+            !zero && case.facts.is_finer_than(*index) && pairs.iter().all(is_rounded)
         })?;
         Some(format!("{} is rounded to whole {name} before it is written", case.column_name()))
     },

@@ -10,7 +10,8 @@ declare_invariant! {
     /// in their order and spelled as they are. Columns behind the fixed ones are free. Columns that a
     /// known dialect leaves out or spells differently are accepted; the report names the dialect.
     ///
-    /// A missing file is damage (the rest is checked), an unknown column a warning.
+    /// A missing file is damage (the rest is checked), and so is a file that was appended to itself (its
+    /// first half is checked); an unknown column is a warning.
     ///
     /// Blind spot: two columns whose names were swapped; their values contradict other rules then.
     ///
@@ -30,7 +31,7 @@ struct Check;
 impl Invariant for Check {
     fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
         let severity = match problem.kind {
-            FormKind::MissingFile | FormKind::Empty => Severity::Damage,
+            FormKind::MissingFile | FormKind::Empty | FormKind::Doubled => Severity::Damage,
             FormKind::UnknownColumn | FormKind::Twice => Severity::Warning,
             FormKind::MissingColumn { .. }
             | FormKind::DuplicateColumn

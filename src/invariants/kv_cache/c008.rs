@@ -3,6 +3,7 @@
 use crate::config::Policy;
 use crate::invariants::prelude::*;
 use crate::log::values::LogLevel;
+use crate::units::IterationId;
 
 declare_invariant! {
     /// What the events say was allocated, found in the cache and freed makes the blocks that a request
@@ -27,11 +28,35 @@ declare_invariant! {
 struct Check {
     /// Blocks held by key, by the events.
     held: Vec<i64>,
+    /// The step of the last allocation by key.
+    allocated: Vec<Option<Allocation>>,
     /// Whether the request was preempted and has not given back its blocks yet, by key.
     preempted: Vec<bool>,
+    /// Whether the request was preempted and has not come back, by key.
+    away: Vec<bool>,
     /// Whether there are block events, and all with their details.
     seen: bool,
     untold: bool,
+}
+
+/// The allocations of one request in one step.
+#[derive(Clone, Copy, Debug)]
+struct Allocation {
+    step: Option<IterationId>,
+    at: Nanos,
+    /// What it held before.
+    before: i64,
+}
+
+impl Allocation {
+    /// Whether an event is of the same step. Two events of one moment may stand in either order, and
+    /// so may those that are stamped by different readings of the clock.
+    fn is_with(&self, event: &EventRow, slack: Nanos) -> bool {
+        match (self.step, event.details.iteration_id) {
+            (Some(step), Some(other)) => step == other,
+            _ => self.at.0.abs_diff(event.timestamp.0) <= slack.0,
+        }
+    }
 }
 
 impl Invariant for Check {
@@ -110,19 +135,31 @@ impl Check {
             self.held.resize(key.index() + 1, 0);
         }
         self.preempted.resize(self.held.len(), false);
+        self.away.resize(self.held.len(), false);
+        self.allocated.resize(self.held.len(), None);
+        let slack = cx.slack();
+        let last = &mut self.allocated[key.index()];
+        let with_last = last.filter(|last| last.is_with(&event.row, slack));
         let details = &event.row.details;
         let held = &mut self.held[key.index()];
         let blocks = details.blocks.map(|blocks| i64::from(blocks.0));
         match event.row.event_type {
-            T::RequestArrived => *held = 0,
-            T::RequestPreempted => self.preempted[key.index()] = true,
+            T::RequestArrived => {
+                (*held, *last, self.away[key.index()]) = (0, None, false);
+            }
+            T::RequestPreempted => {
+                (self.preempted[key.index()], self.away[key.index()]) = (true, true);
+            }
             // Noted at the first scheduling too.
-            T::RequestResumed if *held > 0 && cx.facts.dialect.has(Habit::ResumedAtFirst) => {}
+            T::RequestResumed
+                if !self.away[key.index()] && cx.facts.dialect.has(Habit::ResumedAtFirst) => {}
             T::RequestScheduled | T::RequestResumed => {
                 let tokens = details.cached_tokens.unwrap_or_default().0;
                 self.untold |= tokens > 0 && block_size.is_none();
                 let found = block_size.map_or(0, |size| tokens / size);
-                let had = std::mem::replace(held, i64::from(found));
+                let had = with_last.map_or(*held, |last| last.before);
+                *held += i64::from(found) - had;
+                (self.preempted[key.index()], self.away[key.index()]) = (false, false);
                 if self.seen {
                     self.expect(had, 0..=0, 0, event, cx);
                 }
@@ -130,13 +167,19 @@ impl Check {
             T::KvCacheAllocated => {
                 self.seen = true;
                 self.untold |= blocks.is_none();
+                if with_last.is_none() {
+                    let (step, at) = (details.iteration_id, event.row.timestamp);
+                    *last = Some(Allocation { step, at, before: *held });
+                }
                 *held += blocks.unwrap_or(0);
             }
             T::KvCacheFreed => {
                 self.seen = true;
                 self.untold |= blocks.is_none();
                 let had = std::mem::take(held);
-                let preempted = std::mem::take(&mut self.preempted[key.index()]);
+                // Where stamps vary, the preemption may be noted behind it.
+                let preempted =
+                    std::mem::take(&mut self.preempted[key.index()]) || slack > Nanos::ZERO;
                 // A victim that this very step had served gives back those blocks too; only the
                 // last to be served is preempted under FCFS.
                 let settings = &cx.facts.settings;

@@ -48,6 +48,8 @@ struct Check {
     waiting: BTreeMap<(Nanos, RequestKey), Waiting>,
     /// Arrivals by key.
     arrivals: Vec<Nanos>,
+    /// When requests were served or over before they had arrived, by key: stamps may vary.
+    gone: Vec<Option<Nanos>>,
 }
 
 impl Invariant for Check {
@@ -75,6 +77,7 @@ impl Invariant for Check {
         for event in events {
             let Some(key) = event.row.request_id else { continue };
             match event.row.event_type {
+                EventType::RequestArrived if self.is_gone(event, key, cx) => {}
                 EventType::RequestArrived => {
                     let waiting = Waiting {
                         at: event.at(),
@@ -91,7 +94,10 @@ impl Invariant for Check {
                     self.waiting.insert((event.row.timestamp, key), waiting);
                 }
                 EventType::RequestScheduled => self.served(event, key, cx),
-                EventType::RequestCompleted => self.leave(key, cx),
+                EventType::RequestCompleted => {
+                    self.note_gone(event, key, cx);
+                    self.leave(key, cx);
+                }
                 _ => {}
             }
         }
@@ -105,13 +111,34 @@ impl Invariant for Check {
 }
 
 impl Check {
+    fn note_gone(&mut self, event: &Located<EventRow>, key: RequestKey, cx: &Cx<'_>) {
+        if cx.slack() > Nanos::ZERO && self.place(key).is_none() {
+            if self.gone.len() <= key.index() {
+                self.gone.resize(key.index() + 1, None);
+            }
+            self.gone[key.index()] = Some(event.row.timestamp);
+        }
+    }
+
+    /// Whether the request was served or over so shortly before its arrival that both may be of one
+    /// moment.
+    fn is_gone(&self, event: &Located<EventRow>, key: RequestKey, cx: &Cx<'_>) -> bool {
+        let gone = self.gone.get(key.index()).copied().flatten();
+        gone.is_some_and(|gone| event.row.timestamp.saturating_sub(gone).0 <= 2 * cx.slack().0)
+    }
+
     fn served(&mut self, event: &Located<EventRow>, key: RequestKey, cx: &mut Cx<'_>) {
+        self.note_gone(event, key, cx);
         let Some(place) = self.place(key) else { return };
         cx.exercised(1);
         let now = event.row.timestamp;
-        for (_, earlier) in self.waiting.range_mut(..(place.0, RequestKey(0))) {
+        // Of two arrivals that are nearer than two readings of the clock nobody knows the first.
+        let slack = cx.slack();
+        let before = Nanos(place.0.0.saturating_sub(2 * slack.0));
+        for (_, earlier) in self.waiting.range_mut(..(before, RequestKey(0))) {
             earlier.overtaken += 1;
-            earlier.steps += u64::from(earlier.last != Some(now));
+            let same_step = |last: Nanos| now.0.abs_diff(last.0) <= slack.0;
+            earlier.steps += u64::from(!earlier.last.is_some_and(same_step));
             earlier.last = Some(now);
             let since = (event.at(), now, event.row.details.iteration_id);
             earlier.since = earlier.since.or(Some(since));

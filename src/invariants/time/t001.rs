@@ -8,11 +8,14 @@ declare_invariant! {
     /// A logger that reads its clock twice in one call writes moments that differ by the time between
     /// the readings: nanoseconds to tens of microseconds, more or less each time. That is no mistake
     /// of accounting, and no sum of such times can be trusted to the last digit. In a log where most
-    /// times of a kind differ so, differences up to the bound (50 us unless told otherwise) are
-    /// counted here, as one warning with their distribution, and the time rules judge what is beyond.
+    /// times of a kind differ so, differences up to the bound (50 us unless told otherwise, and never
+    /// more than a quarter of a usual step) are counted here, as one warning with their distribution,
+    /// and the time rules judge what is beyond. A kind is what is made of other times, what two files
+    /// tell of one fact, or the stamps of one type of event, of the changes or of the requests.
     ///
-    /// A single difference, a constant one, or any in a log of this product's own logger, which reads
-    /// its clock once per call, stays an error of the rule that finds it.
+    /// Fewer than three differences, a constant one, one to another moment of the steps, or any in a log
+    /// of this product's own logger, which reads its clock once per call, stays an error of the rule that
+    /// finds it.
     ///
     /// Blind spot: mistakes smaller than the bound, in a log with the habit.
     ///
@@ -21,7 +24,7 @@ declare_invariant! {
         name: "clock-skew",
         reads: [],
         also: [
-            PerRequest(e2e_latency, waiting_time, execution_time),
+            PerRequest(e2e_latency, waiting_time, execution_time, first_scheduled_time, completion_time),
             PerIteration(duration),
             PerIterationRequests(time_in_state),
             Events(timestamp),

@@ -1,14 +1,16 @@
 //! Whether a log reads its clock more than once for one moment.
 
+mod accounts;
+mod clock;
+mod facts;
+mod stamps;
+
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
-
-use crate::log::ids::RequestKey;
+use crate::log::dialect::Dialect;
+use crate::log::dialect::skew::clock::Clock;
 use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow, TransitionRow};
-use crate::log::values::{EventType, State};
-use crate::units::{IterationId, Nanos};
+use crate::units::Nanos;
 
 /// How much two readings of one moment may differ unless told otherwise: the cost of a logger call.
 pub const DEFAULT_SKEW_BOUND: Nanos = Nanos(50_000);
@@ -28,120 +30,48 @@ fn is_habit(differences: &[u64], bound: Nanos) -> bool {
         && small.len() >= FEWEST
 }
 
-/// The first rows of each file.
+/// The first rows of each file. Their requests have the same keys in all of them.
 pub(super) struct Samples<'a> {
     pub(super) iterations: &'a [IterationRow],
     pub(super) rows: &'a [IterationRequestRow],
     pub(super) requests: &'a [RequestRow],
     pub(super) transitions: &'a [TransitionRow],
     pub(super) events: &'a [EventRow],
-    /// Whether the log is held to the reference's moments.
-    pub(super) exact: bool,
 }
 
-pub(super) fn is_skewed(samples: &Samples<'_>, bound: Nanos) -> bool {
-    let Samples { iterations, rows, requests, transitions, events, exact } = samples;
-    let kinds = [
-        latencies(requests),
-        sums(requests),
-        spans(iterations),
-        parts(iterations),
-        stays(iterations, rows),
-        changes(transitions),
-    ];
-    let accounts = kinds.iter().any(|differences| is_habit(differences, bound));
-    accounts || *exact && stamps_vary(iterations, events, bound)
+/// What the samples say of how the log reads its clock.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Whether it is read more than once for one moment.
+    pub(super) skewed: bool,
+    /// Whether decisions are stamped a little off the `D` of their steps.
+    pub(super) stamps_vary: bool,
 }
 
-/// Whether decisions are stamped a little off the `D` of any step, by differences that vary.
-pub(super) fn stamps_vary(iterations: &[IterationRow], events: &[EventRow], bound: Nanos) -> bool {
-    is_habit(&decisions(iterations, events), bound)
+impl Reading {
+    pub(super) fn of(samples: &Samples<'_>, dialect: &Dialect) -> Self {
+        let (clock, bound) = (Clock::of(samples.iterations, dialect), dialect.skew_bound);
+        // Of one kind, or of all that are alike where a short log has few of each.
+        let vary = |kinds: &[Vec<u64>]| {
+            kinds.iter().any(|kind| is_habit(kind, bound)) || is_habit(&kinds.concat(), bound)
+        };
+        let accounts = accounts::differences(samples).iter().any(|kind| is_habit(kind, bound));
+        let stamps_vary = vary(&stamps::decisions(samples, dialect, &clock));
+        let skewed = accounts
+            || vary(&facts::differences(samples, dialect, &clock))
+            || vary(&stamps::contradictions(samples, &clock))
+            || dialect.is_exact() && (stamps_vary || vary(&stamps::ends(samples, &clock)));
+        Self { skewed, stamps_vary }
+    }
+}
+
+/// How much two readings may differ: what was asked for, but no more than a quarter of a usual step,
+/// so that a time of the step before or behind is never taken for a reading of this one.
+pub(super) fn bound(iterations: &[IterationRow], dialect: &Dialect, asked: Nanos) -> Nanos {
+    let usual = Clock::of(iterations, dialect).usual_step();
+    usual.map_or(asked, |step| asked.min(Nanos(step.0 / 4)))
 }
 
 fn apart(one: Nanos, other: Nanos) -> u64 {
     one.0.abs_diff(other.0)
-}
-
-fn latencies(requests: &[RequestRow]) -> Vec<u64> {
-    let latency = |row: &RequestRow| {
-        let span = row.completion_time?.checked_sub(row.arrival_time)?;
-        Some(apart(span, row.e2e_latency?))
-    };
-    requests.iter().filter_map(latency).collect()
-}
-
-fn sums(requests: &[RequestRow]) -> Vec<u64> {
-    let sum = |row: &RequestRow| {
-        Some(apart(row.waiting_time.saturating_add(row.execution_time), row.e2e_latency?))
-    };
-    requests.iter().filter_map(sum).collect()
-}
-
-fn spans(iterations: &[IterationRow]) -> Vec<u64> {
-    let span =
-        |row: &IterationRow| Some(apart(row.end_time.checked_sub(row.start_time)?, row.duration));
-    iterations.iter().filter_map(span).collect()
-}
-
-/// Of a request that stays in its state from one step to the next: by how much more or less its
-/// time there has grown than has passed.
-fn stays(iterations: &[IterationRow], rows: &[IterationRequestRow]) -> Vec<u64> {
-    let decided: HashMap<IterationId, Nanos, FxBuildHasher> =
-        iterations.iter().map(|row| (row.iteration_id, decision(row))).collect();
-    let mut last: HashMap<RequestKey, (State, Nanos, Nanos), FxBuildHasher> = HashMap::default();
-    let mut differences = Vec::new();
-    for row in rows.iter().filter(|row| row.state != State::Completed) {
-        let Some(now) = decided.get(&row.iteration_id).copied() else { continue };
-        let before = last.insert(row.request_id, (row.state, now, row.time_in_state));
-        let stays = before.filter(|(state, ..)| *state == row.state);
-        let grown =
-            stays.and_then(|(_, then, held)| Some(held.saturating_add(now.checked_sub(then)?)));
-        differences.extend(grown.map(|grown| apart(grown, row.time_in_state)));
-    }
-    differences
-}
-
-fn decision(row: &IterationRow) -> Nanos {
-    row.start_time.saturating_add(row.scheduling_overhead)
-}
-
-fn parts(iterations: &[IterationRow]) -> Vec<u64> {
-    let part = |row: &IterationRow| {
-        let output = row.output_processing_duration?;
-        let sum = row.scheduling_overhead.saturating_add(row.forward_pass_duration);
-        Some(apart(sum.saturating_add(output), row.duration))
-    };
-    iterations.iter().filter_map(part).collect()
-}
-
-/// Within a request, where its rows stand together.
-fn changes(transitions: &[TransitionRow]) -> Vec<u64> {
-    let pair = |pair: &[TransitionRow]| {
-        let [before, now] = pair else { return None };
-        let same = before.request_id == now.request_id && before.state != State::Completed;
-        let passed = now.timestamp.checked_sub(before.timestamp).filter(|_| same)?;
-        Some(apart(passed, now.duration_in_prev_state))
-    };
-    transitions.windows(2).filter_map(pair).collect()
-}
-
-/// From each decision to the nearest `D`.
-fn decisions(iterations: &[IterationRow], events: &[EventRow]) -> Vec<u64> {
-    let mut decided: Vec<u64> = iterations.iter().map(|row| decision(row).0).collect();
-    decided.sort_unstable();
-    let Some(last) = decided.last().copied() else { return Vec::new() };
-    let nearest = |event: &EventRow| {
-        let kind = matches!(
-            event.event_type,
-            EventType::RequestScheduled | EventType::RequestPreempted | EventType::RequestResumed
-        );
-        let at = event.timestamp.0;
-        if !kind || at > last {
-            return None;
-        }
-        let index = decided.partition_point(|other| *other < at);
-        let around = [index.checked_sub(1), Some(index)];
-        around.into_iter().flatten().filter_map(|i| decided.get(i)).map(|d| d.abs_diff(at)).min()
-    };
-    events.iter().filter_map(nearest).collect()
 }

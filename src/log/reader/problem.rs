@@ -77,6 +77,8 @@ pub enum FormKind {
         /// Per table: where it begins.
         cuts: [Option<Location>; 5],
     },
+    /// The file was appended to itself: its second half is not read.
+    Doubled,
     /// A row of an end that is earlier than one before it.
     OutOfOrder {
         /// The end, if it is one.
@@ -200,6 +202,10 @@ impl fmt::Display for FormKind {
             Self::Unreadable(error) => write!(f, "the file cannot be read on: {error}"),
             Self::ZeroForUndefined => f.write_str("0 stands where the value is undefined"),
             Self::SecondRun { .. } => f.write_str("a second run was appended"),
+            Self::Doubled => f.write_str(
+                "all rows stand in the file once more from here on: it was appended to itself, and the \
+                 second half is not checked",
+            ),
             Self::OutOfOrder { .. } => f.write_str("the row is not in order of the ends"),
             Self::DuplicateId => f.write_str("the request id has a row already"),
         }

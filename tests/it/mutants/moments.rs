@@ -246,4 +246,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         &["M011"],
         empty_passes_left_out,
     ),
+    mutant("whole-log-on-the-wall-clock", "nothing is since the start", &["M019"], |s| {
+        s.p.map("arrival_time", |time| time + WALL);
+        s.p.map("first_scheduled_time", |time| time + WALL);
+        s.p.map("completion_time", |time| time + WALL);
+        s.i.map("start_time", |time| time + WALL);
+        s.i.map("end_time", |time| time + WALL);
+        s.e.map("timestamp", |time| time + WALL);
+        s.t.map("timestamp", |time| time + WALL);
+    }),
+    mutant("events-of-another-start", "the event log counts from its own start", &["M019"], |s| {
+        if s.p.len() >= 3 && s.p.where_is("completion_time", "").len() + 3 <= s.p.len() {
+            s.e.map("timestamp", |time| time + 300_000);
+        }
+    }),
 ];

@@ -1,0 +1,118 @@
+//! Moments of steps: the right one of another step, another one of the right step.
+
+use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser};
+
+/// What is at the moments of a step.
+const NAMES: [&str; 4] = [
+    "start_time",
+    "start_time + scheduling_overhead",
+    "start_time + scheduling_overhead + forward_pass_duration",
+    "end_time",
+];
+
+/// The moments of a finding's step, or of the one so many steps behind it.
+fn moments(case: &Case<'_>, point: &Point<'_>, behind: i64) -> Option<[i128; 4]> {
+    match point.iteration {
+        Some(id) => case.facts.moments.get(&id.checked_add_signed(behind)?).copied(),
+        None => case.facts.decisions.get(&point.expected?).copied().filter(|_| behind == 0),
+    }
+}
+
+/// Which moment of their steps all findings expect: `D` or `E`.
+fn expected_moment(case: &Case<'_>) -> Option<usize> {
+    let is = |point: &Point<'_>, index: usize| {
+        moments(case, point, 0).is_some_and(|all| Some(all[index]) == point.expected)
+    };
+    (case.points.len() >= 2).then(|| {
+        [1, 3].into_iter().find(|index| case.points.iter().all(|point| is(point, *index)))
+    })?
+}
+
+/// The right moment under the id of another step.
+pub(super) static OTHER_STEP: Recogniser = Recogniser {
+    id: "other-step",
+    doc: "Every stamp is right, as other files say too, but its row or its details name another step.",
+    about: About::Values,
+    find: |case| {
+        // M014 expects that a stamp is anywhere in its step.
+        let index = if case.rule == "M014" { None } else { Some(expected_moment(case)?) };
+        let is_of = |behind: i64| {
+            case.points.len() >= 2
+                && case.points.iter().all(|point| {
+                    let (Some(all), Some(at)) = (moments(case, point, behind), point.actual) else {
+                        return false;
+                    };
+                    index.map_or(all[0] <= at && at <= all[3], |index| all[index] == at)
+                })
+        };
+        let (which, how) = if is_of(-1) {
+            ("behind", "large")
+        } else if is_of(1) {
+            ("before", "small")
+        } else {
+            return None;
+        };
+        let disputed = |rules: &[&str]| case.peers.iter().any(|peer| rules.contains(&peer.rule));
+        let of_column = |peer: &&Peer<'_>| peer.rule == "M015" && peer.column == case.column;
+        match (case.rule, case.column?) {
+            ("M014" | "M015", "timestamp") if !disputed(&["M006", "M007", "S003"]) => {
+                Some(format!(
+                    "the stamps are right, as other files say too, but details name the step {which}: \
+                 iteration_id is one too {how}"
+                ))
+            }
+            // Only the rows of the steps say otherwise.
+            ("M015", "completion_time")
+                if !disputed(&["M001", "S003"])
+                    && case.peers.iter().filter(of_column).count() == case.points.len() =>
+            {
+                Some(format!(
+                    "completion_time is right, as other files say too, but the completed rows stand \
+                     in the step {which}"
+                ))
+            }
+            _ => None,
+        }
+    },
+};
+
+/// Another moment of the right step.
+pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
+    id: "other-moment",
+    doc: "Every stamp is another moment of its step: its beginning for its decision, and so on.",
+    about: About::Values,
+    find: |case| {
+        let index = match case.rule {
+            // Where a state begins at the decision, its time there is 0.
+            "M013" => return begins_early(case),
+            _ => expected_moment(case)?,
+        };
+        let is = |other: &usize| {
+            *other != index
+                && case.points.iter().all(|point| {
+                    moments(case, point, 0).is_some_and(|all| Some(all[*other]) == point.actual)
+                })
+        };
+        let other = (0..4).find(is)?;
+        Some(format!(
+            "{} is {} of its step instead of {}",
+            case.column_name(),
+            NAMES[other],
+            NAMES[index]
+        ))
+    },
+};
+
+/// Times in a state that begins with the step by its change, and with its decision by its rows.
+fn begins_early(case: &Case<'_>) -> Option<String> {
+    let early = |point: &Point<'_>| {
+        let [start, decided, ..] = moments(case, point, 0)?;
+        (decided > start && point.actual == Some(0) && point.expected == Some(decided - start))
+            .then_some(())
+    };
+    (case.points.len() >= 2 && case.points.iter().all(|point| early(point).is_some())).then(|| {
+        "the changes are stamped with start_time of their steps instead of the decision, from which \
+         the rows count"
+            .to_owned()
+    })
+}
