@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Two invariants of a scheduler log, as one checks them with a data frame library today.
 
-    peers.py pandas|polars|duckdb DIR
+    peers.py pandas|polars|duckdb|pandas-whole|polars-whole|duckdb-whole DIR
 
 1. The scheduled_tokens of the rows of a step add up to its total_tokens.
 2. tokens_generated of a request never falls from one of its rows to the next.
+
+The first three read only the columns that the two invariants need. A notebook that looks at more than these two reads
+the files as they are first, as those on `-whole` do.
 
 Prints one line of JSON: versions, violations of each, seconds (start of the interpreter and imports left
 out) and peak memory in MiB.
@@ -16,16 +19,16 @@ import sys
 import time
 
 
-def with_pandas(directory):
+def with_pandas(directory, whole=False):
     import pandas
 
     start = time.perf_counter()
     rows = pandas.read_csv(
         f"{directory}/per_iteration_requests.csv",
-        usecols=["iteration_id", "request_id", "tokens_generated", "scheduled_tokens"],
+        usecols=None if whole else ["iteration_id", "request_id", "tokens_generated", "scheduled_tokens"],
     )
     steps = pandas.read_csv(
-        f"{directory}/per_iteration.csv", usecols=["iteration_id", "total_tokens"]
+        f"{directory}/per_iteration.csv", usecols=None if whole else ["iteration_id", "total_tokens"]
     )
     sums = rows.groupby("iteration_id")["scheduled_tokens"].sum()
     totals = steps.set_index("iteration_id")["total_tokens"]
@@ -35,14 +38,18 @@ def with_pandas(directory):
     return pandas.__version__, uneven, falls, time.perf_counter() - start
 
 
-def with_polars(directory):
+def with_polars(directory, whole=False):
     import polars as pl
 
     start = time.perf_counter()
-    rows = pl.scan_csv(f"{directory}/per_iteration_requests.csv").select(
-        "iteration_id", "request_id", "tokens_generated", "scheduled_tokens"
-    )
-    steps = pl.scan_csv(f"{directory}/per_iteration.csv").select("iteration_id", "total_tokens")
+    if whole:
+        rows = pl.read_csv(f"{directory}/per_iteration_requests.csv").lazy()
+        steps = pl.read_csv(f"{directory}/per_iteration.csv").lazy()
+    else:
+        rows = pl.scan_csv(f"{directory}/per_iteration_requests.csv").select(
+            "iteration_id", "request_id", "tokens_generated", "scheduled_tokens"
+        )
+        steps = pl.scan_csv(f"{directory}/per_iteration.csv").select("iteration_id", "total_tokens")
     sums = rows.group_by("iteration_id").agg(pl.col("scheduled_tokens").sum())
     uneven = (
         steps.join(sums, on="iteration_id", how="left")
@@ -56,14 +63,15 @@ def with_polars(directory):
     return pl.__version__, uneven.item(), falls.item() or 0, time.perf_counter() - start
 
 
-def with_duckdb(directory):
+def with_duckdb(directory, whole=False):
     import duckdb
 
     start = time.perf_counter()
     db = duckdb.connect()
     db.execute(
-        "create table rows as select row_number() over () as nr, iteration_id, request_id, "
-        f"tokens_generated, scheduled_tokens from read_csv('{directory}/per_iteration_requests.csv')"
+        "create table rows as select row_number() over () as nr, "
+        + ("* " if whole else "iteration_id, request_id, tokens_generated, scheduled_tokens ")
+        + f"from read_csv('{directory}/per_iteration_requests.csv')"
     )
     uneven = db.execute(
         "select count(*) from (select iteration_id, total_tokens from "
@@ -81,9 +89,10 @@ def with_duckdb(directory):
 PEERS = {"pandas": with_pandas, "polars": with_polars, "duckdb": with_duckdb}
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in PEERS:
+    peer = sys.argv[1].removesuffix("-whole") if len(sys.argv) == 3 else None
+    if peer not in PEERS:
         sys.exit(__doc__)
-    version, uneven, falls, seconds = PEERS[sys.argv[1]](sys.argv[2])
+    version, uneven, falls, seconds = PEERS[peer](sys.argv[2], whole=sys.argv[1] != peer)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         json.dumps(

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+PEERS = [peer + suffix for suffix in ("", "-whole") for peer in ("pandas", "polars", "duckdb")]
 HERE = pathlib.Path(__file__).parent
 
 
@@ -37,7 +38,7 @@ def main():
     parser.add_argument("directory")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--schedlog", default="target/release/schedlog")
-    parser.add_argument("--peers", default="pandas,polars,duckdb")
+    parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
     peers = [peer for peer in options.peers.split(",") if peer]
     commands = {"schedlog": [options.schedlog, "check", options.directory]}
