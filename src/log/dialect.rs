@@ -4,6 +4,7 @@
 //! a missing row are believed only where the whole file has no row of that kind: a log that has
 //! some and lost others is wrong.
 
+mod outputs;
 mod rows;
 mod skew;
 
@@ -106,6 +107,9 @@ pub struct Dialect {
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
+    /// The unit of the clock, if most sampled first tokens and ends are stamped with moments of steps and
+    /// the clock is fine enough for that to be no chance.
+    pub output_unit: Option<Nanos>,
     /// Whether per_iteration_requests.csv is not there and no sampled event is about blocks, as at log
     /// level `summary`.
     pub is_summary: bool,
@@ -222,6 +226,7 @@ impl Dialect {
         dialect.set(Habit::ClockSkew, skew::is_skewed(&samples, skew_bound) && !is_own);
         dialect.stamps_vary =
             skew::stamps_vary(&iterations.rows, &events.rows, skew_bound) && !is_own;
+        dialect.output_unit = outputs::unit(&iterations.rows, &events.rows, &dialect);
         Ok(dialect)
     }
 

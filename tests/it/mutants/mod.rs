@@ -7,6 +7,7 @@ mod cells;
 mod files;
 mod lost_rows;
 mod moments;
+mod outputs;
 mod queues;
 mod states;
 mod times;
@@ -64,6 +65,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         words::MUTANTS,
         cells::MUTANTS,
         bare::MUTANTS,
+        outputs::MUTANTS,
     ]
     .into_iter()
     .flatten()
