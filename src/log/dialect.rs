@@ -107,6 +107,8 @@ pub struct Dialect {
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
+    /// Whether most sampled decisions are stamped with the `D` of a step exactly.
+    pub decisions_at_d: bool,
     /// The unit of the clock, if most sampled first tokens and ends are stamped with moments of steps and
     /// the clock is fine enough for that to be no chance.
     pub output_unit: Option<Nanos>,
@@ -226,6 +228,7 @@ impl Dialect {
         dialect.set(Habit::ClockSkew, skew::is_skewed(&samples, skew_bound) && !is_own);
         dialect.stamps_vary =
             skew::stamps_vary(&iterations.rows, &events.rows, skew_bound) && !is_own;
+        dialect.decisions_at_d = skew::decisions_are_exact(&iterations.rows, &events.rows);
         dialect.output_unit = outputs::unit(&iterations.rows, &events.rows, &dialect);
         Ok(dialect)
     }

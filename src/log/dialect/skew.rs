@@ -58,6 +58,12 @@ pub(super) fn stamps_vary(iterations: &[IterationRow], events: &[EventRow], boun
     is_habit(&decisions(iterations, events), bound)
 }
 
+/// Whether most decisions are stamped with the `D` of a step exactly.
+pub(super) fn decisions_are_exact(iterations: &[IterationRow], events: &[EventRow]) -> bool {
+    let differences = decisions(iterations, events);
+    differences.iter().filter(|difference| **difference == 0).count() * 2 > differences.len()
+}
+
 fn apart(one: Nanos, other: Nanos) -> u64 {
     one.0.abs_diff(other.0)
 }

@@ -5,6 +5,7 @@ mod bare;
 mod blocks;
 mod cells;
 mod files;
+mod four_files;
 mod lost_rows;
 mod moments;
 mod outputs;
@@ -22,6 +23,7 @@ use schedlog::check::{CheckReport, Verdict};
 use schedlog::engine::run::LogOptions;
 use schedlog::log::values::LogLevel;
 
+use crate::dialect_writer::VARIATIONS;
 use crate::golden::{bundled, replay_bundled};
 use crate::sheets::Sheets;
 
@@ -66,6 +68,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         cells::MUTANTS,
         bare::MUTANTS,
         outputs::MUTANTS,
+        four_files::MUTANTS,
     ]
     .into_iter()
     .flatten()
@@ -104,6 +107,23 @@ fn caught_by(report: &CheckReport, expected: &[&str]) -> BTreeSet<&'static str> 
         })
         .map(|rule| rule.rule.id)
         .collect()
+}
+
+/// A mistake in a log in these habits, if it still shows there.
+fn written_in(s: &mut Sheets, habits: &[&str], mistake: impl Fn(&mut Sheets)) {
+    let write = |log: &Sheets| {
+        let mut log = log.clone();
+        let chosen = VARIATIONS.iter().filter(|variation| habits.contains(&variation.habit));
+        chosen.for_each(|variation| (variation.write)(&mut log));
+        log.run = serde_json::Value::Null;
+        log
+    };
+    let mut wrong = s.clone();
+    mistake(&mut wrong);
+    let (correct, wrong) = (write(s), write(&wrong));
+    if correct != wrong {
+        *s = wrong;
+    }
 }
 
 #[derive(Default)]

@@ -1,25 +1,7 @@
 //! First tokens and ends at the wrong moment in every file alike, in logs that leave something out.
 
-use super::{Mutant, mutant};
-use crate::dialect_writer::VARIATIONS;
+use super::{Mutant, mutant, written_in};
 use crate::sheets::Sheets;
-
-/// A mistake in a log in these habits, if it still shows there.
-fn written_in(s: &mut Sheets, habits: &[&str], mistake: impl Fn(&mut Sheets)) {
-    let write = |log: &Sheets| {
-        let mut log = log.clone();
-        let chosen = VARIATIONS.iter().filter(|variation| habits.contains(&variation.habit));
-        chosen.for_each(|variation| (variation.write)(&mut log));
-        log.run = serde_json::Value::Null;
-        log
-    };
-    let mut wrong = s.clone();
-    mistake(&mut wrong);
-    let (correct, wrong) = (write(s), write(&wrong));
-    if correct != wrong {
-        *s = wrong;
-    }
-}
 
 const BARE: &[&str] = &["fixed-columns-only"];
 const SILENT: &[&str] = &["fixed-columns-only", "no-details"];
