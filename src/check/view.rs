@@ -107,8 +107,8 @@ impl<'a> IterationView<'a> {
         ends.filter(|_| remembered).min_by_key(|end| end.0.abs_diff(moment.0))
     }
 
-    /// The remembered steps, this one included.
-    pub fn recent_steps(&self) -> impl Iterator<Item = &'a Moments> {
+    /// The remembered steps, this one the last.
+    pub fn recent_steps(&self) -> impl DoubleEndedIterator<Item = &'a Moments> {
         self.recent.iter().map(|(_, moments)| moments)
     }
 

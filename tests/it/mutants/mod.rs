@@ -9,6 +9,7 @@ mod four_files;
 mod lost_rows;
 mod moments;
 mod outputs;
+mod phases;
 mod queues;
 mod states;
 mod times;
@@ -68,6 +69,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         cells::MUTANTS,
         bare::MUTANTS,
         outputs::MUTANTS,
+        phases::MUTANTS,
         four_files::MUTANTS,
     ]
     .into_iter()
