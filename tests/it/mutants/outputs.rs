@@ -1,28 +1,10 @@
 //! First tokens and ends at the wrong moment in every file alike, in logs that leave something out.
 
-use super::{Mutant, mutant, written_in};
+use super::{Mutant, mutant, rates, sort_events, written_in};
 use crate::sheets::Sheets;
 
 const BARE: &[&str] = &["fixed-columns-only"];
 const SILENT: &[&str] = &["fixed-columns-only", "no-details"];
-
-/// The rates of a request's row by its times.
-fn rates(s: &mut Sheets, row: usize) {
-    let (Some(latency), tokens) = (s.p.num(row, "e2e_latency"), s.p.n(row, "output_tokens")) else {
-        return;
-    };
-    if let Some(ttft) = s.p.num(row, "ttft").filter(|_| tokens > 1) {
-        s.p.set(row, "tpot", (latency - ttft) / (tokens - 1));
-    }
-    if latency > 0 {
-        let rate = i128::from(tokens) * 1_000_000_000_000_000 / i128::from(latency);
-        s.p.set(row, "throughput", format!("{}.{:06}", rate / 1_000_000, rate % 1_000_000));
-    }
-}
-
-fn sort_events(s: &mut Sheets) {
-    s.e.rows.sort_by_key(|row| row[0].parse::<i64>().unwrap());
-}
 
 /// Moves every first token from the end of its step to what `to` says of that step.
 fn first_tokens(s: &mut Sheets, to: usize) {
