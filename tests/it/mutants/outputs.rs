@@ -105,35 +105,35 @@ fn summary(s: &mut Sheets) {
 }
 
 pub(super) const MUTANTS: &[Mutant] = &[
-    mutant("bare-first-token-at-d", "stamped with the decision", &["M019", "M018"], |s| {
+    mutant("bare-first-token-at-d", "stamped with the decision", &["M020", "M018"], |s| {
         written_in(s, BARE, |s| first_tokens(s, 1));
     }),
-    mutant("bare-first-token-at-o", "stamped as the output comes", &["M019"], |s| {
+    mutant("bare-first-token-at-o", "stamped as the output comes", &["M020"], |s| {
         written_in(s, BARE, |s| first_tokens(s, 2));
     }),
-    mutant("silent-first-token-at-o", "stamped as the output comes", &["M019"], |s| {
+    mutant("silent-first-token-at-o", "stamped as the output comes", &["M020"], |s| {
         written_in(s, SILENT, |s| first_tokens(s, 2));
     }),
-    mutant("unnamed-first-token-at-o", "the details were left out", &["M019", "M015"], |s| {
+    mutant("unnamed-first-token-at-o", "the details were left out", &["M020", "M015"], |s| {
         written_in(s, &["no-details"], |s| first_tokens(s, 2));
     }),
-    mutant("bare-end-at-o", "stamped as the output comes", &["M019"], |s| {
+    mutant("bare-end-at-o", "stamped as the output comes", &["M020"], |s| {
         written_in(s, BARE, |s| ends(s, at_output));
     }),
-    mutant("silent-end-at-o", "stamped as the output comes", &["M019"], |s| {
+    mutant("silent-end-at-o", "stamped as the output comes", &["M020"], |s| {
         written_in(s, SILENT, |s| ends(s, at_output));
     }),
-    mutant("bare-end-at-next-d", "noticed by the next decision", &["M019", "M015"], |s| {
+    mutant("bare-end-at-next-d", "noticed by the next decision", &["M020", "M015"], |s| {
         written_in(s, BARE, |s| ends(s, at_next_decision));
     }),
-    mutant("end-at-o-without-steps", "stamped as the output comes", &["M019"], |s| {
+    mutant("end-at-o-without-steps", "stamped as the output comes", &["M020"], |s| {
         let correct = s.clone();
         ends(s, at_output);
         if *s != correct {
             summary(s);
         }
     }),
-    mutant("one-end-at-o-among-right-ones", "one of two code paths", &["M019"], |s| {
+    mutant("one-end-at-o-among-right-ones", "one of two code paths", &["M020"], |s| {
         written_in(s, BARE, |s| {
             let first = s.i.n(s.i.len() / 2, "end_time");
             ends(s, |s, step| at_output(s, step).filter(|at| *at <= first));

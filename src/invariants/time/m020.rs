@@ -1,4 +1,4 @@
-//! M019: outputs come at the end of a step.
+//! M020: outputs come at the end of a step.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ declare_invariant! {
     /// when steps end.
     ///
     /// Example: `request_completed` when the output arrives, before it is processed.
-    pub static M019 = {
+    pub static M020 = {
         name: "outputs-at-ends",
         reads: [
             PerIteration(start_time, end_time, scheduling_overhead, forward_pass_duration),
