@@ -4,6 +4,7 @@
 //! keeps no copy of it. Memory is proportional to the requests alive at a time. This module and the
 //! rules never look at the scheduler model: a mistake there must not blind them.
 
+mod changes;
 mod context;
 mod cut;
 mod declare;
@@ -24,6 +25,7 @@ mod settings;
 mod skew;
 mod view;
 
+pub use changes::ToldChange;
 pub use context::{Cx, Tally};
 pub(crate) use declare::declare_invariant;
 pub use declare::{Declaration, Reads};

@@ -130,6 +130,21 @@ impl<'a> IterationView<'a> {
         self.recent.iter().rev().find(|(other, _)| *other == id).map(|(_, moments)| *moments)
     }
 
+    /// The end of a step that is nearest to a moment. None if that is longer ago than the few steps that
+    /// are remembered.
+    #[must_use]
+    pub fn nearest_end(&self, moment: Nanos) -> Option<Nanos> {
+        let (oldest, moments) = self.recent.first()?;
+        let remembered = *oldest == IterationId::ZERO || moments.end <= moment;
+        let ends = self.recent.iter().map(|(_, moments)| moments.end);
+        ends.filter(|_| remembered).min_by_key(|end| end.0.abs_diff(moment.0))
+    }
+
+    /// The remembered steps, this one the last.
+    pub fn recent_steps(&self) -> impl DoubleEndedIterator<Item = &'a Moments> {
+        self.recent.iter().map(|(_, moments)| moments)
+    }
+
     /// How many outputs were processed from one moment to another, both included. None if that is
     /// longer ago than the few steps that are remembered, or one of them has no row.
     #[must_use]

@@ -67,6 +67,7 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_request("M007", &["M005", "M008"], "they use ttft"),
     of_request("M006", &["M005", "M003", "M004"], "they use the first scheduling"),
     of_request("M005", &["M001", "M004", "M013"], "the difference would be negative"),
+    of_request("M020", &["M015", "M018"], "the output is at the wrong moment"),
     of_request("S003", &["M001", "M003", "M004", "M013"], "they use the completion"),
     of_request("S005", &["M003", "X002"], "a preemption is missing or told twice"),
     of_request("S001", &["S002", "M003", "M004", "M006", "M013"], "the changes are not to be had"),

@@ -56,6 +56,7 @@ pub static ALL: &[&Declaration] = &[
     &time::m017::M017,
     &time::m018::M018,
     &time::m019::M019,
+    &time::m020::M020,
     &time::t001::T001,
     &tokens::k001::K001,
     &tokens::k002::K002,

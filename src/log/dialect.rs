@@ -4,6 +4,7 @@
 //! a missing row are believed only where the whole file has no row of that kind: a log that has
 //! some and lost others is wrong.
 
+mod outputs;
 mod rows;
 mod skew;
 
@@ -109,6 +110,11 @@ pub struct Dialect {
     /// How much two readings of one moment may differ, if the clock is read more than once: what was
     /// asked for, and at most a quarter of a usual step.
     pub skew_bound: Nanos,
+    /// Whether most sampled decisions are stamped with the `D` of a step exactly.
+    pub decisions_at_d: bool,
+    /// The unit of the clock, if most sampled first tokens and ends are stamped with moments of steps and
+    /// the clock is fine enough for that to be no chance.
+    pub output_unit: Option<Nanos>,
     /// Whether per_iteration_requests.csv is not there and no sampled event is about blocks, as at log
     /// level `summary`.
     pub is_summary: bool,
@@ -230,6 +236,8 @@ impl Dialect {
             dialect.set(Habit::ClockSkew, reading.skewed);
             dialect.stamps_vary = reading.stamps_vary;
         }
+        dialect.decisions_at_d = skew::decisions_are_exact(&samples, &dialect);
+        dialect.output_unit = outputs::unit(&iterations.rows, &events.rows, &dialect);
         Ok(dialect)
     }
 

@@ -7,7 +7,7 @@ use schedlog::log::dialect::Habit;
 use schedlog::log::values::LogLevel;
 
 use crate::fixtures::{Log, tripped};
-use crate::mutants::{full_logs, logs_at};
+use crate::mutants::{catalogue, full_logs, logs_at};
 use crate::sheets::{Sheets, TABLES};
 
 /// The first of the columns behind the fixed ones, per file.
@@ -140,6 +140,18 @@ fn the_end_of_the_last_request_that_two_files_tell_of_different_requests_is_name
     let expected = "per_request.csv has the end of r2 at 469848000, events.csv has it not, although \
                     it goes on as long";
     assert!(found.contains(&expected), "{found:#?}");
+}
+
+/// The client's clock, which orders equally urgent requests, is in the log of a reference model only.
+#[test]
+fn only_a_reference_model_serves_equals_by_their_arrival() {
+    let name = "equals-last-first";
+    let mutant = catalogue().into_iter().find(|mutant| mutant.name == name).unwrap();
+    let (_, mut log) = full_logs().into_iter().find(|(name, _)| name == "priorities").unwrap();
+    (mutant.apply)(&mut log);
+    assert_eq!(verdict(&log), (Verdict::Violated, vec!["Q006", "Q011"]));
+    log.run["engine"] = "vllm 0.32.0".into();
+    assert_eq!(verdict(&log), (Verdict::Clean, vec![]));
 }
 
 /// The ids are wrong, and no run was appended.

@@ -7,6 +7,7 @@ use schedlog::check::{CheckOptions, CheckReport, Verdict, check_dir};
 use schedlog::log::dialect::Habit;
 use schedlog::units::Nanos;
 
+use crate::dialect_writer::written;
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
@@ -156,6 +157,20 @@ fn real_mistakes_stand_out_of_the_skew() {
         let report = report(&wrong);
         assert!(report.rule("M001").unwrap().errors == 1, "{name}");
         assert!(report.rule("M002").unwrap().errors == 1, "{name}");
+    }
+}
+
+/// A logger without the reference columns stamps outputs when it comes to them.
+#[test]
+fn outputs_may_be_stamped_by_readings_of_their_own() {
+    for (name, log) in full_logs().iter().filter(|(_, log)| shows(log)) {
+        for most in [400, 20_000] {
+            for habits in [&["fixed-columns-only"][..], &["fixed-columns-only", "no-details"]] {
+                let (_directory, report) = written(&stamps(log, most), habits, false).check();
+                let clean = report.verdict() == Verdict::Clean;
+                assert!(clean, "{name}, {most}, {habits:?}: {}", problems(&report));
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::Policy;
 use crate::invariants::prelude::*;
+use crate::log::ids::Ids;
 
 declare_invariant! {
     /// Under FCFS no request is admitted while one that came before it still waits; under `priority`
@@ -11,11 +12,13 @@ declare_invariant! {
     /// requests that are blocked by themselves (grammar, remote KV, adapters, output in flight) are
     /// passed over. Under FCFS a request that stood in the queue before stands ahead of one that is
     /// new in it. Under `priority` equally urgent requests keep their order in the queue: it is that of
-    /// the client's clock, which need not be the order in which they reached the server.
+    /// the client's clock, which need not be the order in which they reached the server. In the log of a
+    /// reference model, which is given arrival_time as that clock, it is the order of arrival_time, and of
+    /// the ids among those of one moment (vLLM: `Request.__lt__`).
     ///
-    /// Blind spot: the order of arrivals of one moment; under `priority`, among equally urgent
-    /// requests, where those that are new in the queue belong; requests preempted with output in
-    /// flight.
+    /// Blind spot: under FCFS the order of arrivals of one moment; under `priority`, in logs of other
+    /// engines, where equally urgent requests belong that are new in the queue; requests preempted with
+    /// output in flight.
     ///
     /// Example: a short prompt admitted past a long one that did not fit.
     pub static Q006 = {
@@ -30,9 +33,10 @@ declare_invariant! {
 #[derive(Default)]
 struct Check;
 
-/// Where a request stood when the step began; the least is served first.
+/// Where a request stood when the step began; the least is served first. The id counts only where it is
+/// known to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank(i64, i64);
+struct Rank<'a>(i64, i64, &'a str);
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
@@ -43,8 +47,9 @@ impl Invariant for Check {
         // Where nothing is known of the order, neither side is in the wrong.
         let rank = |row: &RowView, unknown: i64| match policy {
             Policy::Fcfs => fcfs(row, view),
+            Policy::Priority if cx.facts.modelled => by_key(row, view, cx),
             Policy::Priority => {
-                urgency(row, view).map(|urgency| Rank(urgency, place(row).unwrap_or(unknown)))
+                urgency(row, view).map(|urgency| Rank(urgency, place(row).unwrap_or(unknown), ""))
             }
         };
         let admitted = view
@@ -62,7 +67,7 @@ impl Invariant for Check {
         let slack = i64::try_from(cx.slack().0).unwrap_or(i64::MAX);
         let by_arrival = waits.0 == served.0 && (waits.0 != 0 || policy == Policy::Priority);
         let waits_from =
-            if by_arrival { Rank(waits.0, waits.1.saturating_add(slack)) } else { waits };
+            if by_arrival { Rank(waits.0, waits.1.saturating_add(slack), waits.2) } else { waits };
         if waits_from < served {
             cx.found(
                 Finding::new(format!(
@@ -100,13 +105,13 @@ fn passed_over(row: &RowView, cx: &Cx<'_>) -> bool {
 }
 
 /// FCFS: the place in the queue of the step before, then those that are new by arrival.
-fn fcfs(row: &RowView, view: &IterationView<'_>) -> Option<Rank> {
+fn fcfs(row: &RowView, view: &IterationView<'_>) -> Option<Rank<'static>> {
     match row.earlier() {
         Some(before) if before.row.state == State::Running => None,
-        Some(_) => place(row).map(|place| Rank(0, place)),
+        Some(_) => place(row).map(|place| Rank(0, place, "")),
         None => {
             let arrival = view.history(row.request_id)?.arrival()?;
-            i64::try_from(arrival.0).ok().map(|arrival| Rank(1, arrival))
+            i64::try_from(arrival.0).ok().map(|arrival| Rank(1, arrival, ""))
         }
     }
 }
@@ -115,6 +120,14 @@ fn fcfs(row: &RowView, view: &IterationView<'_>) -> Option<Rank> {
 fn place(row: &RowView) -> Option<i64> {
     let before = row.earlier().filter(|before| before.row.state != State::Running)?;
     before.row.queue_position.map(|place| i64::from(place.0))
+}
+
+/// Priority, where arrival_time is the client's clock.
+fn by_key<'a>(row: &RowView, view: &IterationView<'_>, cx: &Cx<'a>) -> Option<Rank<'a>> {
+    let arrival = view.history(row.request_id)?.arrival()?;
+    // What came within the clock's readings may have come at one moment, or in any order.
+    let id = if cx.slack() == Nanos::ZERO { cx.ids.id(row.request_id) } else { "" };
+    Some(Rank(urgency(row, view)?, i64::try_from(arrival.0).ok()?, id))
 }
 
 /// Priority: the less, the more urgent.

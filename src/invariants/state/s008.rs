@@ -7,7 +7,8 @@ declare_invariant! {
     /// none.
     ///
     /// `completed` rows are of requests that a step's output finished; an abort comes from outside,
-    /// whatever the step does.
+    /// whatever the step does. Where per_request.csv has no finish_reason the details of
+    /// `request_completed` tell.
     ///
     /// Blind spot: `stop` told from `length`: a request's own max_tokens is not in the log; logs without
     /// `completed` rows.
@@ -15,18 +16,33 @@ declare_invariant! {
     /// Example: finish_reason `abort` of a request with a `completed` row.
     pub static S008 = {
         name: "outputs-end-requests",
-        reads: [PerRequest(completion_time, finish_reason), PerIterationRequests(state)],
+        reads: [PerRequest(completion_time), PerIterationRequests(state)],
+        also: [PerRequest(finish_reason), Events(details)],
         severity: Error,
     } => Check
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Whether the log has a `completed` row.
+    has_rows: bool,
+}
 
 impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, _: &mut Cx<'_>) {
+        // They are the last of their step.
+        self.has_rows |= view.rows.last().is_some_and(|row| !row.queued());
+    }
+
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
-        let (Some(end), Some(reason)) = (record.row.completion_time, record.row.finish_reason)
+        let told = record.row.finish_reason.map(|reason| (record.at(), "finish_reason", reason));
+        let event = || {
+            let event = request.event(EventType::RequestCompleted)?;
+            Some((event.at(), "details", event.row.details.finish_reason?))
+        };
+        let (Some(end), Some((at, column, reason))) =
+            (record.row.completion_time, told.or_else(event))
         else {
             return;
         };
@@ -42,7 +58,9 @@ impl Invariant for Check {
             && cx.facts.whole(Table::PerIterationRequests)
             && !cx.facts.rows_end_early
             && !cx.facts.dialect.has(Habit::NoCompletedRows);
-        if by_output && !shown && !all_there {
+        // A log that has neither such rows nor counts of them may be one that never writes them.
+        let written = self.has_rows || column == "finish_reason";
+        if by_output && !shown && !(all_there && written) {
             return;
         }
         cx.expect(shown == by_output, |ids| {
@@ -52,7 +70,7 @@ impl Invariant for Check {
             };
             let expected = if shown { "stop or length" } else { "abort" };
             Finding::new(message)
-                .at(record.at(), "finish_reason")
+                .at(at, column)
                 .with_row(request.completed.as_ref().map(Located::at), "finished here")
                 .of(request.key, ids)
                 .values(expected, reason)

@@ -11,6 +11,9 @@ declare_invariant! {
     /// and allocations are at the `D` of their step, a first token and an end at its `E`, and blocks
     /// are freed at either, or with an abort.
     ///
+    /// A request is over while the output of the step of its `completed` row is processed: in any log not
+    /// before the output has arrived, and not with the end of a later step.
+    ///
     /// Blind spot: logs that lack all but one of the files; in logs without the reference columns
     /// decisions may fall anywhere in their step (M014).
     ///
@@ -50,6 +53,7 @@ impl Invariant for Check {
 
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         if !cx.facts.dialect.is_exact() {
+            rows_of_ends(view, cx);
             return;
         }
         if let Some(moments) = view.moments {
@@ -174,6 +178,43 @@ impl Check {
                 .in_iteration(span.first)
                 .values(moment, end)
         });
+    }
+}
+
+/// Whether `completed` rows stand in the steps that finished their requests, where ends may be stamped
+/// anywhere in their steps.
+fn rows_of_ends(view: &IterationView<'_>, cx: &mut Cx<'_>) {
+    let Some(moments) = view.moments.filter(|_| !cx.facts.dialect.hides_ends()) else { return };
+    for row in view.rows.iter().filter(|row| !row.queued() && !row.past_lost) {
+        let Some(end) = view.history(row.request_id).and_then(RequestHistory::completion) else {
+            continue;
+        };
+        let holds = cx.follows(moments.output, end, row.row.at());
+        cx.expect(holds, |ids| {
+            Finding::new("the request was over before the output of this step arrived")
+                .at(row.row.at(), "state")
+                .of(row.request_id, ids)
+                .in_iteration(view.id)
+                .values(format!("a completion from {} on", moments.output), end)
+        });
+    }
+    for event in view.events.iter().filter(|event| {
+        event.row.event_type == EventType::RequestCompleted && event.row.timestamp >= moments.end
+    }) {
+        let Some(request) = event.row.request_id.and_then(|key| view.history(key)) else {
+            continue;
+        };
+        let Some(row) = request.completed.filter(|row| row.row.iteration_id < view.id) else {
+            continue;
+        };
+        cx.found(
+            Finding::new("the completed row stands before the step that finished the request")
+                .at(row.at(), "state")
+                .with(event.at(), "timestamp", "the end")
+                .of(request.key, cx.ids)
+                .in_iteration(row.row.iteration_id)
+                .values(view.id, row.row.iteration_id),
+        );
     }
 }
 

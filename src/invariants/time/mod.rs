@@ -19,4 +19,5 @@ pub mod m016;
 pub mod m017;
 pub mod m018;
 pub mod m019;
+pub mod m020;
 pub mod t001;

@@ -1,6 +1,8 @@
 //! K002: the tokens of a step, request by request.
 
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRequestRow;
+use crate::units::IterationId;
 
 declare_invariant! {
     /// The scheduled_tokens of a step's rows add up to total_tokens, and by phase to prefill_tokens
@@ -13,58 +15,247 @@ declare_invariant! {
     /// Once a request has caught up it decodes until it is preempted, also where steps overlap and
     /// outputs are in flight.
     ///
-    /// Blind spot: the split by phase where a prompt's length is not known by then.
+    /// Where no prompt lengths are told by then, the rows tell: a request without a token catches up; one
+    /// that got a token from the step before has caught up, which also gives away the length of its
+    /// prompt. What they leave open bounds the two columns. In logs without scheduled_tokens a step whose
+    /// running requests are all in one phase has no tokens in the other, and a request decodes no more
+    /// than one token and its drafts.
+    ///
+    /// Blind spot: steps with requests in both phases in logs without scheduled_tokens; single tokens
+    /// behind the first step of a request, where steps overlap and no prompt lengths are told.
     ///
     /// Example: a chunk of a prompt counted as decode because the request was running already.
     pub static K002 = {
         name: "rows-make-total",
         reads: [
             PerIteration(total_tokens, prefill_tokens, decode_tokens),
-            PerIterationRequests(scheduled_tokens),
+            PerIterationRequests(state, tokens_generated),
         ],
-        also: [PerIterationRequests(computed_tokens), Events(details), PerRequest(input_tokens)],
+        also: [
+            PerIterationRequests(scheduled_tokens, computed_tokens),
+            Events(details),
+            PerRequest(input_tokens),
+        ],
         severity: Error,
     } => Check
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// By key, for requests whose prompts' lengths are not told.
+    progress: Vec<Progress>,
+}
+
+/// What the rows tell of a request in the running queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// Its first step there.
+    since: IterationId,
+    /// Whether it was never there before.
+    first: bool,
+    caught_up: bool,
+    /// The length of its prompt.
+    input: Option<Tokens>,
+}
+
+/// The tokens of a step by what its rows tell of them.
+#[derive(Default)]
+struct Split {
+    prefill: u64,
+    decode: u64,
+    open: u64,
+    /// Whether a running request may be in the phase; where the log has no scheduled_tokens it may have
+    /// got some.
+    may_prefill: bool,
+    /// How many may decode.
+    may_decode: u64,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
+        let Some(step) = view.iteration else { return };
         // A step without any row is X004's business.
         if view.rows.is_empty() {
             return;
         }
-        let (mut total, mut prefill, mut split) = (view.steady() as u64, 0u64, true);
+        let steady = view.steady() as u64;
+        let mut split = Split { decode: steady, may_decode: steady, ..Split::default() };
         for row in view.changed().filter(|row| row.queued()) {
             let tokens = u64::from(row.scheduled_tokens.unwrap_or_default().0);
-            if tokens == 0 {
-                continue;
-            }
-            total += tokens;
-            let history = view.history(row.request_id).filter(|_| !row.past_lost);
-            match history.and_then(|history| history.phase(row)).map(|phase| phase.prefill) {
-                Some(true) => prefill += tokens,
-                Some(false) => {}
-                None => split = false,
+            let prefill = match row.state {
+                State::Running => self.is_prefill(row, view, cx),
+                _ if tokens > 0 => None,
+                _ => continue,
+            };
+            split.may_prefill |= prefill != Some(false);
+            split.may_decode += u64::from(prefill != Some(true));
+            match prefill {
+                Some(true) => split.prefill += tokens,
+                Some(false) => split.decode += tokens,
+                None => split.open += tokens,
             }
         }
-        let mut compare = |column: &'static str, expected: u64, actual: Tokens| {
-            cx.expect(expected == u64::from(actual.0), |_| {
-                let first = view.rows.first().map(|row| row.row.at());
-                Finding::new(format!("the rows of the step do not add up to {column}"))
-                    .at(step.at(), column)
-                    .with_row(first, "its first row")
-                    .in_iteration(view.id)
-                    .values(expected, actual)
-            });
+        if view.damaged {
+            return;
+        }
+        let Split { prefill, decode, open, .. } = split;
+        let (total, row) = (prefill + decode + open, &step.row);
+        let mut compare = Compare { view, at: step.at(), cx };
+        if !compare.cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens") {
+            if !split.may_prefill {
+                compare.exactly("prefill_tokens", 0, row.prefill_tokens);
+            }
+            // One token and the drafts for each.
+            let drafts = compare.cx.facts.settings.num_speculative_tokens;
+            let each = drafts.map_or(u64::MAX, |drafts| u64::from(drafts) + 1);
+            let most = split.may_decode.saturating_mul(each);
+            compare.at_most("decode_tokens", most, row.decode_tokens);
+            return;
+        }
+        compare.exactly("total_tokens", total, row.total_tokens);
+        if total != u64::from(row.total_tokens.0) {
+            return;
+        }
+        if open == 0 {
+            compare.exactly("prefill_tokens", prefill, row.prefill_tokens);
+            compare.exactly("decode_tokens", decode, row.decode_tokens);
+        } else {
+            compare.at_least("prefill_tokens", prefill, row.prefill_tokens);
+            compare.at_least("decode_tokens", decode, row.decode_tokens);
+        }
+    }
+}
+
+/// Compares the values of a step with those of its rows.
+struct Compare<'a, 'b> {
+    view: &'a IterationView<'a>,
+    at: Location,
+    cx: &'a mut Cx<'b>,
+}
+
+impl Compare<'_, '_> {
+    fn exactly(&mut self, column: &'static str, expected: u64, actual: Tokens) {
+        self.expect(expected == u64::from(actual.0), column, expected, actual);
+    }
+
+    fn at_least(&mut self, column: &'static str, least: u64, actual: Tokens) {
+        self.expect(least <= u64::from(actual.0), column, format!("at least {least}"), actual);
+    }
+
+    fn at_most(&mut self, column: &'static str, most: u64, actual: Tokens) {
+        self.expect(u64::from(actual.0) <= most, column, format!("at most {most}"), actual);
+    }
+
+    fn expect(
+        &mut self,
+        holds: bool,
+        column: &'static str,
+        expected: impl std::fmt::Display,
+        actual: Tokens,
+    ) {
+        let (view, at) = (self.view, self.at);
+        self.cx.expect(holds, |_| {
+            let first = view.rows.first().map(|row| row.row.at());
+            Finding::new(format!("the rows of the step do not add up to {column}"))
+                .at(at, column)
+                .with_row(first, "its first row")
+                .in_iteration(view.id)
+                .values(expected, actual)
+        });
+    }
+}
+
+impl Check {
+    /// Whether the tokens of a running request are prefill; none if nothing tells.
+    fn is_prefill(&mut self, row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<bool> {
+        // A gap in a log without rows of preempted requests is a preemption.
+        let history = view.history(row.request_id).filter(|history| !history.rows_lost)?;
+        if let Some(phase) = history.phase(row) {
+            return Some(phase.prefill);
+        }
+        let index = row.request_id.index();
+        if self.progress.len() <= index {
+            self.progress.resize(index + 1, Progress::default());
+        }
+        let progress = &mut self.progress[index];
+        progress.go_on(row, view, cx);
+        progress.learn(row, view, cx);
+        progress.is_prefill(row, history, cx)
+    }
+}
+
+impl Progress {
+    fn go_on(&mut self, row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) {
+        let last_step = view.id.0.checked_sub(1).map(IterationId);
+        let stays = |before: &&Located<IterationRequestRow>| {
+            before.row.state == State::Running && Some(before.row.iteration_id) == last_step
         };
-        compare("total_tokens", total, step.row.total_tokens);
-        if split && total == u64::from(step.row.total_tokens.0) {
-            compare("prefill_tokens", prefill, step.row.prefill_tokens);
-            compare("decode_tokens", total - prefill, step.row.decode_tokens);
+        let Some(before) = row.earlier().filter(stays) else {
+            let waited = row.before.is_none_or(|before| before.row.state == State::Waiting);
+            let first = waited && !row.past_lost;
+            let input = self.input.filter(|_| !first);
+            *self = Self { since: view.id, first, caught_up: false, input };
+            return;
+        };
+        if row.tokens_generated > before.row.tokens_generated {
+            self.caught_up |= self.is_own(before.row.iteration_id, view, cx);
         }
+    }
+
+    /// Whether a token that came since the step `last` is of a step of this stay in the running queue.
+    fn is_own(&self, last: IterationId, view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
+        if !cx.facts.overlapping || self.first {
+            return true;
+        }
+        // The output of the last step before may have been in flight.
+        let before = self.since.0.checked_sub(1).map(IterationId);
+        let ended = before.and_then(|id| view.moments_of(id)).map(|step| step.end);
+        let seen = view.moments_of(last).map(|step| step.start);
+        ended.is_some() && ended <= seen
+    }
+
+    /// A request that has caught up has all but its newest token computed, and a token more for each
+    /// output in flight.
+    fn learn(&mut self, row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) {
+        let (Some(computed), Some(moments)) = (row.computed_tokens, view.moments) else { return };
+        if !self.caught_up || self.input.is_some() {
+            return;
+        }
+        let mut in_flight = 0;
+        if cx.facts.overlapping {
+            // Drafts in flight may be rejected; and at which moment of a step outputs are seen is open.
+            let mut earlier = view.recent_steps();
+            // Without the step itself.
+            earlier.next_back();
+            let mut open = earlier.map(|step| step.end).filter(|end| *end > moments.start);
+            let one =
+                row.before.is_some_and(|before| before.row.scheduled_tokens == Some(Tokens(1)));
+            in_flight = match (open.next(), open.next()) {
+                (None, _) => 0,
+                (Some(end), None) if end > moments.decided && one => 1,
+                _ => return,
+            };
+            if cx.facts.settings.num_speculative_tokens != Some(0) {
+                return;
+            }
+        }
+        let known = row.tokens_generated.0.saturating_add(in_flight);
+        self.input = computed.0.saturating_add(1).checked_sub(known).map(Tokens);
+    }
+
+    fn is_prefill(&self, row: &RowView, history: &RequestHistory, cx: &Cx<'_>) -> Option<bool> {
+        if self.caught_up {
+            return Some(false);
+        }
+        if let (Some(input), Some(computed)) = (self.input, row.computed_tokens) {
+            let known = input.saturating_add(history.entered_with?);
+            return Some(computed < input.max(known.saturating_sub(Tokens(1))));
+        }
+        let enters = self.first && self.since == row.iteration_id;
+        let several = row.scheduled_tokens > Some(Tokens(1));
+        let alone = cx.facts.settings.num_speculative_tokens == Some(0);
+        // Where steps overlap the first token may be in flight.
+        let none_yet = row.tokens_generated == Tokens::ZERO && !cx.facts.overlapping;
+        (none_yet || enters || several && alone).then_some(true)
     }
 }

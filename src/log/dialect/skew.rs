@@ -72,6 +72,15 @@ pub(super) fn bound(iterations: &[IterationRow], dialect: &Dialect, asked: Nanos
     usual.map_or(asked, |step| asked.min(Nanos(step.0 / 4)))
 }
 
+/// Whether most events of decisions are stamped with the `D` of a step exactly.
+pub(super) fn decisions_are_exact(samples: &Samples<'_>, dialect: &Dialect) -> bool {
+    let clock = Clock::of(samples.iterations, dialect);
+    let kinds = stamps::decisions(samples, dialect, &clock);
+    // Those of requests come first, before the blocks and the other files.
+    let differences: Vec<_> = kinds.into_iter().take(3).flatten().collect();
+    differences.iter().filter(|difference| **difference == 0).count() * 2 > differences.len()
+}
+
 fn apart(one: Nanos, other: Nanos) -> u64 {
     one.0.abs_diff(other.0)
 }

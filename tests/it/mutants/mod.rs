@@ -5,8 +5,11 @@ mod bare;
 mod blocks;
 mod cells;
 mod files;
+mod four_files;
 mod lost_rows;
 mod moments;
+mod outputs;
+mod phases;
 mod queues;
 mod states;
 mod times;
@@ -21,6 +24,7 @@ use schedlog::check::{CheckReport, Verdict};
 use schedlog::engine::run::LogOptions;
 use schedlog::log::values::LogLevel;
 
+use crate::dialect_writer::VARIATIONS;
 use crate::golden::{bundled, replay_bundled};
 use crate::sheets::Sheets;
 
@@ -64,6 +68,9 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         words::MUTANTS,
         cells::MUTANTS,
         bare::MUTANTS,
+        outputs::MUTANTS,
+        phases::MUTANTS,
+        four_files::MUTANTS,
     ]
     .into_iter()
     .flatten()
@@ -102,6 +109,41 @@ fn caught_by(report: &CheckReport, expected: &[&str]) -> BTreeSet<&'static str> 
         })
         .map(|rule| rule.rule.id)
         .collect()
+}
+
+/// A mistake in a log in these habits, if it still shows there.
+fn written_in(s: &mut Sheets, habits: &[&str], mistake: impl Fn(&mut Sheets)) {
+    let write = |log: &Sheets| {
+        let mut log = log.clone();
+        let chosen = VARIATIONS.iter().filter(|variation| habits.contains(&variation.habit));
+        chosen.for_each(|variation| (variation.write)(&mut log));
+        log.run = serde_json::Value::Null;
+        log
+    };
+    let mut wrong = s.clone();
+    mistake(&mut wrong);
+    let (correct, wrong) = (write(s), write(&wrong));
+    if correct != wrong {
+        *s = wrong;
+    }
+}
+
+/// The rates of a request's row by its times.
+fn rates(s: &mut Sheets, row: usize) {
+    let (Some(latency), tokens) = (s.p.num(row, "e2e_latency"), s.p.n(row, "output_tokens")) else {
+        return;
+    };
+    if let Some(ttft) = s.p.num(row, "ttft").filter(|_| tokens > 1) {
+        s.p.set(row, "tpot", (latency - ttft) / (tokens - 1));
+    }
+    if latency > 0 {
+        let rate = i128::from(tokens) * 1_000_000_000_000_000 / i128::from(latency);
+        s.p.set(row, "throughput", format!("{}.{:06}", rate / 1_000_000, rate % 1_000_000));
+    }
+}
+
+fn sort_events(s: &mut Sheets) {
+    s.e.rows.sort_by_key(|row| row[0].parse::<i64>().unwrap());
 }
 
 #[derive(Default)]

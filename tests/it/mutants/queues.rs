@@ -1,6 +1,6 @@
 //! Counts, queues, reasons and actions of steps.
 
-use super::{Mutant, mutant};
+use super::{Mutant, mutant, rates, sort_events};
 use crate::sheets::Sheets;
 
 /// Sets a number of each step from its rows and its own row.
@@ -115,6 +115,58 @@ fn reversed(s: &mut Sheets, states: &[&str]) {
             }
         }
         from += len;
+    }
+}
+
+/// The request arrived so much later, by all files.
+fn arrived_later(s: &mut Sheets, id: &str, by: i64) {
+    let request = s.request(id).unwrap();
+    s.p.add(request, "arrival_time", by);
+    for column in ["waiting_time", "e2e_latency", "ttft"] {
+        s.p.add(request, column, -by);
+    }
+    rates(s, request);
+    let own = s.e.where_is("request_id", id).into_iter();
+    for event in
+        own.filter(|row| s.e.text(*row, "event_type") == "request_arrived").collect::<Vec<_>>()
+    {
+        s.e.add(event, "timestamp", by);
+    }
+    sort_events(s);
+    if let Some(first) = s.changes(id).first() {
+        s.t.add(*first, "duration_in_prev_state", -by);
+    }
+    for row in s.r.where_is("request_id", id) {
+        if s.r.text(row, "state") == "waiting" {
+            s.r.add(row, "time_in_state", -by);
+        }
+    }
+}
+
+/// Two equally urgent requests that were first seen by one step are served in the other order.
+fn equals_last_first(s: &mut Sheets) {
+    if s.run["config"]["policy"] != "priority" {
+        return;
+    }
+    let first_row = |id: &str| {
+        let row = s.r.where_is("request_id", id).into_iter().next()?;
+        (s.r.text(row, "state") == "waiting").then(|| s.r.text(row, "iteration_id").to_owned())
+    };
+    let requests: Vec<_> = (0..s.p.len())
+        .filter_map(|row| {
+            let id = s.p.text(row, "request_id").to_owned();
+            let step = first_row(&id)?;
+            Some((s.p.n(row, "priority_score"), step, s.p.n(row, "arrival_time"), id))
+        })
+        .collect();
+    let pairs = requests.iter().flat_map(|one| requests.iter().map(move |other| (one, other)));
+    let equal = pairs
+        .into_iter()
+        .find(|(one, other)| one.0 == other.0 && one.1 == other.1 && one.2 < other.2);
+    if let Some(((.., first, one), (.., second, other))) = equal {
+        let (one, other, by) = (one.clone(), other.clone(), second - first);
+        arrived_later(s, &one, by);
+        arrived_later(s, &other, -by);
     }
 }
 
@@ -245,6 +297,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         &["Q005", "Q006", "Q011"],
         |s| reversed(s, &WAIT),
     ),
+    mutant("equals-last-first", "a heap by urgency alone", &["Q011"], equals_last_first),
     mutant("running-reversed", "the queue is listed from its tail", &["Q011"], |s| {
         reversed(s, &["running"])
     }),

@@ -1,0 +1,218 @@
+//! M020: outputs come at the end of a step.
+
+use std::collections::BTreeSet;
+
+use crate::check::Moments;
+use crate::invariants::prelude::*;
+use crate::log::ids::RequestKey;
+use crate::units::IterationId;
+
+declare_invariant! {
+    /// First tokens, and the ends of requests that a step's output finished, are at the `E` of a step.
+    ///
+    /// Tokens are appended and finished requests freed while the output is processed; both are stamped
+    /// when that is done. An abort may come at any time. Which requests were aborted is told by
+    /// finish_reason, by the details, or by `completed` rows, which no aborted request has. Where
+    /// nothing tells, any single end may be an abort; but if no end at all is at the `E` of a step and
+    /// most are exactly at an `S`, `D` or `O`, the wrong moment was taken.
+    ///
+    /// In logs without the reference columns an output may be stamped by a reading of its own; only
+    /// those that are exactly at another moment of a step are reported.
+    ///
+    /// Blind spot: which of the steps it is; M015 and M018 compare with the rows. Logs that do not tell
+    /// when steps end.
+    ///
+    /// Example: `request_completed` when the output arrives, before it is processed.
+    pub static M020 = {
+        name: "outputs-at-ends",
+        reads: [
+            PerIteration(start_time, end_time, scheduling_overhead, forward_pass_duration),
+            Events(timestamp, event_type),
+        ],
+        also: [PerRequest(finish_reason), Events(details), PerIterationRequests(state)],
+        severity: Error,
+    } => Check
+}
+
+/// Units of the clock that rounding cannot explain.
+const FAR: u64 = 10;
+
+/// Ends at moments of steps, all different, that are no chance.
+const SEVERAL: usize = 3;
+
+#[derive(Default)]
+struct Check {
+    /// Outputs that are at no `E`, of requests that are not over.
+    open: Vec<Stray>,
+    doubtful: Doubtful,
+}
+
+/// An output that is at no `E`.
+#[derive(Clone, Copy, Debug)]
+struct Stray {
+    event: Located<EventRow>,
+    key: RequestKey,
+    /// The step in which it was read, and its row.
+    step: (IterationId, Location),
+    /// The `E` nearest to it.
+    end: Nanos,
+    /// Another moment of a step that it is exactly at.
+    at: Option<&'static str>,
+}
+
+impl Stray {
+    /// Notes whether it is at another moment of a step.
+    fn meet(&mut self, step: &Moments) {
+        let moments = [("S", step.start), ("D", step.decided), ("O", step.output)];
+        let now = self.event.row.timestamp;
+        let met = moments.into_iter().find(|(_, at)| *at == now);
+        self.at = self.at.or(met.map(|(name, _)| name));
+    }
+
+    fn is_first_token(&self) -> bool {
+        self.event.row.event_type == EventType::FirstTokenGenerated
+    }
+
+    fn is_far(&self, unit: Nanos) -> bool {
+        self.end.0.abs_diff(self.event.row.timestamp.0) >= unit.0.saturating_mul(FAR)
+    }
+
+    fn report(&self, message: impl Into<String>, cx: &mut Cx<'_>) {
+        cx.found(
+            Finding::new(message)
+                .at(self.event.at(), "timestamp")
+                .with_row(Some(self.step.1), "the step")
+                .of(self.key, cx.ids)
+                .in_iteration(self.step.0)
+                .values(self.end, self.event.row.timestamp),
+        );
+    }
+}
+
+impl Invariant for Check {
+    fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let (Some(step), Some(moments)) = (view.iteration, view.moments) else { return };
+        let dialect = &cx.facts.dialect;
+        if dialect.hides_ends() || !dialect.is_exact() && dialect.output_unit.is_none() {
+            return;
+        }
+        // When a step that has no row ended is not known.
+        let follows = match view.previous {
+            Some(before) => before.row.iteration_id.0.checked_add(1) == Some(view.id.0),
+            None => view.id == IterationId::ZERO,
+        };
+        if !follows || cx.facts.table(Table::PerIteration).lost {
+            self.open.clear();
+            return;
+        }
+        self.open.iter_mut().for_each(|stray| stray.meet(&moments));
+        for event in view.events {
+            self.see(event, (view.id, step.at()), view, cx);
+        }
+    }
+
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        if self.open.is_empty() {
+            return;
+        }
+        let own = |stray: &mut Stray| stray.key == request.key;
+        let own: Vec<_> = self.open.extract_if(.., own).collect();
+        for stray in own.into_iter().filter(|_| !request.damaged) {
+            self.judge(&stray, request, cx);
+        }
+    }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        self.doubtful.finish(cx);
+    }
+}
+
+impl Check {
+    fn see(
+        &mut self,
+        event: &Located<EventRow>,
+        step: (IterationId, Location),
+        view: &IterationView<'_>,
+        cx: &mut Cx<'_>,
+    ) {
+        let first_token = match event.row.event_type {
+            EventType::FirstTokenGenerated => true,
+            EventType::RequestCompleted => false,
+            _ => return,
+        };
+        let reason = event.row.details.finish_reason;
+        // Those that name their step, or fall into the only one, are M015's business.
+        let named = !cx.facts.overlapping || event.row.details.iteration_id.is_some();
+        if reason.is_some_and(FinishReason::is_drop)
+            || first_token && named && cx.facts.dialect.is_exact()
+        {
+            return;
+        }
+        let now = event.row.timestamp;
+        let (Some(key), Some(end)) = (event.row.request_id, view.nearest_end(now)) else { return };
+        cx.exercised(1);
+        if cx.agree(end, now, 1, event.at()) {
+            self.doubtful.some_right |= !first_token;
+            return;
+        }
+        let mut stray = Stray { event: *event, key, step, end, at: None };
+        view.recent_steps().for_each(|step| stray.meet(step));
+        self.open.push(stray);
+    }
+
+    /// Judges an output of a request of which all is known.
+    fn judge(&mut self, stray: &Stray, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let by_output = match request.finish_reason() {
+            _ if stray.is_first_token() => true,
+            Some(FinishReason::Stop | FinishReason::Length) => true,
+            Some(FinishReason::Abort | FinishReason::Error | FinishReason::Unfinished) => return,
+            None => request.completed.is_some(),
+        };
+        let unit = cx.facts.dialect.output_unit;
+        let met = stray.at.filter(|_| unit.is_some_and(|unit| stray.is_far(unit)));
+        if !by_output {
+            self.doubtful.take(stray, met.is_some());
+        } else if met.is_some() || cx.facts.dialect.is_exact() {
+            let what = if stray.is_first_token() { "the first token" } else { "the completion" };
+            let instead = stray.at.map_or(String::new(), |at| format!(", but at the {at} of one"));
+            stray.report(format!("{what} is not at the end of a step{instead}"), cx);
+        }
+    }
+}
+
+/// Ends that may be aborts.
+#[derive(Default)]
+struct Doubtful {
+    /// Whether an end is at the `E` of a step.
+    some_right: bool,
+    /// Other moments of steps at which there are ends, until they are several.
+    moments: BTreeSet<Nanos>,
+    first: Option<Stray>,
+    met: u64,
+    free: u64,
+}
+
+impl Doubtful {
+    fn take(&mut self, stray: &Stray, met: bool) {
+        if !met {
+            self.free += 1;
+            return;
+        }
+        self.met += 1;
+        self.first.get_or_insert(*stray);
+        if self.moments.len() < SEVERAL {
+            self.moments.insert(stray.event.row.timestamp);
+        }
+    }
+
+    fn finish(&self, cx: &mut Cx<'_>) {
+        let Some(first) = &self.first else { return };
+        if !self.some_right && self.moments.len() == SEVERAL && self.met > self.free {
+            let message = format!(
+                "no completion is at the end of a step, but {} are exactly at the S, D or O of one",
+                self.met
+            );
+            first.report(message, cx);
+        }
+    }
+}
