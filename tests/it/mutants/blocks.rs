@@ -175,6 +175,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
             }
         }
     }),
+    mutant("nothing-evicted", "what the cache loses is counted nowhere", &["C010"], |s| {
+        s.i.map("evicted_blocks", |_| 0)
+    }),
+    mutant("one-eviction-lost", "one of two code paths counts", &["C010"], |s| {
+        if let Some(row) = (0..s.i.len()).find(|row| s.i.n(*row, "evicted_blocks") > 0) {
+            s.i.add(row, "evicted_blocks", -1);
+        }
+    }),
+    mutant("evicted-are-lost", "only what a preempted request misses counts", &["C010"], |s| {
+        let size = s.setting("block_size");
+        let mut lost = vec![0; s.i.len()];
+        for row in s.e.where_is("event_type", "request_evicted") {
+            let step = s.step(s.detail(row, "iteration_id").unwrap());
+            lost[step] += (s.detail(row, "lost_tokens").unwrap() + size - 1) / size;
+        }
+        (0..s.i.len()).for_each(|row| s.i.set(row, "evicted_blocks", lost[row]));
+    }),
     mutant("memory-without-weights", "the cache only", &["C011"], |s| {
         let weights = s.setting("weight_bytes");
         s.i.map("gpu_memory_bytes", |bytes| bytes - weights);
