@@ -164,8 +164,8 @@ struct Content {
     /// Blocks given back without content so far, at most.
     emptied: u64,
     evicted: u64,
-    /// Requests that are over and may still have a row in the running queue of the next step.
-    leaving: Vec<RequestKey>,
+    /// Requests that are over, and when, and may still have a row in the running queue of a next step.
+    leaving: Vec<(RequestKey, Nanos)>,
     /// Whether something is not told of, so that nothing can be said from there on.
     untold: bool,
 }
@@ -217,20 +217,27 @@ impl Content {
                 EventType::RequestPreempted => hidden,
                 _ => false,
             };
-            self.leaving.extend(event.row.request_id.filter(|_| left));
+            let left = event.row.request_id.filter(|_| left);
+            self.leaving.extend(left.map(|key| (key, event.row.timestamp)));
         }
+        let decided = view.moments.map(|moments| moments.decided);
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.retain(|key| {
+        leaving.retain(|(key, at)| {
             let Some(history) = view.history(*key) else {
                 self.untold = true;
                 return false;
             };
-            let last = history.queued.as_ref().filter(|last| last.row.state == State::Running);
-            let stays = last.is_some_and(|last| last.row.iteration_id == view.id);
-            if let Some(last) = last.filter(|_| !stays) {
-                self.emptied += without_content(&last.row, history, cx);
+            match &history.queued {
+                Some(last) if last.row.state == State::Running => {
+                    let stays = last.row.iteration_id == view.id;
+                    if !stays {
+                        self.emptied += without_content(&last.row, history, cx);
+                    }
+                    stays
+                }
+                // Where steps overlap, its end may be read before the step that admitted it.
+                _ => decided < Some(*at),
             }
-            stays
         });
         self.leaving = leaving;
         if hidden || view.iteration.is_none_or(|s| s.row.preempted_count == Requests::ZERO) {

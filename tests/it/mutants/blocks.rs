@@ -11,7 +11,7 @@ fn used_of_last_step(s: &mut Sheets) {
 }
 
 /// Blocks of the requests that the step finished are gone already.
-fn used_at_end(s: &mut Sheets) {
+pub(super) fn used_at_end(s: &mut Sheets) {
     for row in s.r.where_is("state", "completed") {
         let step = s.step(s.r.n(row, "iteration_id"));
         let used = s.i.n(step, "kv_cache_used") - s.r.n(row, "kv_cache_blocks");
