@@ -17,7 +17,8 @@ declare_invariant! {
     /// its last row in the running queue says: the known tokens of a step are cached as it is scheduled.
     ///
     /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step); at
-    /// least, where events or rows were lost, or block_size or enable_prefix_caching is not known.
+    /// least, where steps overlap (outputs in flight are cached later than they are scheduled), events or
+    /// rows were lost, or block_size or enable_prefix_caching is not known.
     ///
     /// Example: a counter of the whole run, which is 40 in a step that takes one block.
     pub static C010 = {
@@ -164,8 +165,8 @@ struct Content {
     /// Blocks given back without content so far, at most.
     emptied: u64,
     evicted: u64,
-    /// Requests that are over, and when, and may still have a row in the running queue of a next step.
-    leaving: Vec<(RequestKey, Nanos)>,
+    /// Requests that are over, and have a row in the running queue of the step that they ended in.
+    leaving: Vec<RequestKey>,
     /// Whether something is not told of, so that nothing can be said from there on.
     untold: bool,
 }
@@ -181,6 +182,7 @@ impl Content {
     ) {
         let settings = &cx.facts.settings;
         let known = settings.enable_prefix_caching == Some(true)
+            && !cx.facts.overlapping
             && settings.block_size.is_some_and(|size| size > 0)
             && cx.facts.whole(Table::Events)
             && cx.facts.whole(Table::PerIterationRequests)
@@ -217,12 +219,10 @@ impl Content {
                 EventType::RequestPreempted => hidden,
                 _ => false,
             };
-            let left = event.row.request_id.filter(|_| left);
-            self.leaving.extend(left.map(|key| (key, event.row.timestamp)));
+            self.leaving.extend(event.row.request_id.filter(|_| left));
         }
-        let decided = view.moments.map(|moments| moments.decided);
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.retain(|(key, at)| {
+        leaving.retain(|key| {
             let Some(history) = view.history(*key) else {
                 self.untold = true;
                 return false;
@@ -235,8 +235,7 @@ impl Content {
                     }
                     stays
                 }
-                // Where steps overlap, its end may be read before the step that admitted it.
-                _ => decided < Some(*at),
+                _ => false,
             }
         });
         self.leaving = leaving;
@@ -258,13 +257,12 @@ impl Content {
 /// Blocks of the request without content as it left the running queue, whose last row of it this is,
 /// at most.
 ///
-/// What a step schedules is cached by it as far as its tokens are known; drafts, and with steps that
-/// overlap outputs in flight, are not. A step that scheduled nothing for it cached nothing, and the last
+/// What a step schedules is cached by it as far as its tokens are known; drafts are not. A step that scheduled nothing for it cached nothing, and the last
 /// one that did may have left out that many.
 fn without_content(row: &IterationRequestRow, history: &RequestHistory, cx: &Cx<'_>) -> u64 {
     let settings = &cx.facts.settings;
     let known = history.input_tokens().map(|input| input.0.saturating_add(row.tokens_generated.0));
-    let all_known = settings.num_speculative_tokens == Some(0) && !cx.facts.overlapping;
+    let all_known = settings.num_speculative_tokens == Some(0);
     let cached = || {
         let scheduled = row.scheduled_tokens?.0;
         let mut reached = row.computed_tokens?.0.saturating_add(scheduled);
