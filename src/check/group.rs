@@ -55,7 +55,8 @@ impl Group {
 /// The rows of the present step and of the one before it.
 ///
 /// The [history](RequestHistory) of a request with a steady row is left as it was before that, and
-/// brought up to date once anything else is told of the request.
+/// brought up to date once anything else is told of the request: an event, its end, another row. So
+/// what a history says of rows is not to be asked for requests that a step tells nothing else of.
 #[derive(Debug)]
 pub(super) struct Groups {
     pub(super) now: Group,

@@ -49,6 +49,9 @@ pub struct Totals {
     pub cached: u64,
     /// Tokens found in the cache when it last entered the running queue; none if nothing says so.
     pub hit: Option<Tokens>,
+    /// Tokens that it had computed by its first row in the running queue since then: those found in the
+    /// cache, by the rows.
+    pub found: Option<Tokens>,
     /// Whether the events show it preempted and not resumed.
     pub away: bool,
 }
@@ -115,6 +118,7 @@ impl RequestHistory {
                 computed_before: 0,
                 cached: 0,
                 hit: None,
+                found: None,
                 away: false,
             },
             absent_from: None,
@@ -313,6 +317,7 @@ impl RequestHistory {
                 && !self.has_gap(id);
             if !stays {
                 self.entered_with = Some(row.row.tokens_generated);
+                self.totals.found = row.row.computed_tokens;
             }
         } else {
             self.entered_with = None;

@@ -20,6 +20,7 @@ mod invariant;
 mod live;
 mod repeats;
 mod report;
+mod room;
 pub(crate) mod runs;
 mod settings;
 mod skew;
@@ -35,7 +36,8 @@ pub use history::{Phase, RequestHistory, Span, Totals};
 pub use invariant::Invariant;
 pub use live::{LiveCheck, NewFinding, Observer};
 pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
-pub use settings::{LogSettings, Setting};
+pub use room::Room;
+pub use settings::{DraftMethod, LogSettings, Setting};
 pub use skew::Skew;
 pub use view::{IterationView, Moments, RowView};
 

@@ -5,8 +5,17 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::config::Policy;
+use crate::config::{Policy, SpeculativeMethod};
 use crate::log::run_info::RunInfo;
+
+/// Where drafts come from, as far as it is known here what that costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftMethod {
+    /// One of the model's.
+    Known(SpeculativeMethod),
+    /// One that a real engine may have.
+    Other,
+}
 
 macro_rules! settings {
     ($( $(#[doc = $doc:literal])* $field:ident / $variant:ident: $ty:ty = $read:ident, )*) => {
@@ -106,6 +115,8 @@ settings! {
     async_scheduling / AsyncScheduling: bool = read_bool,
     /// Draft tokens per request and step; 0 without speculative decoding.
     num_speculative_tokens / NumSpeculativeTokens: u32 = read_u32,
+    /// Where draft tokens come from.
+    speculative_method / SpeculativeMethod: DraftMethod = read_method,
     /// KV slots reserved past the scheduled tokens.
     num_lookahead_tokens / NumLookaheadTokens: u32 = read_u32,
     /// Bytes of one KV cache block.
@@ -162,6 +173,12 @@ fn read_f64(value: &Value) -> Option<f64> {
 
 fn read_bool(value: &Value) -> Option<bool> {
     value.as_bool()
+}
+
+fn read_method(value: &Value) -> Option<DraftMethod> {
+    value.as_str()?;
+    let known = serde_json::from_value(value.clone()).ok();
+    Some(known.map_or(DraftMethod::Other, DraftMethod::Known))
 }
 
 fn read_policy(value: &Value) -> Option<Policy> {

@@ -115,7 +115,8 @@ impl<'a> IterationView<'a> {
         self.rows.len() - self.changed.len()
     }
 
-    /// What the log said so far of a request.
+    /// What the log said so far of a request. What it says of rows is up to date if the step has an event
+    /// of the request or a row that is not [steady](RowView::steady).
     #[must_use]
     pub fn history(&self, key: RequestKey) -> Option<&'a RequestHistory> {
         self.histories.get(key)

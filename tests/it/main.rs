@@ -35,6 +35,7 @@ mod notebook;
 mod policy;
 mod protocol;
 mod reader;
+mod reasons;
 mod record_logs;
 mod report;
 mod rules;

@@ -10,14 +10,16 @@ declare_invariant! {
     /// More blocks in use than the requests hold is a leak; fewer were counted after some had been
     /// given back.
     ///
+    /// What they found is told by the events, or else by computed_tokens as they enter the running queue.
+    ///
     /// Blind spot: with prefix caching, a difference smaller than what may be shared; that is all of
-    /// them where details are empty, or something was found and block_size is not known.
+    /// them where neither is told, or something was found and block_size is not known.
     ///
     /// Example: kv_cache_used that does not fall when a request is aborted.
     pub static C003 = {
         name: "blocks-add-up",
         reads: [PerIteration(kv_cache_used), PerIterationRequests(state, kv_cache_blocks)],
-        also: [Events(details)],
+        also: [Events(details), PerIterationRequests(computed_tokens)],
         severity: Error,
     } => Check
 }
@@ -63,7 +65,8 @@ fn shared_at_most(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u64> {
     let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
     let mut hits = 0;
     for row in view.rows.iter().filter(|row| row.state == State::Running) {
-        let hit = view.history(row.request_id)?.totals.hit?;
+        let totals = &view.history(row.request_id)?.totals;
+        let hit = totals.hit.or(totals.found)?;
         if hit > Tokens::ZERO {
             hits += u64::from(hit.0.div_ceil(block_size?));
         }

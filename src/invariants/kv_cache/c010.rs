@@ -2,17 +2,23 @@
 
 use crate::config::Policy;
 use crate::invariants::prelude::*;
-use crate::log::schema::IterationRow;
+use crate::log::ids::RequestKey;
+use crate::log::schema::{IterationRequestRow, IterationRow};
 
 declare_invariant! {
     /// evicted_blocks is at most the number of blocks that the step took, and 0 without prefix caching;
-    /// as long as there are blocks that were never used, none is evicted.
+    /// as long as there are blocks without content none is evicted, and when there are none left, each
+    /// block that is taken is evicted.
     ///
     /// A cached block loses its content only when a step takes it for something else (vLLM:
-    /// `get_new_blocks`, `_maybe_evict_cached_block`).
+    /// `get_new_blocks`, `_maybe_evict_cached_block`), and blocks without content are taken first. Those
+    /// are the ones that were never used and the ones that a request gave back before they were full,
+    /// so what was taken beyond them was evicted. At most as many blocks of a request were not full as
+    /// its last row in the running queue says: the known tokens of a step are cached as it is scheduled.
     ///
-    /// Blind spot: steps that preempt (a victim may have taken blocks in the same step); fewer evicted
-    /// blocks than there were.
+    /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step); at
+    /// least, where steps overlap (outputs in flight are cached later than they are scheduled), events or
+    /// rows were lost, or block_size or enable_prefix_caching is not known.
     ///
     /// Example: a counter of the whole run, which is 40 in a step that takes one block.
     pub static C010 = {
@@ -21,7 +27,12 @@ declare_invariant! {
             PerIteration(evicted_blocks, preempted_count),
             PerIterationRequests(state, kv_cache_blocks),
         ],
-        also: [Events(event_type, details), PerIteration(kv_cache_total)],
+        also: [
+            Events(event_type, details),
+            PerIteration(kv_cache_total),
+            PerIterationRequests(scheduled_tokens, computed_tokens, tokens_generated),
+            PerRequest(input_tokens),
+        ],
         severity: Error,
     } => Check
 }
@@ -33,6 +44,7 @@ struct Check {
     evicted: u64,
     /// Whether not all taken blocks are told of.
     untold: bool,
+    content: Content,
 }
 
 impl Invariant for Check {
@@ -54,15 +66,23 @@ impl Invariant for Check {
     }
 
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
-        let Some(evicted) = step.row.evicted_blocks else { return };
+        let Some(step) = view.iteration.filter(|_| !view.damaged) else {
+            self.content.untold = true;
+            return;
+        };
+        let Some(evicted) = step.row.evicted_blocks else {
+            self.content.untold = true;
+            return;
+        };
         self.evicted += u64::from(evicted.0);
         if view.moments.is_some_and(|moments| cx.facts.covers(Table::Events, moments.decided)) {
             self.unused_first(step, cx);
         }
+        let taken = Taken::of(view, cx);
+        self.content.note(u64::from(evicted.0), &taken, step, view, cx);
         let caching = cx.facts.settings.enable_prefix_caching != Some(false);
-        let taken = if caching { taken(view, cx) } else { Some(0) };
-        let Some(taken) = taken else { return };
+        let most = if caching { taken.most } else { Some(0) };
+        let Some(taken) = most else { return };
         cx.expect(u64::from(evicted.0) <= taken, |_| {
             let why = if caching { "" } else { " without prefix caching" };
             Finding::new(format!("{evicted} blocks are evicted by a step that takes {taken}{why}"))
@@ -93,27 +113,169 @@ impl Check {
     }
 }
 
-/// Blocks that the step took from the free ones, at most; none if the rows do not tell.
-fn taken(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u64> {
-    let step = &view.iteration?.row;
-    if step.preempted_count > Requests::ZERO || view.rows.is_empty() && step.running_count.0 > 0 {
-        return None;
-    }
-    let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
-    let mut taken = 0;
-    // A steady row has the blocks of the row before.
-    for row in view.changed().filter(|row| row.state == State::Running) {
-        if row.past_lost {
-            return None;
-        }
-        let before = match row.earlier() {
-            Some(before) if before.row.state == State::Running => before.row.kv_cache_blocks.0,
-            _ => {
-                let hit = view.history(row.request_id).and_then(|history| history.totals.hit);
-                hit.zip(block_size).map_or(0, |(hit, size)| hit.0 / size)
+/// Blocks that a step took from the free ones, by the rows of its running queue.
+struct Taken {
+    least: u64,
+    /// None if the rows do not tell.
+    most: Option<u64>,
+}
+
+impl Taken {
+    fn of(view: &IterationView<'_>, cx: &Cx<'_>) -> Self {
+        let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
+        let (mut least, mut most, mut lost) = (0, 0, false);
+        // A steady row has the blocks of the row before.
+        for row in view.changed().filter(|row| row.state == State::Running) {
+            let held = row.kv_cache_blocks.0;
+            lost |= row.past_lost;
+            match row.earlier() {
+                Some(before) if before.row.state == State::Running => {
+                    let taken = held.saturating_sub(before.row.kv_cache_blocks.0);
+                    least += u64::from(taken);
+                    most += u64::from(taken);
+                }
+                // Where steps overlap, behind the row of its end, which has the blocks of this one.
+                Some(before) if before.row.state == State::Completed => most += u64::from(held),
+                _ => {
+                    let history = view.history(row.request_id);
+                    let hit = history.and_then(|history| history.totals.hit);
+                    let blocks = |tokens: Option<Tokens>| {
+                        tokens.zip(block_size).map(|(tokens, size)| tokens.0 / size)
+                    };
+                    let (told, found) = (blocks(hit), blocks(row.computed_tokens));
+                    most += u64::from(held.saturating_sub(told.unwrap_or(0)));
+                    let found = told.max(found).unwrap_or(held);
+                    least += u64::from(held.saturating_sub(found));
+                }
             }
-        };
-        taken += u64::from(row.kv_cache_blocks.0.saturating_sub(before));
+        }
+        let step = view.iteration.map(|step| &step.row);
+        let untold = step.is_none_or(|step| {
+            step.preempted_count > Requests::ZERO
+                || view.rows.is_empty() && step.running_count.0 > 0
+        });
+        Self { least, most: (!untold && !lost).then_some(most) }
     }
-    Some(taken)
+}
+
+/// Which blocks have content: whoever takes more than those without any evicts.
+#[derive(Default)]
+struct Content {
+    /// Blocks taken so far, at least.
+    taken: u64,
+    /// Blocks given back without content so far, at most.
+    emptied: u64,
+    evicted: u64,
+    /// Requests that are over, and have a row in the running queue of the step that they ended in.
+    leaving: Vec<RequestKey>,
+    /// Whether something is not told of, so that nothing can be said from there on.
+    untold: bool,
+}
+
+impl Content {
+    fn note(
+        &mut self,
+        evicted: u64,
+        taken: &Taken,
+        step: &Located<IterationRow>,
+        view: &IterationView<'_>,
+        cx: &mut Cx<'_>,
+    ) {
+        let settings = &cx.facts.settings;
+        let known = settings.enable_prefix_caching == Some(true)
+            && !cx.facts.overlapping
+            && settings.block_size.is_some_and(|size| size > 0)
+            && cx.facts.whole(Table::Events)
+            && cx.facts.whole(Table::PerIterationRequests)
+            && view.moments.is_some_and(|at| cx.facts.covers(Table::Events, at.decided));
+        self.untold |= !known;
+        if self.untold {
+            return;
+        }
+        self.taken += taken.least;
+        self.evicted += evicted;
+        self.leave(view, cx);
+        let without_content = u64::from(step.row.kv_cache_total.0).saturating_add(self.emptied);
+        let least = self.taken.saturating_sub(without_content);
+        let before = self.evicted - evicted;
+        cx.expect(self.evicted >= least, |_| {
+            Finding::new(format!(
+                "blocks without content are used up, and {} of them were evicted so far, not {least}",
+                self.evicted
+            ))
+            .at(step.at(), "evicted_blocks")
+            .in_iteration(view.id)
+            .values(format!("at least {}", least - before), evicted)
+        });
+        // One finding for what one step leaves out.
+        self.evicted = self.evicted.max(least);
+    }
+
+    /// Takes in what the requests that have left the running queue since the step before gave back.
+    fn leave(&mut self, view: &IterationView<'_>, cx: &Cx<'_>) {
+        let hidden = cx.facts.dialect.has(Habit::NoPreemptedRows);
+        for event in view.events {
+            let left = match event.row.event_type {
+                EventType::RequestCompleted => true,
+                EventType::RequestPreempted => hidden,
+                _ => false,
+            };
+            self.leaving.extend(event.row.request_id.filter(|_| left));
+        }
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.retain(|key| {
+            let Some(history) = view.history(*key) else {
+                self.untold = true;
+                return false;
+            };
+            match &history.queued {
+                Some(last) if last.row.state == State::Running => {
+                    let stays = last.row.iteration_id == view.id;
+                    if !stays {
+                        self.emptied += without_content(&last.row, history, cx);
+                    }
+                    stays
+                }
+                _ => false,
+            }
+        });
+        self.leaving = leaving;
+        if hidden || view.iteration.is_none_or(|s| s.row.preempted_count == Requests::ZERO) {
+            return;
+        }
+        for row in view.changed().filter(|row| row.state == State::Preempted) {
+            let Some(history) = view.history(row.request_id).filter(|_| !row.past_lost) else {
+                self.untold = true;
+                continue;
+            };
+            if let Some(ran) = row.earlier().filter(|before| before.row.state == State::Running) {
+                self.emptied += without_content(&ran.row, history, cx);
+            }
+        }
+    }
+}
+
+/// Blocks of the request without content as it left the running queue, whose last row of it this is,
+/// at most.
+///
+/// What a step schedules is cached by it as far as its tokens are known; drafts are not. A step that
+/// scheduled nothing for it cached nothing, and the last one that did may have left out that many.
+fn without_content(row: &IterationRequestRow, history: &RequestHistory, cx: &Cx<'_>) -> u64 {
+    let settings = &cx.facts.settings;
+    let known = history.input_tokens().map(|input| input.0.saturating_add(row.tokens_generated.0));
+    let all_known = settings.num_speculative_tokens == Some(0);
+    let cached = || {
+        let scheduled = row.scheduled_tokens?.0;
+        let mut reached = row.computed_tokens?.0.saturating_add(scheduled);
+        if scheduled == 0 {
+            reached = reached.saturating_sub(settings.num_speculative_tokens?.saturating_add(1));
+        }
+        match known {
+            Some(known) => Some(reached.min(known)),
+            None => all_known.then_some(reached),
+        }
+    };
+    let full = settings.block_size.filter(|size| *size > 0).zip(cached());
+    let full = full.map_or(0, |(size, cached)| cached / size);
+    u64::from(row.kv_cache_blocks.0.saturating_sub(full))
 }

@@ -1,25 +1,33 @@
 //! Q008: the reasons for waiting.
 
+use crate::check::{DraftMethod, Room};
+use crate::config::SpeculativeMethod;
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRow;
 
 declare_invariant! {
-    /// The waiting_reason of a row is true of its step, and only rows of waiting requests have one.
+    /// The waiting_reason of a row is true of its step; every row of a waiting request has one, and no
+    /// other row has.
     ///
-    /// `max_num_seqs`: the running queue was full. `max_num_batched_tokens`: the step's budget was
-    /// spent (or, without chunked prefill, the prompt did not fit in what was left).
-    /// `memory_insufficient`: what the head of the queue needs exceeds the free blocks. `preempted`:
-    /// the step preempted. Each is judged where the settings that it depends on are known.
+    /// `max_num_seqs`: the running queue was full, and so it was as long as ever. `max_num_batched_tokens`:
+    /// the step's budget was spent (or, without chunked prefill, the prompt did not fit in what was left;
+    /// or, with drafts, a full set of them did not). `memory_insufficient`: what the head of the queue
+    /// needs exceeds the free blocks. `preempted`: the step preempted. Each is judged where the settings
+    /// that it depends on are known.
     ///
     /// Where two are true, the one that the scheduler meets first counts: the preemption, the budget,
     /// the queue, the memory. All requests behind the one at which the scan stopped carry its reason,
-    /// unless something of their own blocks them; and a log in the reference format never guesses
-    /// (`unknown`, `decode_priority`, …). Logs without the reference columns may do all three.
+    /// unless something of their own blocks them; and a log in the reference format, or of a reference
+    /// model, never guesses (`unknown`, `decode_priority`, …). Logs without the reference columns may,
+    /// but for what cannot be: nothing is `evicted` of a request that never ran, nor is there
+    /// `recomputation`, and no preempted one waits initially.
     ///
     /// Nobody waits for what the engine does not have: adapters, grammars, remote blocks and encoder
     /// inputs in a reference model, adapters where enable_lora is false, an output in flight of a
     /// request that never ran.
     ///
-    /// Blind spot: reasons of features that a real engine may have; budgets with draft slots.
+    /// Blind spot: reasons of features that a real engine may have; with drafts, a budget of which less
+    /// is left than a full set of them; without settings, a budget or memory that is not short.
     ///
     /// Example: `memory_insufficient` with 400 of 500 blocks free and a prompt of two blocks.
     pub static Q008 = {
@@ -28,32 +36,34 @@ declare_invariant! {
             PerIteration(running_count, total_tokens, preempted_count, kv_cache_used, kv_cache_total),
             PerIterationRequests(state, waiting_reason),
         ],
-        also: [Events(details), PerRequest(input_tokens)],
+        also: [Events(details), PerRequest(input_tokens), PerIteration(batch_size)],
         severity: Error,
     } => Check
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// The longest running queue so far.
+    longest: u32,
+    /// How long the queue is when it is full, by the first row that says it is, where nothing else
+    /// tells; and what is wrong with that row should the queue ever be longer.
+    full: Option<(u32, Finding)>,
+}
 
 /// What is wrong with a reason, and what would make it true.
 type Objection = Option<(&'static str, String, String)>;
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        self.seats(view, cx);
         // A reason is the same for all behind the head; each is judged once per step.
         let mut judged: [Option<WaitingReason>; 4] = [None; 4];
-        let strict = !cx.facts.dialect.has(Habit::FixedColumnsOnly);
         for row in view.changed() {
             let waits = matches!(row.state, State::Waiting | State::Preempted);
             let Some(reason) = row.waiting_reason else {
-                if waits && strict {
-                    report(
-                        row,
-                        view,
-                        ("a waiting request has no reason", String::new(), String::new()),
-                        cx,
-                    );
+                if waits {
+                    let none = ("a waiting request has no reason", String::new(), String::new());
+                    report(row, view.iteration, none, cx);
                 }
                 continue;
             };
@@ -63,18 +73,13 @@ impl Invariant for Check {
                     "empty".to_owned(),
                     reason.to_string(),
                 );
-                report(row, view, objection, cx);
+                report(row, view.iteration, objection, cx);
                 continue;
             }
             cx.exercised(1);
-            // Of the request itself, not of the step.
-            if reason == WaitingReason::WaitingForOutput && row.state == State::Waiting {
-                let objection = (
-                    "a request that never ran has no output in flight",
-                    "another reason".to_owned(),
-                    reason.to_string(),
-                );
-                report(row, view, objection, cx);
+            if let Some(message) = not_of(row.state, reason) {
+                let objection = (message, "another reason".to_owned(), reason.to_string());
+                report(row, view.iteration, objection, cx);
                 continue;
             }
             let Some(slot) = judged.iter_mut().find(|slot| slot.is_none_or(|r| r == reason)) else {
@@ -83,14 +88,65 @@ impl Invariant for Check {
             if slot.replace(reason).is_some() {
                 continue;
             }
-            let objection = match judge(reason, row, view, cx) {
-                None if strict => first_of_two(reason, &judged, view, cx),
-                objection => objection,
-            };
+            let objection = judge(reason, row, view, cx)
+                .or_else(|| first_of_two(reason, &judged, view, cx))
+                .or_else(|| self.shorter(reason, row, view, cx));
             if let Some(objection) = objection {
-                report(row, view, objection, cx);
+                report(row, view.iteration, objection, cx);
             }
         }
+    }
+}
+
+impl Check {
+    /// Notes how long the running queue is. Longer than one that was full it cannot be.
+    fn seats(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let running = view.iteration.map_or(0, |step| step.row.running_count.0);
+        self.longest = self.longest.max(running);
+        if let Some((_, mut finding)) = self.full.take_if(|(full, _)| *full < running) {
+            finding.expected =
+                Some(format!("running_count {running}, as in iteration {}", view.id));
+            cx.found(finding);
+        }
+    }
+
+    /// Whether the running queue was longer before than it is now that it is said to be full.
+    fn shorter(
+        &mut self,
+        reason: WaitingReason,
+        row: &RowView,
+        view: &IterationView<'_>,
+        cx: &Cx<'_>,
+    ) -> Objection {
+        if reason != WaitingReason::MaxNumSeqs || cx.facts.settings.running_limit().is_some() {
+            return None;
+        }
+        let running = view.iteration?.row.running_count.0;
+        let expected = format!("running_count {}, as before", self.longest);
+        let objection =
+            ("the running queue is not full", expected, format!("running_count {running}"));
+        if running < self.longest {
+            return Some(objection);
+        }
+        if self.full.is_none() {
+            self.full = Some((running, finding(row, view.iteration, objection, cx)));
+        }
+        None
+    }
+}
+
+/// Why no request in this state can have the reason, if so: it is of the request itself, not of the step.
+const fn not_of(state: State, reason: WaitingReason) -> Option<&'static str> {
+    use WaitingReason as W;
+    match (state, reason) {
+        (State::Waiting, W::WaitingForOutput) => {
+            Some("a request that never ran has no output in flight")
+        }
+        (State::Waiting, W::Evicted | W::Recomputation) => {
+            Some("a request that never ran has lost nothing")
+        }
+        (State::Preempted, W::InitialWaiting) => Some("the request has run before"),
+        _ => None,
     }
 }
 
@@ -135,7 +191,8 @@ fn first_of_two(
                 | W::EncoderBudget
         );
         let in_flight = reason == W::WaitingForOutput && cx.facts.overlapping;
-        let guessed = !(own || in_flight);
+        let may_guess = cx.facts.dialect.has(Habit::FixedColumnsOnly) && !cx.facts.modelled;
+        let guessed = !(own || in_flight || may_guess);
         return guessed.then(|| {
             let expected = "the constraint at which the scan stopped".to_owned();
             ("the reason is a guess", expected, reason.to_string())
@@ -174,24 +231,26 @@ fn ruled_out(reason: WaitingReason, cx: &Cx<'_>) -> Objection {
     })
 }
 
+fn room(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<Room> {
+    Room::of(&view.iteration?.row, cx.facts)
+}
+
 fn budget_is_spent(view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
-    let total = view.iteration.map(|step| step.row.total_tokens.0);
-    cx.facts.settings.token_budget().is_some_and(|budget| total >= Some(budget))
+    room(view, cx).is_some_and(|room| room.most == 0)
 }
 
 /// Whether the running queue was full before the scan could meet the reason.
 fn full_before(reason: WaitingReason, view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
-    let judgeable = match reason {
-        WaitingReason::MemoryInsufficient => true,
-        // Slots for drafts may have spent the budget.
-        WaitingReason::MaxNumBatchedTokens => cx.facts.settings.num_speculative_tokens == Some(0),
+    let budget_left = match reason {
+        WaitingReason::MemoryInsufficient => !budget_is_spent(view, cx),
+        WaitingReason::MaxNumBatchedTokens => {
+            let drafts = cx.facts.settings.num_speculative_tokens;
+            drafts.is_some() && room(view, cx).is_some_and(|room| room.least > 0)
+        }
         _ => false,
     };
-    if !judgeable || budget_is_spent(view, cx) {
-        return false;
-    }
     let running = view.iteration.map(|step| step.row.running_count.0);
-    cx.facts.settings.running_limit().is_some_and(|limit| running >= Some(limit))
+    budget_left && cx.facts.settings.running_limit().is_some_and(|limit| running >= Some(limit))
 }
 
 /// Tokens that a request has to compute, at most.
@@ -203,20 +262,41 @@ fn known_tokens(row: &RowView, view: &IterationView<'_>) -> Option<u32> {
 fn budget(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
     let step = &view.iteration?.row;
     let settings = &cx.facts.settings;
-    if settings.num_speculative_tokens != Some(0) {
-        return None;
-    }
-    let (budget, chunked) = (settings.token_budget()?, settings.enable_chunked_prefill?);
+    let (drafts, chunked) = (settings.num_speculative_tokens?, settings.enable_chunked_prefill?);
+    let room = Room::of(step, cx.facts)?.least;
     // The head of the queue may be one of the rows that the log leaves out.
-    if !chunked && cx.facts.dialect.hides_waiting() && !row.is_head() {
-        return None;
-    }
-    let left = budget.saturating_sub(step.total_tokens.0);
-    let fits = if chunked { left > 0 } else { known_tokens(row, view)? <= left };
+    let is_head = row.is_head() || !cx.facts.dialect.hides_waiting();
+    let fits = if !chunked {
+        // What is padded with drafts takes one token and all of them.
+        is_head && known_tokens(row, view)?.max(drafts.saturating_add(1)) <= room
+    } else if drafts > 0 && !(row.is_head() && never_padded(row, view, cx)) {
+        room > drafts
+    } else {
+        room > 0
+    };
     fits.then(|| {
-        let expected = format!("{budget} tokens scheduled, or too few left");
-        ("the step's token budget is not spent", expected, step.total_tokens.to_string())
+        let expected = match drafts {
+            0 => "no room, or too little for the prompt".to_owned(),
+            _ => "no room, or too little for the prompt or its drafts".to_owned(),
+        };
+        ("the step's token budget is not spent", expected, format!("room for {room} tokens"))
     })
+}
+
+/// Whether the request has more than one token to compute however much of it is cached, so that it is
+/// not padded with drafts; and its drafter reads no prompt ahead, so that any room would do.
+fn never_padded(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
+    let settings = &cx.facts.settings;
+    let reads_ahead = settings.speculative_method.is_none_or(|method| match method {
+        DraftMethod::Known(known) => known == SpeculativeMethod::Mtp,
+        DraftMethod::Other => true,
+    });
+    let (Some(known), false) = (known_tokens(row, view), reads_ahead) else { return false };
+    match (settings.enable_prefix_caching, settings.block_size) {
+        (Some(false), _) => known > 1,
+        (_, Some(block_size @ 1..)) => known % block_size != 1 % block_size,
+        _ => false,
+    }
 }
 
 fn memory(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
@@ -246,16 +326,26 @@ fn memory(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
 #[cold]
 fn report(
     row: &RowView,
-    view: &IterationView<'_>,
-    (message, expected, actual): (&'static str, String, String),
+    step: Option<&Located<IterationRow>>,
+    objection: (&'static str, String, String),
     cx: &mut Cx<'_>,
 ) {
+    let finding = finding(row, step, objection, cx);
+    cx.found(finding);
+}
+
+fn finding(
+    row: &RowView,
+    step: Option<&Located<IterationRow>>,
+    (message, expected, actual): (&'static str, String, String),
+    cx: &Cx<'_>,
+) -> Finding {
     let mut finding = Finding::new(message)
         .at(row.row.at(), "waiting_reason")
-        .with_row(view.iteration.map(Located::at), "the step")
+        .with_row(step.map(Located::at), "the step")
         .of(row.request_id, cx.ids)
-        .in_iteration(view.id);
+        .in_iteration(row.iteration_id);
     finding.expected = Some(expected).filter(|text| !text.is_empty());
     finding.actual = Some(actual).filter(|text| !text.is_empty());
-    cx.found(finding);
+    finding
 }

@@ -185,7 +185,7 @@ impl Check {
 /// anywhere in their steps.
 fn rows_of_ends(view: &IterationView<'_>, cx: &mut Cx<'_>) {
     let Some(moments) = view.moments.filter(|_| !cx.facts.dialect.hides_ends()) else { return };
-    for row in view.rows.iter().filter(|row| !row.queued() && !row.past_lost) {
+    for row in view.changed().filter(|row| !row.queued() && !row.past_lost) {
         let Some(end) = view.history(row.request_id).and_then(RequestHistory::completion) else {
             continue;
         };

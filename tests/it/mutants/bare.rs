@@ -191,6 +191,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant("first-token-a-step-late", "the answer is noted by the next step", &["M018"], |s| {
         first_tokens_a_step_late(s);
     }),
+    mutant("used-at-end-without-details", "blocks of the finished are gone", &["C003"], |s| {
+        in_dialect(s, without_details, super::blocks::used_at_end);
+    }),
     mutant("no-prompt", "the length is read before it is known", &["K012"], |s| {
         in_dialect(s, without_details, |s| {
             for row in 0..s.p.len() {

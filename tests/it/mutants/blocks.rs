@@ -11,7 +11,7 @@ fn used_of_last_step(s: &mut Sheets) {
 }
 
 /// Blocks of the requests that the step finished are gone already.
-fn used_at_end(s: &mut Sheets) {
+pub(super) fn used_at_end(s: &mut Sheets) {
     for row in s.r.where_is("state", "completed") {
         let step = s.step(s.r.n(row, "iteration_id"));
         let used = s.i.n(step, "kv_cache_used") - s.r.n(row, "kv_cache_blocks");
@@ -44,6 +44,11 @@ fn preempted_hold(s: &mut Sheets) {
             s.r.set(row, "kv_cache_blocks", held);
         }
     }
+}
+
+/// Whether outputs in flight keep the rows from telling how much of a request is cached.
+fn overlaps(s: &Sheets) -> bool {
+    s.run["overlapping_steps"] == true
 }
 
 fn details_blocks(s: &mut Sheets, kind: &str, change: impl Fn(i64) -> i64) {
@@ -174,6 +179,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 s.i.add(step, "evicted_blocks", blocks);
             }
         }
+    }),
+    mutant("nothing-evicted", "what the cache loses is counted nowhere", &["C010"], |s| {
+        if !overlaps(s) {
+            s.i.map("evicted_blocks", |_| 0);
+        }
+    }),
+    mutant("one-eviction-lost", "one of two code paths counts", &["C010"], |s| {
+        if overlaps(s) {
+            return;
+        }
+        if let Some(row) = (0..s.i.len()).find(|row| s.i.n(*row, "evicted_blocks") > 0) {
+            s.i.add(row, "evicted_blocks", -1);
+        }
+    }),
+    mutant("evicted-are-lost", "only what a preempted request misses counts", &["C010"], |s| {
+        if overlaps(s) {
+            return;
+        }
+        let size = s.setting("block_size");
+        let mut lost = vec![0; s.i.len()];
+        for row in s.e.where_is("event_type", "request_evicted") {
+            let step = s.step(s.detail(row, "iteration_id").unwrap());
+            lost[step] += (s.detail(row, "lost_tokens").unwrap() + size - 1) / size;
+        }
+        (0..s.i.len()).for_each(|row| s.i.set(row, "evicted_blocks", lost[row]));
     }),
     mutant("memory-without-weights", "the cache only", &["C011"], |s| {
         let weights = s.setting("weight_bytes");
