@@ -238,6 +238,7 @@ impl Run {
             rows: &group.rows,
             changed: &group.changed,
             blocks: group.blocks,
+            places: &gather.groups.places,
             events: &self.events,
             damaged,
             histories: &gather.histories,

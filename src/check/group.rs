@@ -63,7 +63,7 @@ pub(super) struct Groups {
     before: Group,
     /// By key: where the request's row stands in the present step, or, while that is read, in the one
     /// before.
-    places: Vec<u32>,
+    pub(super) places: Vec<u32>,
     /// Whether the log is one in which the row before tells what comes next: steps do not overlap, and
     /// the clock is read once.
     possible: bool,

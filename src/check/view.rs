@@ -86,6 +86,7 @@ pub struct IterationView<'a> {
     pub(super) changed: &'a [u32],
     /// The blocks of the requests in the queues, by the rows.
     pub blocks: u64,
+    pub(super) places: &'a [u32],
     pub(super) histories: &'a Histories,
     pub(super) recent: &'a [(IterationId, Moments)],
 }
@@ -116,10 +117,21 @@ impl<'a> IterationView<'a> {
     }
 
     /// What the log said so far of a request. What it says of rows is up to date if the step has an event
-    /// of the request or a row that is not [steady](RowView::steady).
+    /// of the request or a row that is not [steady](RowView::steady); else see
+    /// [`last_queued`](Self::last_queued).
     #[must_use]
     pub fn history(&self, key: RequestKey) -> Option<&'a RequestHistory> {
         self.histories.get(key)
+    }
+
+    /// The request's last row that stood for a place in a queue.
+    #[must_use]
+    pub fn last_queued(&self, key: RequestKey) -> Option<&'a Located<IterationRequestRow>> {
+        let row = self.places.get(key.index()).and_then(|place| self.rows.get(*place as usize));
+        match row.filter(|row| row.steady && row.request_id == key) {
+            Some(row) => Some(&row.row),
+            None => self.history(key)?.queued.as_ref(),
+        }
     }
 
     /// The moments of this or one of the few steps before it.

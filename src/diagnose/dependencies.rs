@@ -112,11 +112,11 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_log("M011", &["X005"], "the run before the appended one was killed"),
     of_all("X005", &["C008"], "the end of a request may be cut off"),
     of_all("M019", &["M004", "M005", "M006", "M007", "M012", "M013"], "the clocks differ"),
-    of_all("M019", &["M014", "M015", "M018", "S002", "S003", "S004"], "the clocks differ"),
+    of_all("M019", &["M014", "M015", "M018", "M020", "S002", "S003", "S004"], "the clocks differ"),
     of_all("M019", &["Q001", "Q004", "Q006", "Q008", "Q009", "Q010", "Q011"], "the clocks differ"),
     of_all(
         "M019",
-        &["C001", "C003", "C008", "C009", "K002", "K004", "K006", "K011"],
+        &["C001", "C003", "C008", "C009", "C010", "K002", "K004", "K006", "K011"],
         "the clocks differ",
     ),
     of_all("M019", &["X001", "X002", "X003", "X004", "X005", "X006"], "the clocks differ"),

@@ -140,7 +140,7 @@ impl<'a> Cursor<'a> {
         let len = self.last.checked_sub(self.first)?;
         match len {
             0 => None,
-            ..=8 => Some(self.digits(self.first, len)),
+            1..=8 => Some(self.digits(self.first, len)),
             9..=16 => {
                 let high = self.digits(self.first, len - 8);
                 Some(high * 100_000_000 + self.digits(self.last - 8, 8))

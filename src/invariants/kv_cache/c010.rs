@@ -228,7 +228,7 @@ impl Content {
                 self.untold = true;
                 return false;
             };
-            match &history.queued {
+            match view.last_queued(*key) {
                 Some(last) if last.row.state == State::Running => {
                     let stays = last.row.iteration_id == view.id;
                     if !stays {

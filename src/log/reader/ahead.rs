@@ -177,7 +177,7 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
                     return;
                 }
                 Some(Item::Problem(problem))
-                    if !problem.at.is_some_and(|at| at.offset >= self.cut) =>
+                    if problem.at.is_none_or(|at| at.offset < self.cut) =>
                 {
                     shared.problems.push(*problem);
                 }

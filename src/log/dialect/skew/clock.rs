@@ -57,23 +57,23 @@ impl Clock {
 
     /// From a stamp to the nearest `D`. None behind the last of them: of such a step there may be no
     /// row in the sample.
-    pub(super) fn from_decision(&self, at: Nanos) -> Option<u64> {
-        self.from_nearest(&self.decided, at)
+    pub(super) fn off_decision(&self, at: Nanos) -> Option<u64> {
+        self.off_nearest(&self.decided, at)
     }
 
     /// How far a stamp is behind the nearest `D`, 0 if it is before that.
     pub(super) fn behind_decision(&self, at: Nanos) -> Option<u64> {
-        let off = self.from_decision(at)?;
+        let off = self.off_decision(at)?;
         let before = off < at.0 && self.decided.binary_search(&Nanos(at.0 - off)).is_ok();
         Some(if before || off == OTHER_MOMENT { off } else { 0 })
     }
 
     /// From a stamp to the nearest `E`.
-    pub(super) fn from_end(&self, at: Nanos) -> Option<u64> {
-        self.from_nearest(&self.ended, at)
+    pub(super) fn off_end(&self, at: Nanos) -> Option<u64> {
+        self.off_nearest(&self.ended, at)
     }
 
-    fn from_nearest(&self, moments: &[Nanos], at: Nanos) -> Option<u64> {
+    fn off_nearest(&self, moments: &[Nanos], at: Nanos) -> Option<u64> {
         moments.last().filter(|last| at <= **last)?;
         let index = moments.partition_point(|other| *other < at);
         let around = [index.checked_sub(1), Some(index)].into_iter().flatten();

@@ -31,13 +31,13 @@ pub(super) fn decisions(samples: &Samples<'_>, dialect: &Dialect, clock: &Clock)
     let mut events = Vec::new();
     for kind in kinds {
         let stamps = of_kind(samples, kind).filter(&mut again).map(|event| event.timestamp);
-        events.push(stamps.filter_map(|at| clock.from_decision(at)).collect());
+        events.push(stamps.filter_map(|at| clock.off_decision(at)).collect());
     }
     let changed = |row: &TransitionRow| {
-        (row.state != State::Completed).then(|| clock.from_decision(row.timestamp))?
+        (row.state != State::Completed).then(|| clock.off_decision(row.timestamp))?
     };
     let changes = samples.transitions.iter().filter_map(changed).collect();
-    let scheduled = |row: &RequestRow| clock.from_decision(row.first_scheduled_time?);
+    let scheduled = |row: &RequestRow| clock.off_decision(row.first_scheduled_time?);
     let records = samples.requests.iter().filter_map(scheduled).collect();
     events.extend([changes, records]);
     events
@@ -52,7 +52,7 @@ pub(super) fn ends(samples: &Samples<'_>, clock: &Clock) -> Vec<Vec<u64>> {
         let reason = told.or_else(|| key.and_then(|key| *reasons.get(&key)?));
         reason.is_some_and(|reason| !reason.is_drop())
     };
-    let from_end = |at: Nanos| clock.from_end(at);
+    let off_end = |at: Nanos| clock.off_end(at);
     let tokens = of_kind(samples, EventType::FirstTokenGenerated);
     let ended = of_kind(samples, EventType::RequestCompleted)
         .filter(|event| ran(event.request_id, event.details.finish_reason));
@@ -60,10 +60,10 @@ pub(super) fn ends(samples: &Samples<'_>, clock: &Clock) -> Vec<Vec<u64>> {
     let changed = changed.filter(|change| ran(Some(change.request_id), None));
     let records = samples.requests.iter().filter(|row| ran(Some(row.request_id), None));
     vec![
-        tokens.map(|event| event.timestamp).filter_map(from_end).collect(),
-        ended.map(|event| event.timestamp).filter_map(from_end).collect(),
-        changed.map(|change| change.timestamp).filter_map(from_end).collect(),
-        records.filter_map(|row| row.completion_time).filter_map(from_end).collect(),
+        tokens.map(|event| event.timestamp).filter_map(off_end).collect(),
+        ended.map(|event| event.timestamp).filter_map(off_end).collect(),
+        changed.map(|change| change.timestamp).filter_map(off_end).collect(),
+        records.filter_map(|row| row.completion_time).filter_map(off_end).collect(),
     ]
 }
 
