@@ -78,6 +78,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         has_run_info: dir.run_info.is_some() || !dir.run_problems.is_empty(),
         modelled: dir.run_info.as_ref().is_some_and(|info| info.engine.contains("model")),
         log_level: dir.run_info.as_ref().map_or(summary, |info| Some(info.log_level)),
+        declared_level: dir.run_info.as_ref().map(|info| info.log_level),
         ..LogFacts::default()
     })
 }

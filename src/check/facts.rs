@@ -45,6 +45,8 @@ pub struct LogFacts {
     pub modelled: bool,
     /// How much the log says it has.
     pub log_level: Option<LogLevel>,
+    /// The level that run.json names.
+    pub declared_level: Option<LogLevel>,
     /// Whether the log ends without a shutdown: requests are alive, and no row says so. Known only
     /// when requests that are still alive at the end are judged.
     pub killed: bool,
