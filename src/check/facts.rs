@@ -43,6 +43,8 @@ pub struct LogFacts {
     pub skew: Option<Nanos>,
     /// Whether the engine is a reference model rather than a real one.
     pub modelled: bool,
+    /// Whether the log is a replay of a trace, which goes on until nothing is left.
+    pub replayed: bool,
     /// How much the log says it has.
     pub log_level: Option<LogLevel>,
     /// The level that run.json names.
