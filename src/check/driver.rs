@@ -77,7 +77,9 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         run_problems: run_problems(dir),
         has_run_info: dir.run_info.is_some() || !dir.run_problems.is_empty(),
         modelled: dir.run_info.as_ref().is_some_and(|info| info.engine.contains("model")),
+        replayed: dir.run_info.as_ref().is_some_and(|info| !info.trace.is_empty()),
         log_level: dir.run_info.as_ref().map_or(summary, |info| Some(info.log_level)),
+        declared_level: dir.run_info.as_ref().map(|info| info.log_level),
         ..LogFacts::default()
     })
 }

@@ -43,8 +43,12 @@ pub struct LogFacts {
     pub skew: Option<Nanos>,
     /// Whether the engine is a reference model rather than a real one.
     pub modelled: bool,
+    /// Whether the log is a replay of a trace, which goes on until nothing is left.
+    pub replayed: bool,
     /// How much the log says it has.
     pub log_level: Option<LogLevel>,
+    /// The level that run.json names.
+    pub declared_level: Option<LogLevel>,
     /// Whether the log ends without a shutdown: requests are alive, and no row says so. Known only
     /// when requests that are still alive at the end are judged.
     pub killed: bool,

@@ -57,6 +57,7 @@ pub static ALL: &[&Declaration] = &[
     &time::m018::M018,
     &time::m019::M019,
     &time::m020::M020,
+    &time::m021::M021,
     &time::t001::T001,
     &tokens::k001::K001,
     &tokens::k002::K002,

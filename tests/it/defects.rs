@@ -314,3 +314,37 @@ fn the_severity_of_a_contradiction_between_ends_is_that_of_an_error() {
     let rule = report.rule("X005").unwrap();
     assert!(rule.findings.iter().any(|it| it.severity == Some(Severity::Error)), "{rule:#?}");
 }
+
+/// What is lost or cut says nothing of the level.
+#[test]
+fn a_log_level_that_the_files_contradict_is_an_error_and_a_cut_is_not() {
+    for (name, log) in full_logs() {
+        let level = |level: &str, change: fn(&mut Sheets)| {
+            let mut log = log.clone();
+            log.run["log_level"] = level.into();
+            change(&mut log);
+            let (_directory, report) = log.log().check();
+            report.rule("F010").unwrap().errors
+        };
+        let without_rows = |log: &mut Sheets| log.r.rows.clear();
+        let without_blocks = |log: &mut Sheets| {
+            let column = log.e.column("event_type");
+            log.e.rows.retain(|row| !row[column].starts_with("kv_cache_"));
+        };
+        let without_events = |log: &mut Sheets| log.e.rows.clear();
+        let until_the_first_scheduling = |log: &mut Sheets| {
+            let first = log.e.where_is("event_type", "request_scheduled")[0];
+            log.e.rows.truncate(first + 1);
+        };
+        assert_eq!(level("full", |_| {}), 0, "{name}");
+        assert_eq!(level("full", without_blocks), 1, "{name}");
+        assert_eq!(level("full", without_events), 0, "{name}");
+        assert_eq!(level("full", until_the_first_scheduling), 0, "{name}");
+        assert_eq!(level("standard", |_| {}), 1, "{name}");
+        assert_eq!(level("standard", without_blocks), 0, "{name}");
+        assert_eq!(level("summary", |_| {}), 2, "{name}");
+        assert_eq!(level("summary", without_blocks), 1, "{name}");
+        assert_eq!(level("summary", without_rows), 1, "{name}");
+        assert_eq!(level("summary", without_events), 1, "{name}");
+    }
+}

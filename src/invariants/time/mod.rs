@@ -20,4 +20,5 @@ pub mod m017;
 pub mod m018;
 pub mod m019;
 pub mod m020;
+pub mod m021;
 pub mod t001;

@@ -142,4 +142,15 @@ pub(super) const RAW_MUTANTS: &[RawMutant] = &[
     run_json("run-json-version-2", "the next version of the format", |log| {
         edit(log, |run| run["schema_version"] = 2.into());
     }),
+    run_json("run-json-level-summary", "the default of another option", |log| {
+        edit(log, |run| run["log_level"] = "summary".into());
+    }),
+    run_json("run-json-level-standard", "the default, whatever was chosen", |log| {
+        edit(log, |run| run["log_level"] = "standard".into());
+    }),
+    run_json("run-json-level-full", "block events are not hooked up", |log| {
+        let events = String::from_utf8(log.files["events.csv"].clone()).unwrap();
+        let kept = events.split_inclusive('\n').filter(|line| !line.contains(",kv_cache_"));
+        log.files.insert("events.csv".to_owned(), kept.collect::<String>().into_bytes());
+    }),
 ];

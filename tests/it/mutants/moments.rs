@@ -111,6 +111,26 @@ fn empty_passes_left_out(s: &mut Sheets) {
     }
 }
 
+/// As before, but what is left is numbered as if there had been nothing else.
+fn idle_passes_left_out(s: &mut Sheets) {
+    let idle: Vec<i64> =
+        s.i.where_is("batch_size", "0").into_iter().map(|row| s.i.n(row, "iteration_id")).collect();
+    // Where steps overlap the next one begins before the end of the one before.
+    if s.run["overlapping_steps"] == true {
+        return;
+    }
+    let renumbered = |id: i64| id - idle.iter().filter(|other| **other < id).count() as i64;
+    for sheet in [&mut s.i, &mut s.r] {
+        sheet.rows.retain(|row| !idle.contains(&row[0].parse().unwrap()));
+        sheet.map("iteration_id", renumbered);
+    }
+    for row in 0..s.e.len() {
+        if let Some(step) = s.detail(row, "iteration_id") {
+            s.set_detail(row, "iteration_id", renumbered(step));
+        }
+    }
+}
+
 pub(super) const MUTANTS: &[Mutant] = &[
     mutant("scheduled-at-s", "the event is written as the step begins", &["M006"], |s| {
         move_events(s, "request_scheduled", 1, 0)
@@ -245,6 +265,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a pass that schedules nothing is no step",
         &["M011"],
         empty_passes_left_out,
+    ),
+    mutant(
+        "idle-passes-left-out",
+        "a pass that schedules nothing has neither a row nor a number",
+        &["M021"],
+        idle_passes_left_out,
     ),
     mutant("whole-log-on-the-wall-clock", "nothing is since the start", &["M019"], |s| {
         s.p.map("arrival_time", |time| time + WALL);
