@@ -84,7 +84,8 @@ impl<K: KvCache> Scheduler<K> {
                 continue;
             }
             self.kv.lookup(&mut self.requests[slot], &mut hits);
-            let admitted = match self.plan_admission(slot, &hits, any_running_scheduled, pass) {
+            let admitted = match self.plan_admission(slot, hits.len(), any_running_scheduled, pass)
+            {
                 Ok(plan) => self.admit(slot, plan, &hits, pass)?,
                 Err(stop) => Err(stop),
             };
@@ -110,16 +111,29 @@ impl<K: KvCache> Scheduler<K> {
         (self.running.len() >= limit.0 as usize).then_some(AdmissionStop::MaxNumSeqs { limit })
     }
 
-    /// How many tokens the request would get, given what is left of the budgets.
+    /// How many tokens the request at which `pass` ended its admissions would have got with so many
+    /// blocks `found` in the prefix cache, or which limit of tokens would have kept it out.
+    pub(crate) fn tokens_with_hits(
+        &self,
+        slot: Slot,
+        found: usize,
+        pass: &Pass,
+    ) -> Result<Tokens, AdmissionStop> {
+        let any_running_scheduled = pass.entries.iter().any(|entry| entry.kind == Kind::Running);
+        Ok(self.plan_admission(slot, found, any_running_scheduled, pass)?.tokens)
+    }
+
+    /// How many tokens the request would get with so many blocks `found` in the prefix cache, given
+    /// what is left of the budgets.
     fn plan_admission(
         &self,
         slot: Slot,
-        hits: &[BlockId],
+        found: usize,
         any_running_scheduled: bool,
         pass: &Pass,
     ) -> Result<Plan, AdmissionStop> {
         let request = &self.requests[slot];
-        let computed = self.kv.tokens_in(hits.len());
+        let computed = self.kv.tokens_in(found);
         let room = pass.budget.room();
         let mut tokens = request.len.saturating_sub(computed);
         let mut bound = TokenBound::Demand;

@@ -11,6 +11,7 @@ mod conform;
 mod conform_canaries;
 mod conform_dialects;
 mod conform_log;
+mod conform_reasons;
 mod conform_resync;
 mod corpus;
 mod coverage;

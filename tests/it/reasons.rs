@@ -32,7 +32,7 @@ fn check(log: &Sheets, run_json: bool) -> CheckReport {
 }
 
 /// A bundled trace, replayed with drafts.
-fn with_drafts(name: &str, method: SpeculativeMethod, caching: bool) -> Sheets {
+pub(crate) fn with_drafts(name: &str, method: SpeculativeMethod, caching: bool) -> Sheets {
     let (_, path) = bundled().into_iter().find(|(other, _)| other == name).unwrap();
     let settings = Settings {
         speculative_method: Some(method),

@@ -45,7 +45,7 @@ fn log_at(name: &str, log_level: LogLevel) -> TempDir {
     directory
 }
 
-fn log(name: &str) -> TempDir {
+pub(crate) fn log(name: &str) -> TempDir {
     log_at(name, LogLevel::Standard)
 }
 

@@ -1,14 +1,17 @@
 //! What a pass of the reference and a step of the log do not agree on, the likely cause first.
 
+use std::cell::LazyCell;
+
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::conform::log::cache::Cache;
 use crate::conform::log::group::Group;
 use crate::conform::log::replay::LiveRequests;
-use crate::conform::log::sides::reason_of;
+use crate::conform::log::sides::{is_of_reference, reason_of};
 use crate::conform::log::tape::Tape;
 use crate::conform::log::verdict::Difference;
+use crate::engine::timeline::waiting_reason;
 use crate::log::dialect::Habit;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::{Located, Location};
@@ -259,6 +262,7 @@ impl Sight<'_> {
     }
 
     fn tables_and_reasons(&self, out: &mut Differences) {
+        let open = LazyCell::new(|| self.open_reasons());
         for row in &self.group.queued {
             let key = row.row.request_id;
             let Some(live) = self.live.get(&key) else { continue };
@@ -270,29 +274,52 @@ impl Sight<'_> {
             let state = state_of(request.status());
             if row.row.state != state {
                 out.push(self.of_request("state", key, row.row.state, state));
-            } else if let Some(logged) = row.row.waiting_reason
+            } else if let Some(logged) = row.row.waiting_reason.filter(|it| is_of_reference(*it))
                 && state != State::Running
             {
                 let reference = reason_of(self.pass, live.slot);
-                if logged != reference && !self.may_be_either(logged, reference) {
+                // Who was set aside does not wait for what the head waits for.
+                let with_head = reference != WaitingReason::WaitingForOutput;
+                let same = logged == reference || with_head && open.contains(&logged);
+                if !same {
                     out.push(self.of_request("waiting_reason", key, logged, reference));
                 }
             }
         }
     }
 
-    /// Whether it is open which of two limits kept out a request whose prefix hits are unknown:
-    /// with more of them it needs fewer tokens and blocks.
-    fn may_be_either(&self, logged: WaitingReason, reference: WaitingReason) -> bool {
-        let Cache::Counted(cache) = self.scheduler.kv_cache() else { return false };
-        let after_lookup = |reason| {
-            matches!(reason, WaitingReason::MemoryInsufficient | WaitingReason::MaxNumBatchedTokens)
+    /// What may have kept out the request at which admission ended where its prefix hits are unknown:
+    /// with more of them it needs fewer tokens and blocks. Every number of hits is tried, so a limit
+    /// that none of them meets is none of these.
+    fn open_reasons(&self) -> Vec<WaitingReason> {
+        let (Some(slot), Cache::Counted(cache)) = (self.pass.stopped_at, self.scheduler.kv_cache())
+        else {
+            return Vec::new();
         };
         let gate = matches!(
             self.pass.admission_stop,
-            Some(AdmissionStop::BudgetSpent { .. } | AdmissionStop::MaxNumSeqs { .. })
+            Some(
+                AdmissionStop::Preempted
+                    | AdmissionStop::BudgetSpent { .. }
+                    | AdmissionStop::MaxNumSeqs { .. }
+            )
         );
-        cache.is_head_unknown() && !gate && after_lookup(logged) && after_lookup(reference)
+        if gate || !cache.is_head_unknown() {
+            return Vec::new();
+        }
+        let request = self.scheduler.request(slot);
+        let others_run = !self.scheduler.running().is_empty();
+        let used = self.group.step.row.kv_cache_used;
+        let with = |hits: u32| match self.scheduler.tokens_with_hits(slot, hits as usize, self.pass)
+        {
+            Err(stop) => Some(waiting_reason(stop)),
+            Ok(tokens) => cache
+                .may_refuse(request, tokens, hits, others_run, used)
+                .then_some(WaitingReason::MemoryInsufficient),
+        };
+        let mut reasons: Vec<_> = (0..=cache.most_hits(request)).filter_map(with).collect();
+        reasons.dedup();
+        reasons
     }
 
     fn counter(

@@ -163,6 +163,34 @@ impl CountedCache {
         self.unknown
     }
 
+    /// The most blocks that a request may find: no chain is found that was never there, and the EAGLE
+    /// family drops its last block.
+    pub(super) fn most_hits(&self, request: &Request) -> u32 {
+        let limit = request.total_tokens().0.saturating_sub(1) / self.config.block_size;
+        limit.min(self.deepest).saturating_sub(u32::from(self.config.eagle_block_drop()))
+    }
+
+    /// Whether an admission of `new` tokens that finds `hits` blocks may fail for want of blocks where
+    /// the log says how many are in use: each of the hits may have to come from the free supply.
+    pub(super) fn may_refuse(
+        &self,
+        request: &Request,
+        new: Tokens,
+        hits: u32,
+        others_run: bool,
+        used: Blocks,
+    ) -> bool {
+        let watermark = self.watermark(others_run);
+        let ((_, most), _) = self.needs_with(request, new, hits);
+        let free = self.usable().saturating_sub(used.0.clamp(self.used.0, self.used.1));
+        most.saturating_add(watermark.0) > free
+    }
+
+    /// What an admission has to leave free.
+    fn watermark(&self, others_run: bool) -> Blocks {
+        if others_run { self.config.watermark_blocks } else { Blocks::ZERO }
+    }
+
     /// A number of hits of a request that the log does not admit. Any up to `limit` is possible; with
     /// all of them it may be kept out for want of room for its drafts, as the log may say.
     fn possible_hits(&self, request: &Request, limit: u32) -> u32 {
@@ -183,14 +211,26 @@ impl CountedCache {
         new: Tokens,
         hits: u32,
     ) -> ((u32, u32), AllocationCheck) {
+        if self.unknown {
+            let lookahead = self.config.num_lookahead_tokens();
+            let drafts = self.config.num_speculative_tokens();
+            let reach = request.total_tokens() + lookahead + drafts;
+            let most = self.blocks(reach.min(self.config.max_model_len));
+            return ((1, most), AllocationCheck::FullSequence);
+        }
+        self.needs_with(request, new, hits)
+    }
+
+    /// The same of one that finds `hits` blocks, whether the log tells so or not.
+    fn needs_with(
+        &self,
+        request: &Request,
+        new: Tokens,
+        hits: u32,
+    ) -> ((u32, u32), AllocationCheck) {
         let limit = self.config.max_model_len;
         let lookahead = self.config.num_lookahead_tokens();
         let known = request.total_tokens().min(limit);
-        if self.unknown {
-            let drafts = self.config.num_speculative_tokens();
-            let most = self.blocks((request.total_tokens() + lookahead + drafts).min(limit));
-            return ((1, most), AllocationCheck::FullSequence);
-        }
         let base = self.tokens_in(hits as usize).min(limit);
         let slots = self.blocks((base + new + lookahead).min(limit)).saturating_sub(hits);
         let full = if self.config.scheduler_reserve_full_isl {
@@ -224,11 +264,7 @@ impl KvCache for CountedCache {
         if !self.config.enable_prefix_caching {
             return;
         }
-        let size = self.config.block_size;
-        let limit = request.total_tokens().0.saturating_sub(1) / size;
-        // No chain is found that was never there; the EAGLE family drops its last block.
-        let dropped = u32::from(self.config.eagle_block_drop());
-        let limit = limit.min(self.deepest).saturating_sub(dropped);
+        let (size, limit) = (self.config.block_size, self.most_hits(request));
         let told = self.told.hits.get(request.id()).copied();
         self.unknown = told.is_none() && limit > 0;
         let found = match told {
@@ -270,7 +306,7 @@ impl KvCache for CountedCache {
         others_run: bool,
     ) -> Result<(), Refusal> {
         let found = u32::try_from(hits.len()).unwrap_or(u32::MAX);
-        let watermark = if others_run { self.config.watermark_blocks } else { Blocks::ZERO };
+        let watermark = self.watermark(others_run);
         let ((least, most), check) = self.admission_needs(request, new, found);
         let bounds = (least.saturating_add(watermark.0), most.saturating_add(watermark.0));
         let believed = self.told.hits.contains_key(request.id());

@@ -6,7 +6,7 @@ use crate::conform::log::compare::Sight;
 use crate::conform::log::counted::Told;
 use crate::conform::log::group::Group;
 use crate::conform::log::replay::{Flying, Judged, Replay};
-use crate::conform::log::sides;
+use crate::conform::log::sides::{self, is_of_reference};
 use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment, Void};
 use crate::log::reader::Located;
 use crate::log::schema::{IterationRequestRow, Table};
@@ -215,7 +215,11 @@ impl Replay<'_> {
         }
         told.preemptions = told.preempted.len();
         let reasons = group.waiting().filter_map(|row| row.row.waiting_reason);
-        told.stop = reasons.into_iter().find(|reason| *reason != WaitingReason::Preempted);
+        let of_one = |reason| {
+            matches!(reason, WaitingReason::Preempted | WaitingReason::WaitingForOutput)
+                || !is_of_reference(reason)
+        };
+        told.stop = reasons.into_iter().find(|reason| !of_one(*reason));
         told.stop_hidden = told.stop.is_none() && self.tape.dialect.hides_waiting();
         told
     }

@@ -21,6 +21,7 @@ use crate::conform::log::ends::End;
 use crate::conform::log::group::Group;
 use crate::conform::log::inputs::Before;
 use crate::conform::log::prompts::Prompts;
+use crate::conform::log::sides::is_of_reference;
 use crate::conform::log::tape::Tape;
 use crate::conform::log::verdict::{Basis, LogCounts, LogDivergence, Void};
 use crate::log::ids::{Ids, RequestKey};
@@ -99,6 +100,8 @@ pub(super) struct Replay<'t> {
     pub(super) undecided: u64,
     /// Iterations with waiting rows that give no reason.
     unreasoned: u64,
+    /// Iterations with waiting rows whose reason the reference cannot have.
+    foreign_reasons: u64,
     damaged: u64,
     /// How often the log does not tell what an output brought.
     pub(super) untold: u64,
@@ -140,6 +143,7 @@ impl<'t> Replay<'t> {
             skipped: 0,
             undecided: 0,
             unreasoned: 0,
+            foreign_reasons: 0,
             damaged: 0,
             untold: 0,
             always_take_over: false,
@@ -202,6 +206,11 @@ impl<'t> Replay<'t> {
                 self.unreasoned,
                 "have waiting requests without a waiting_reason: what kept those out is not compared",
             ),
+            (
+                self.foreign_reasons,
+                "have waiting requests whose waiting_reason is unknown, or of a feature that the \
+                 reference does not have: what kept those out is not compared",
+            ),
         ];
         for (count, what) in why {
             if count > 0 {
@@ -222,6 +231,10 @@ impl<'t> Replay<'t> {
         let start = group.moments.start;
         let unreasoned = group.waiting().any(|row| row.row.waiting_reason.is_none());
         self.unreasoned += u64::from(unreasoned);
+        let foreign = group
+            .waiting()
+            .any(|row| row.row.waiting_reason.is_some_and(|reason| !is_of_reference(reason)));
+        self.foreign_reasons += u64::from(foreign);
         if self.following && group.damaged {
             self.damaged += 1;
             self.lose();

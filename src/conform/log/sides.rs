@@ -60,7 +60,17 @@ pub(super) fn reference(scheduler: &Scheduler<Cache>, pass: &Pass) -> LogSide {
 /// What kept a waiting request out of a pass.
 pub(super) fn reason_of(pass: &Pass, slot: Slot) -> WaitingReason {
     if pass.set_aside.contains(&slot) {
-        return WaitingReason::Preempted;
+        return WaitingReason::WaitingForOutput;
     }
     pass.admission_stop.map_or(WaitingReason::Preempted, waiting_reason)
+}
+
+/// Whether the reference has something for which a request could wait so. It has no adapters, grammars,
+/// remote blocks or encoder inputs; a logger that does not know says nothing of its scheduler.
+pub(super) const fn is_of_reference(reason: WaitingReason) -> bool {
+    use WaitingReason as W;
+    !matches!(
+        reason,
+        W::Unknown | W::WaitingForRemoteKvs | W::WaitingForFsm | W::LoraLimit | W::EncoderBudget
+    )
 }
