@@ -93,7 +93,7 @@ pub struct IterationView<'a> {
 
 impl<'a> IterationView<'a> {
     /// The rows about which there may be something to say: all but the [steady](RowView::steady) ones.
-    pub fn changed(&self) -> impl DoubleEndedIterator<Item = &'a RowView> + use<'a> {
+    pub fn changed(&self) -> impl Iterator<Item = &'a RowView> + use<'a> {
         let rows = self.rows;
         self.changed.iter().filter_map(move |place| rows.get(*place as usize))
     }
