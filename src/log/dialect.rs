@@ -392,10 +392,9 @@ impl Dialect {
     }
 }
 
-/// Whether the rows of a step have tokens for another number of requests than its batch. The last
-/// step of the sample may not be all there.
+/// Whether the rows of a step have tokens for another number of requests than its batch. Where a row
+/// is lost, or the sample ends inside of the step, the others do not tell.
 fn batches_differ(rows: &[IterationRequestRow], iterations: &[IterationRow]) -> bool {
-    let Some(last) = rows.last().map(|row| row.iteration_id) else { return false };
     let mut steps = iterations.iter();
     rows.chunk_by(|one, other| one.iteration_id == other.iteration_id).any(|group| {
         let id = group[0].iteration_id;
@@ -405,8 +404,7 @@ fn batches_differ(rows: &[IterationRequestRow], iterations: &[IterationRow]) -> 
         let scheduled = group.iter().filter(has_tokens).count();
         let running = group.iter().filter(|row| row.state == State::Running).count();
         let step = steps.by_ref().find(|step| step.iteration_id >= id);
-        let batch = step.filter(|step| step.iteration_id == id && id < last);
-        // Where a row is lost, the others do not tell.
+        let batch = step.filter(|step| step.iteration_id == id);
         let whole = batch.filter(|step| step.running_count.0 as usize == running);
         whole.is_some_and(|step| step.batch_size.0 as usize != scheduled)
     })

@@ -9,6 +9,7 @@ mod cli;
 mod compare;
 mod conform;
 mod conform_canaries;
+mod conform_cases;
 mod conform_dialects;
 mod conform_log;
 mod conform_reasons;

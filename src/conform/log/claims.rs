@@ -11,6 +11,24 @@ use crate::log::ids::RequestKey;
 use crate::scheduler::Pass;
 use crate::units::{Nanos, Tokens};
 
+/// How an output may be a request's last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// No other token was to come.
+    Surely,
+    /// If the model accepted enough of its drafts.
+    WithDrafts,
+}
+
+fn completed(ended: Ended, live: Live) -> Completed {
+    Completed {
+        key: ended.key,
+        tokens: ended.tokens.or(live.end.map(|end| end.output)),
+        blocks: live.end.and_then(|end| end.blocks),
+        at: ended.location,
+    }
+}
+
 impl Replay<'_> {
     /// Finds the requests that the output of a step finished, the oldest step in flight, which was
     /// taken from there; `next` is the step that is about to begin.
@@ -22,6 +40,11 @@ impl Replay<'_> {
             self.tape.read_events(self.tape.latest(newest.group.moments.end));
         }
         let until = self.tape.latest(self.latest_end(group, next));
+        let counted = group.step.row.completed_count.map(|count| count.0 as usize);
+        // Behind the last step of a log that does not say when it ended, drafts may have brought a request
+        // to its end with this output or with one that is cut off.
+        let open = next.is_none() && self.tape.dialect.hides_ends();
+        let mut unsure = Vec::new();
         let mut at = 0;
         while let Some(ended) = self.tape.ended.get(at).copied() {
             let Some(live) = self.live.get(&ended.key).copied() else {
@@ -35,23 +58,27 @@ impl Replay<'_> {
             };
             let gave_up = live.end.is_some_and(|end| end.is_drop());
             let goes_on = next.is_some_and(|next| next.queued_row(ended.key).is_some());
-            let reaches = !goes_on && self.reaches_its_end(pass, ended, live);
-            let here = ended.at <= until && (reaches || !self.may_end_later(ended, live, next));
+            let reach = self.reach(pass, ended, live).filter(|_| !goes_on);
+            if open && reach == Some(Reach::WithDrafts) && !gave_up {
+                unsure.push(completed(ended, live));
+                at += 1;
+                continue;
+            }
+            let here =
+                ended.at <= until && (reach.is_some() || !self.may_end_later(ended, live, next));
             if !gave_up && !here {
                 at += 1;
                 continue;
             }
             let _ = self.tape.ended.remove(at);
             if !gave_up {
-                group.completed.push(Completed {
-                    key: ended.key,
-                    tokens: ended.tokens.or(live.end.map(|end| end.output)),
-                    blocks: live.end.and_then(|end| end.blocks),
-                    at: ended.location,
-                });
+                group.completed.push(completed(ended, live));
             }
         }
-        let counted = group.step.row.completed_count.map(|count| count.0 as usize);
+        if counted == Some(group.completed.len() + unsure.len()) {
+            self.tape.ended.retain(|ended| unsure.iter().all(|done| done.key != ended.key));
+            group.completed.append(&mut unsure);
+        }
         group.ends_told = !self.tape.events_ended() || counted == Some(group.completed.len());
     }
 
@@ -64,14 +91,17 @@ impl Replay<'_> {
         self.in_flight.front().map_or(begun, |flying| begun.min(flying.group.moments.output))
     }
 
-    /// Whether an output of the pass is the last that a request has to get.
-    fn reaches_its_end(&self, pass: &Pass, ended: Ended, live: Live) -> bool {
-        let Some(entry) = pass.entries.iter().find(|entry| entry.slot == live.slot) else {
-            return false;
-        };
-        let most = self.scheduler.request(live.slot).output_tokens() + Tokens(1) + entry.drafts;
+    /// Whether an output of the pass may be the last that a request has to get.
+    fn reach(&self, pass: &Pass, ended: Ended, live: Live) -> Option<Reach> {
+        let entry = pass.entries.iter().find(|entry| entry.slot == live.slot)?;
+        let least = self.scheduler.request(live.slot).output_tokens() + Tokens(1);
         let output = ended.tokens.or(live.end.map(|end| end.output));
-        entry.samples && output.is_none_or(|output| output <= most)
+        let within = |most| output.is_none_or(|output| output <= most);
+        match entry.samples {
+            true if within(least) => Some(Reach::Surely),
+            true if within(least + entry.drafts) => Some(Reach::WithDrafts),
+            _ => None,
+        }
     }
 
     /// Whether the output of a later step that has the request may have ended at that moment.

@@ -1,0 +1,107 @@
+//! Small logs in dialects that were once compared wrongly, each with what must come out.
+
+use schedlog::config::SpeculativeMethod;
+use schedlog::conform::log::{ConformOptions as Options, LogReport, LogVerdict, conform_log};
+use schedlog::engine::run::{LogOptions, replay_trace};
+use schedlog::settings::Settings;
+use schedlog::trace::{Arrival, Trace, TraceRequest, private_token};
+use schedlog::units::{Nanos, Priority, TokenRun, Tokens};
+
+use crate::dialect_writer::written;
+use crate::fixtures::Log;
+use crate::sheets::Sheets;
+
+/// A request: when it arrives in microseconds, its prompt and output tokens, and the most of the latter.
+type Job = (u64, u32, u32, u32);
+
+fn trace(jobs: &[Job]) -> Trace {
+    let request = |(index, (at, input, output, most)): (usize, &Job)| TraceRequest {
+        ordinal: index as u32,
+        id: format!("r{index}").into(),
+        arrival: Arrival::At(Nanos(at * 1_000)),
+        session: None,
+        input_tokens: Tokens(*input),
+        output_tokens: Tokens(*output),
+        max_tokens: Tokens(*most),
+        priority: Priority(0),
+        abort_after: None,
+        prompt: vec![TokenRun { first: private_token(index as u32, 0), len: Tokens(*input) }],
+        failed: false,
+    };
+    Trace::from_requests("cases", jobs.iter().enumerate().map(request).collect())
+}
+
+/// The reference's log of these requests.
+fn log(jobs: &[Job], settings: Settings) -> Sheets {
+    let directory = tempfile::tempdir().unwrap();
+    let resolved = settings.resolve().unwrap();
+    let options = LogOptions::default();
+    replay_trace(&trace(jobs), &resolved, Some(directory.path()), &options, |_| {}).unwrap();
+    Sheets::read(directory.path())
+}
+
+fn small() -> Settings {
+    Settings {
+        max_num_seqs: Some(4),
+        max_num_batched_tokens: Some(64),
+        max_model_len: Some(64),
+        block_size: Some(1),
+        num_gpu_blocks: Some(129),
+        enable_prefix_caching: Some(false),
+        ..Settings::default()
+    }
+}
+
+fn compared(log: &Log) -> LogReport {
+    let directory = log.write();
+    conform_log(directory.path(), &Options::default()).unwrap()
+}
+
+fn conforms(report: &LogReport) {
+    assert_eq!(report.verdict, LogVerdict::Conforms, "{report:#?}");
+    assert_eq!(report.counts.same, report.counts.iterations, "{report:#?}");
+}
+
+fn drafting(overlap: bool, acceptance: f64) -> Settings {
+    let method = if overlap { SpeculativeMethod::NgramGpu } else { SpeculativeMethod::Ngram };
+    Settings {
+        speculative_method: Some(method),
+        num_speculative_tokens: Some(2),
+        draft_acceptance: Some(acceptance),
+        async_scheduling: Some(overlap),
+        ..small()
+    }
+}
+
+/// Only the last step has a running request without a token, as its output in flight is its last one; the
+/// other request has as many as there are running ones.
+#[test]
+fn a_dialect_that_shows_itself_in_the_last_step_only_is_recognised() {
+    let log = log(&[(0, 8, 3, 3), (0, 8, 3, 9)], drafting(true, 0.0));
+    let differ = |row: &usize| log.i.n(*row, "batch_size") != log.i.n(*row, "running_count");
+    let steps: Vec<_> = (0..log.i.len()).filter(differ).collect();
+    let last = log.r.n(log.r.len() - 1, "iteration_id") as usize;
+    assert_eq!(steps, [last], "the log must show it there and nowhere else");
+    assert!(log.i.n(last, "total_tokens") >= log.i.n(last, "running_count"));
+    conforms(&compared(&written(&log, &["batch-is-running"], true)));
+}
+
+/// Of a log that does not say when its steps ended, cut behind any step: whether the drafts of the last
+/// one brought a request to its end is not taken for told.
+#[test]
+fn an_end_behind_the_cut_of_the_steps_is_not_taken_for_one_of_the_last_that_is_there() {
+    for acceptance in [0.0, 0.5, 1.0] {
+        for overlap in [false, true] {
+            let log = log(&[(0, 6, 9, 9), (5_000, 3, 14, 14)], drafting(overlap, acceptance));
+            let habits = ["no-completed-rows", "ends-at-decision", "no-output-duration"];
+            conforms(&compared(&written(&log, &habits, true)));
+            for steps in 2..log.i.len() {
+                let mut cut = log.clone();
+                cut.i.rows.truncate(steps);
+                let report = compared(&written(&cut, &habits, true));
+                let told = !matches!(report.verdict, LogVerdict::Diverges(_));
+                assert!(told, "{acceptance} {overlap}, {steps} steps: {report:#?}");
+            }
+        }
+    }
+}
