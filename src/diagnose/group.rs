@@ -61,8 +61,13 @@ fn place(finding: &Finding) -> Option<(Table, Option<&'static str>)> {
     finding.primary.as_ref().map(|mark| (mark.at.table, mark.column))
 }
 
-/// Groups the roots; those with consequences come first, then the order of the rules counts.
-pub(super) fn group<'a>(report: &'a CheckReport, items: &[Item<'a>]) -> Vec<Group<'a>> {
+/// Groups the roots; those of which a loss is known come first, then those with consequences, then the
+/// order of the rules counts. `leads` are the findings that name a loss.
+pub(super) fn group<'a>(
+    report: &'a CheckReport,
+    items: &[Item<'a>],
+    leads: Vec<(usize, Cause)>,
+) -> Vec<Group<'a>> {
     let mut index: BTreeMap<_, usize> = BTreeMap::new();
     let mut groups: Vec<(usize, Group<'a>)> = Vec::new();
     let mut group_of: Vec<usize> = vec![0; items.len()];
@@ -85,8 +90,12 @@ pub(super) fn group<'a>(report: &'a CheckReport, items: &[Item<'a>]) -> Vec<Grou
             None => consequences.push(Consequence { rule, findings: vec![item.finding] }),
         }
     }
+    for (lead, cause) in leads {
+        groups[group_of[lead]].1.causes.push(cause);
+    }
     groups.sort_by_key(|(rule, group)| {
-        (std::cmp::Reverse(group.severity), group.consequences.is_empty(), *rule)
+        let alone = (group.causes.is_empty(), group.consequences.is_empty());
+        (std::cmp::Reverse(group.severity), alone, *rule)
     });
     groups.into_iter().map(|(_, group)| group).collect()
 }

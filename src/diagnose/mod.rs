@@ -12,6 +12,7 @@ mod excerpt;
 mod fold;
 mod group;
 mod lookup;
+pub mod losses;
 mod shape;
 mod story;
 
@@ -45,12 +46,14 @@ impl<'a> Diagnosis<'a> {
     /// Explains the findings of a report; `all` fetches the rows of every finding that was kept.
     #[must_use]
     pub fn of(report: &'a CheckReport, all: bool) -> Self {
-        let folded = fold::fold(report);
-        let mut groups = group::group(report, &folded);
+        let mut folded = fold::fold(report);
         // The directory was read a moment ago; if it is gone the findings stand without their rows.
         let Ok(dir) = LogDir::open(&report.directory) else {
+            let groups = group::group(report, &folded, Vec::new());
             return Self { groups, excerpts: Excerpts::default() };
         };
+        let leads = losses::fold(&dir, report, &mut folded);
+        let mut groups = group::group(report, &folded, leads);
         let marks = groups.iter().flat_map(|group| {
             let sample = group.findings.iter().take(if all { usize::MAX } else { SAMPLE });
             sample.flat_map(|finding| finding.primary.iter().chain(&finding.related))

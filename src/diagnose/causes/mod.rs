@@ -208,7 +208,10 @@ pub(super) fn explain(groups: &mut [Group<'_>], excerpts: &Excerpts, facts: &Fac
         })
         .collect();
     for (group, causes) in groups.iter_mut().zip(found) {
-        group.causes = causes;
+        // Where something is missing as a whole, what the figures look like is its doing.
+        if group.causes.is_empty() {
+            group.causes = causes;
+        }
     }
 }
 

@@ -150,15 +150,24 @@ impl Invariant for Check {
         let facts: u64 =
             [&self.events, &self.changes, &self.steps].iter().flat_map(|it| it.facts).sum();
         cx.exercised(facts as usize);
-        for (at, column, moment) in self.calendar.into_iter().flatten() {
-            cx.found(
-                Finding::new(format!(
-                    "{} has times of the calendar, not since the scheduler started",
-                    at.table
-                ))
-                .at(at, column)
-                .values("nanoseconds since the start", moment),
-            );
+        let mut calendar = self.calendar.into_iter().flatten();
+        if let Some((at, column, moment)) = calendar.next() {
+            let others: Vec<_> = calendar.collect();
+            let mut files = at.table.to_string();
+            for (index, (other, ..)) in others.iter().enumerate() {
+                files.push_str(if index + 1 == others.len() { " and " } else { ", " });
+                files.push_str(other.table.file_name());
+            }
+            let have = if others.is_empty() { "has" } else { "have" };
+            let mut finding = Finding::new(format!(
+                "{files} {have} times of the calendar, not since the scheduler started"
+            ))
+            .at(at, column)
+            .values("nanoseconds since the start", moment);
+            for (at, column, _) in others {
+                finding = finding.with(at, column, "");
+            }
+            cx.found(finding);
         }
         for (by, own, other) in self.other_clocks() {
             if self.calendar[own.table as usize].or(self.calendar[other.table as usize]).is_some() {
