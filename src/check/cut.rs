@@ -6,7 +6,7 @@
 
 use crate::check::facts::LogFacts;
 use crate::check::history::{Histories, RequestHistory};
-use crate::check::view::{Moments, RowView};
+use crate::check::view::{Moments, RowView, Rows};
 use crate::log::dialect::Habit;
 use crate::log::schema::{IterationRow, Table};
 use crate::log::values::{FinishReason, State};
@@ -16,7 +16,7 @@ use crate::units::{Nanos, Requests, Tokens};
 pub(super) struct RowsCut<'a> {
     pub(super) step: &'a IterationRow,
     pub(super) moments: Moments,
-    pub(super) rows: &'a [RowView],
+    pub(super) rows: Rows<'a>,
     pub(super) facts: &'a LogFacts,
 }
 
@@ -29,7 +29,7 @@ impl RowsCut<'_> {
     }
 
     fn count(&self, wanted: impl Fn(State) -> bool) -> usize {
-        self.rows.iter().filter(|row| wanted(row.state)).count()
+        self.rows.count(wanted)
     }
 
     /// Whether rows of the queues are missing, and those that are there are the first of the step.
@@ -97,6 +97,6 @@ impl RowsCut<'_> {
         let endless = |row: &RowView| {
             live.get(row.request_id).is_none_or(|request| request.completion().is_none())
         };
-        self.rows.iter().any(endless)
+        self.rows.iter().any(|row| endless(&row))
     }
 }

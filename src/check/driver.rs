@@ -10,10 +10,10 @@ use crate::check::invariant::Invariant;
 use crate::check::live::Observer;
 use crate::check::report::{CheckReport, RuleOutcome, TableSummary};
 use crate::check::skew::Skew;
-use crate::check::view::{IterationView, Moments};
+use crate::check::view::{IterationView, Moments, Rows};
 use crate::check::{CheckError, CheckOptions, LogSettings};
 use crate::log::dialect::{Dialect, Habit};
-use crate::log::ids::RequestKey;
+use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
 use crate::log::run_info::{RunProblem, problem_at};
 use crate::log::schema::{EventRow, IterationRow, Table};
@@ -230,17 +230,13 @@ impl Run {
         let damaged = self.gather.step_is_damaged(id) | self.rows_end_early(row, moments);
         self.show_events();
         let gather = &self.gather;
-        let group = &gather.groups.now;
         let view = IterationView {
             id,
             iteration: iteration.as_ref(),
             moments,
             previous: self.previous.as_ref(),
             previous_group: self.previous_group,
-            rows: &group.rows,
-            changed: &group.changed,
-            blocks: group.blocks,
-            places: &gather.groups.places,
+            rows: Rows::of(&gather.groups),
             events: &self.events,
             damaged,
             histories: &gather.histories,
@@ -251,7 +247,7 @@ impl Run {
             observer.step(&view);
         }
         self.previous = iteration.or(self.previous);
-        if !self.gather.groups.now.rows.is_empty() {
+        if !Rows::of(&self.gather.groups).is_empty() {
             self.previous_group = Some(id);
         }
         let mut over = std::mem::take(&mut self.over);
@@ -287,7 +283,7 @@ impl Run {
         }
         let gather = &mut self.gather;
         gather.groups.settle(&mut gather.histories);
-        let rows = &gather.groups.now.rows;
+        let rows = Rows::of(&gather.groups);
         let early = RowsCut { step, moments, rows, facts: &self.facts }.is_here(&gather.histories);
         self.facts.rows_end_early |= early;
         if early {
@@ -325,6 +321,7 @@ impl Run {
                 self.rules.each(&self.facts, ids, |rule, cx| rule.request(&history, cx));
             }
             if !self.gather.shared.pinned(key) {
+                self.gather.groups.release(key, self.gather.shared.ids.id(key));
                 self.gather.shared.ids.release(key);
             }
         }
@@ -380,7 +377,7 @@ impl Run {
         let rows = [
             gather.requests.reader().map_or(0, |reader| reader.rows()),
             gather.iterations.reader().map_or(0, |reader| reader.rows()),
-            gather.rows.reader().map_or(0, |reader| reader.rows()),
+            gather.rows.rows(),
             gather.events.reader().map_or(0, |reader| reader.rows()),
             gather.transitions.reader().map_or(0, |reader| reader.rows()),
         ];

@@ -8,11 +8,12 @@ use crate::check::facts::{LogEnd, LogFacts};
 use crate::check::group::Groups;
 use crate::check::history::{Histories, RequestHistory};
 use crate::check::repeats::Repeats;
-use crate::check::view::{Moments, RowView};
+use crate::check::view::{Moments, RowView, Rows};
 use crate::log::dialect::Habit;
 use crate::log::ids::RequestKey;
 use crate::log::reader::{
-    Ahead, FormKind, FormProblem, Input, Located, LogDir, LogDirError, Shared, TableReader,
+    Ahead, FormKind, FormProblem, Input, Located, Location, LogDir, LogDirError, Piece, Reading,
+    Shared, StepRows, TableReader,
 };
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
@@ -33,7 +34,7 @@ const HELD_STEPS: u64 = 64;
 /// The files and what was read of them.
 pub(super) struct Gather {
     pub(super) iterations: Ahead<IterationRow, Input, 1>,
-    pub(super) rows: Ahead<IterationRequestRow, Input, 1>,
+    pub(super) rows: StepRows<Input>,
     pub(super) requests: Ahead<RequestRow, Input, 2>,
     pub(super) events: Ahead<EventRow, Input, 2>,
     pub(super) transitions: Ahead<TransitionRow, Input, 2>,
@@ -68,7 +69,7 @@ impl Gather {
         let requests = open_table(dir, facts, &mut shared)?;
         let iterations = open_table(dir, facts, &mut shared)?;
         let rows = open_table(dir, facts, &mut shared)?;
-        let rows = rows.map(|rows| ahead_of_time(rows, dir)).transpose()?;
+        let groups = Groups::of(facts, every_row);
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
         let cuts = crate::check::runs::find(dir)?;
@@ -85,13 +86,13 @@ impl Gather {
         let size = dir.file(Table::PerRequest).map_or(0, |file| file.stored_bytes());
         Ok(Self {
             iterations: Ahead::new(iterations, cut(Table::PerIteration), &mut shared),
-            rows: Ahead::new(rows, cut(Table::PerIterationRequests), &mut shared),
+            rows: step_rows(rows, dir, &groups, cut(Table::PerIterationRequests), &mut shared)?,
             requests: Ahead::new(requests, cut(Table::PerRequest), &mut shared),
             events: Ahead::new(events, cut(Table::Events), &mut shared),
             transitions: Ahead::new(transitions, cut(Table::StateTransitions), &mut shared),
             shared,
             histories: Histories::default(),
-            groups: Groups::of(facts, every_row),
+            groups,
             repeats: Repeats::new(size),
             recent: Vec::new(),
             end: LogEnd::default(),
@@ -114,7 +115,7 @@ impl Gather {
     /// come first, as a step without a row.
     pub(super) fn next_step(&self) -> Option<(IterationId, bool)> {
         let row = self.iterations.peek(0).map(|row| row.row.iteration_id);
-        let group = self.rows.peek(0).map(|row| row.row.iteration_id);
+        let group = self.rows.peek().map(|row| row.row.iteration_id);
         match (row, group) {
             (Some(row), Some(group)) if group < row => Some((group, false)),
             (Some(row), _) => Some((row, true)),
@@ -165,20 +166,18 @@ impl Gather {
         let before_this = self.end.last_group;
         let mut going_on = 0;
         let Self { rows, shared, groups, histories, hides_preempted, .. } = self;
-        let wanted = |row: &IterationRequestRow| row.iteration_id == id;
-        rows.take_while(shared, wanted, |shared, row| {
+        let mut take_row = |shared: &Shared, groups: &mut Groups, row: &Located<_>| {
             if !shared.problems.is_empty() {
                 note_lost_rows(shared, groups, histories);
             }
             if groups.take_steady(row) {
-                going_on += 1;
-                return;
+                return true;
             }
             let history = groups.touch(row.row.request_id, histories);
             let last = history.last();
-            going_on += usize::from(last.is_some_and(|last| {
+            let goes_on = last.is_some_and(|last| {
                 last.row.state != State::Completed && Some(last.row.iteration_id) == before_this
-            }));
+            });
             let past_lost = history.rows_lost || *hides_preempted && history.has_gap(id);
             let before = if past_lost { None } else { last.copied() };
             let moment = moments.map(|moments| match row.row.state {
@@ -190,9 +189,26 @@ impl Gather {
                 history.absent_from = None;
             }
             let sure = groups.is_sure(&row.row, before.as_ref(), history);
-            groups.push(RowView { row: *row, before, past_lost, steady: false, sure });
+            groups.push(RowView { row: *row, before, past_lost, steady: false }, sure);
+            goes_on
+        };
+        rows.take_step(id, shared, |shared, piece| match piece {
+            Piece::Row(row) => going_on += usize::from(take_row(shared, groups, row)),
+            Piece::Run(run, offsets) => {
+                let mut taken = 0;
+                while taken < run.len {
+                    let steady = groups.take_run(&run, taken, offsets);
+                    (going_on, taken) = (going_on + steady, taken + steady);
+                    if taken < run.len
+                        && let Some(row) = groups.row_of_run(&run, taken, offsets, &mut shared.ids)
+                    {
+                        going_on += usize::from(take_row(shared, groups, &row));
+                        taken += 1;
+                    }
+                }
+            }
         });
-        if let Some(last) = self.groups.now.rows.last() {
+        if let Some(last) = Rows::of(&self.groups).last() {
             self.end.last_group = Some(id);
             self.end.last_group_at = Some(last.row.at());
             self.end.last_group_end = moments.map(|moments| moments.end);
@@ -319,7 +335,7 @@ impl Gather {
                     }
                 }
             }
-            let current = || self.rows.peek(0).map(|row| row.row.iteration_id);
+            let current = || self.rows.peek().map(|row| row.row.iteration_id);
             if problem.table == Table::PerIterationRequests {
                 self.damaged_steps.extend(problem.iteration.or_else(current));
             }
@@ -352,20 +368,24 @@ fn note_lost_rows(shared: &Shared, groups: &mut Groups, histories: &mut Historie
     }
 }
 
-/// Lets a thread read the one long file, if it is finished and long enough for that.
-fn ahead_of_time<R: Row + Send + 'static>(
-    rows: TableReader<R, Input>,
+/// The rows of the steps. Of a finished file runs are read as such, and a thread reads it if it is long
+/// enough for that.
+fn step_rows(
+    rows: Option<TableReader<IterationRequestRow, Input>>,
     dir: &LogDir,
-) -> Result<TableReader<R, Input>, LogDirError> {
+    groups: &Groups,
+    cut: Option<Location>,
+    shared: &mut Shared,
+) -> Result<StepRows<Input>, LogDirError> {
     const WORTH_A_THREAD: u64 = 1 << 20;
-    let Some(file) = dir.file(R::SCHEMA.table).filter(|_| !dir.is_growing()) else {
-        return Ok(rows);
-    };
-    if file.stored_bytes() < WORTH_A_THREAD {
-        return Ok(rows);
-    }
-    let path = file.path.clone();
-    rows.on_thread().map_err(|source| LogDirError::Unreadable { path, source })
+    let file = dir.file(Table::PerIterationRequests).filter(|_| !dir.is_growing());
+    let reading = file.map_or_else(Reading::default, |file| Reading {
+        runs: groups.wants_runs(),
+        on_thread: file.stored_bytes() >= WORTH_A_THREAD,
+    });
+    let path = || file.map(|file| file.path.clone()).unwrap_or_default();
+    StepRows::new(rows, reading, cut, shared)
+        .map_err(|source| LogDirError::Unreadable { path: path(), source })
 }
 
 fn open_table<R: Row>(

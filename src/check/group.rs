@@ -1,56 +1,32 @@
 //! The rows of a step, and which of them are steady.
 //!
 //! Nearly all rows of a log are those of running requests that go on decoding: one token more than in
-//! the step before, in the same blocks, behind the same neighbour. Such a row is recognised once, here,
-//! and rules look at the [others](crate::check::IterationView::changed) only. What a row must be for
-//! that is written down here and nowhere else; it is stricter than any rule. Tests hold the reports with
-//! and without this short cut ([`CheckOptions::every_row`](crate::check::CheckOptions::every_row)) to
-//! each other, on right logs and on wrong ones.
+//! the step before, in the blocks that its tokens take, behind the same neighbour. Such a row is
+//! recognised once, here or, in whole runs, by the [reader](crate::log::reader::Run), and rules look at
+//! the [others](crate::check::IterationView::changed) only. What a row must be for that is written down
+//! here and nowhere else; it is stricter than any rule. Tests hold the reports with and without this short
+//! cut ([`CheckOptions::every_row`](crate::check::CheckOptions::every_row)) to each other, on right logs
+//! and on wrong ones.
+
+mod rows;
+
+pub use rows::Rows;
 
 use crate::check::facts::LogFacts;
 use crate::check::history::{Histories, RequestHistory};
 use crate::check::view::{Moments, RowView};
 use crate::log::dialect::Habit;
-use crate::log::ids::RequestKey;
-use crate::log::reader::Located;
+use crate::log::field::QueuePosition;
+use crate::log::ids::{IdTable, RequestKey};
+use crate::log::reader::{Located, Run, echo};
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::State;
-use crate::units::{IterationId, Nanos, Tokens};
+use crate::units::{IterationId, Nanos};
 
-/// The rows of a step.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    pub(super) rows: Vec<RowView>,
-    /// The places of those that are not steady.
-    pub(super) changed: Vec<u32>,
-    /// The blocks of the requests in the queues.
-    pub(super) blocks: u64,
-    /// How many of the rows stand for a place in a queue.
-    queued: usize,
-    /// The step's `D`.
-    decided: Option<Nanos>,
-}
+use rows::{Base, Group, Stretch};
 
-impl Group {
-    #[inline]
-    fn row(&self, place: usize, key: RequestKey) -> Option<&RowView> {
-        self.rows.get(place).filter(|row| row.row.row.request_id == key)
-    }
-
-    /// Brings the history of a request up to its row at this place.
-    fn settle(&self, place: usize, key: RequestKey, history: &mut RequestHistory) {
-        if let Some(view) = self.row(place, key).filter(|view| view.steady) {
-            history.catch_up(&view.row, self.decided);
-        }
-    }
-
-    fn doubt(&mut self, place: usize, key: RequestKey) {
-        let row = self.rows.get_mut(place).filter(|row| row.row.row.request_id == key);
-        if let Some(row) = row {
-            row.sure = false;
-        }
-    }
-}
+/// Rows that were told in full and are not remembered any more, before they are thrown out.
+const MOST_UNUSED: usize = 256;
 
 /// The rows of the present step and of the one before it.
 ///
@@ -59,11 +35,16 @@ impl Group {
 /// what a history says of rows is not to be asked for requests that a step tells nothing else of.
 #[derive(Debug)]
 pub(super) struct Groups {
-    pub(super) now: Group,
+    now: Group,
+    /// The last group of rows before.
     before: Group,
+    /// Whether that is not of the step before, as that has no rows.
+    gap: bool,
+    /// The rows that were told in full, by which the steady ones behind them are told too.
+    bases: Vec<Base>,
     /// By key: where the request's row stands in the present step, or, while that is read, in the one
     /// before.
-    pub(super) places: Vec<u32>,
+    places: Vec<u32>,
     /// Whether the log is one in which the row before tells what comes next: steps do not overlap, and
     /// the clock is read once.
     possible: bool,
@@ -83,12 +64,19 @@ impl Groups {
         Self {
             now: Group::default(),
             before: Group::default(),
+            gap: true,
+            bases: Vec::new(),
             places: Vec::new(),
             possible: !every_row && !odd && !facts.overlapping && facts.skew.is_none(),
             block_size: u64::from(facts.settings.block_size.unwrap_or(0)),
             passed: None,
             expected: 0,
         }
+    }
+
+    /// The tokens of a block, 0 if that is not known, if runs of echoes are welcome.
+    pub(super) fn wants_runs(&self) -> Option<u64> {
+        self.possible.then_some(self.block_size)
     }
 
     /// Begins a step: its moments, those of the step right before it, and the step of the last rows.
@@ -99,11 +87,15 @@ impl Groups {
         before: Option<(IterationId, Moments)>,
         last: Option<IterationId>,
     ) {
-        std::mem::swap(&mut self.now, &mut self.before);
-        self.now.rows.clear();
-        self.now.changed.clear();
-        (self.now.blocks, self.now.queued) = (0, 0);
-        self.now.decided = now.map(|moments| moments.decided);
+        self.gap = self.now.is_empty();
+        if !self.gap {
+            std::mem::swap(&mut self.now, &mut self.before);
+        }
+        if self.bases.len() > MOST_UNUSED + 4 * self.before.len() {
+            let bases = std::mem::take(&mut self.bases);
+            self.bases = self.before.move_bases(&bases);
+        }
+        self.now.begin(id, now.map(|moments| moments.decided));
         self.expected = 0;
         self.passed = before
             .filter(|(other, _)| self.possible && last == Some(*other))
@@ -112,86 +104,134 @@ impl Groups {
             .and_then(|((_, before), now)| now.decided.checked_sub(before.decided));
     }
 
-    /// Takes in the next row of the step, if it is a steady one.
-    #[inline(always)]
-    pub(super) fn take_steady(&mut self, row: &Located<IterationRequestRow>) -> bool {
-        let before = self.steady(&row.row);
-        if before.is_some() {
-            self.push(RowView { row: *row, before, past_lost: false, steady: true, sure: true });
+    /// Takes in rows of a run from this one on as steady ones, as many as are. Returns how many.
+    pub(super) fn take_run(&mut self, run: &Run, first: usize, offsets: &[u64]) -> usize {
+        let (place, from) = (run.place + first, run.from + first);
+        let follows = self.passed == Some(run.passed) && place == self.now.len();
+        if !follows || from < self.expected {
+            return 0;
         }
-        before.is_some()
+        let len = self.before.sure_from(from, run.len - first);
+        if len == 0 {
+            return 0;
+        }
+        let line = run.line + first as u64;
+        self.take_stretch(Stretch { place, from, len, line }, &offsets[first..first + len]);
+        if len == run.len {
+            self.now.blocks += run.blocks;
+            self.now.begun += run.begun;
+        } else {
+            (place..place + len).for_each(|place| self.count_blocks(place));
+        }
+        len
     }
 
-    /// The request's row in the step before if this row is a steady one.
-    #[inline(always)]
-    fn steady(&mut self, row: &IterationRequestRow) -> Option<Located<IterationRequestRow>> {
+    /// The row of a run that stands there.
+    pub(super) fn row_of_run(
+        &self,
+        run: &Run,
+        index: usize,
+        offsets: &[u64],
+        ids: &mut IdTable,
+    ) -> Option<Located<IterationRequestRow>> {
+        let from = run.from + index;
+        let before = self.row_before(from)?;
+        let mut row = echo(&before.row, 1, run.passed, self.block_size);
+        if let Some(name) = self.before.gone(from) {
+            row.request_id = ids.intern(name);
+        }
+        // A place is an index of rows in memory.
+        let place = i32::try_from(run.place + index).ok()?;
+        row.queue_position = Some(QueuePosition(place));
+        Some(Located { row, line: run.line + index as u64, offset: *offsets.get(index)? })
+    }
+
+    /// Takes in the next row of the step, if it is a steady one.
+    pub(super) fn take_steady(&mut self, row: &Located<IterationRequestRow>) -> bool {
+        let Some(from) = self.steady(&row.row) else { return false };
+        let place = self.now.len();
+        self.take_stretch(Stretch { place, from, len: 1, line: row.line }, &[row.offset]);
+        self.count_blocks(place);
+        true
+    }
+
+    fn take_stretch(&mut self, stretch: Stretch, offsets: &[u64]) {
+        let Stretch { place, from, len, .. } = stretch;
+        self.now.take(stretch, offsets, &self.before);
+        self.expected = from + len;
+        if place != from {
+            for (place, key) in (place..).zip(self.now.keys(place)) {
+                if let Some(at) = self.places.get_mut(key.index()) {
+                    // A step with four billion rows would not fit in memory.
+                    *at = place as u32;
+                }
+            }
+        }
+    }
+
+    /// Counts the blocks of a steady row.
+    fn count_blocks(&mut self, place: usize) {
+        if let Some(view) = self.view(place) {
+            self.now.blocks += u64::from(view.kv_cache_blocks.0);
+            self.now.begun += begun(&view);
+        }
+    }
+
+    /// The place of the request's row in the step before if this row is a steady one.
+    fn steady(&mut self, row: &IterationRequestRow) -> Option<usize> {
         let passed = self.passed?;
         let key = row.request_id;
         let mut place = self.expected;
-        if self.before.row(place, key).is_none() {
+        if !self.before.is_at(place, key) {
             place = self.places.get(key.index()).map_or(0, |place| *place as usize);
-            if place < self.expected || self.before.row(place, key).is_none() {
+            if place < self.expected || !self.before.is_at(place, key) {
                 return self.nothing_is_sure();
             }
         }
-        let here = self.now.rows.len();
+        let here = self.now.len();
         let in_place = row.queue_position.is_some_and(|at| at.0 as usize == here);
         if row.state != State::Running || !in_place {
             return self.nothing_is_sure();
         }
-        let view = self.before.rows.get(place)?;
-        if view.row.row.state != State::Running {
+        let then = self.row_before(place)?.row;
+        if then.state != State::Running {
             return self.nothing_is_sure();
         }
         self.expected = place + 1;
-        (view.sure && self.goes_on(row, &view.row.row, passed)).then_some(view.row)
+        (self.before.sure_from(place, 1) == 1 && self.goes_on(row, &then, passed)).then_some(place)
     }
 
     /// Behind a row that is not of a running request, or out of order, nothing is sure of the others.
     #[cold]
-    fn nothing_is_sure(&mut self) -> Option<Located<IterationRequestRow>> {
+    fn nothing_is_sure(&mut self) -> Option<usize> {
         self.passed = None;
         None
     }
 
     /// Whether a row is what the one before leads to, if that one is [sure](Self::is_sure).
-    #[inline]
     fn goes_on(
         &self,
         now: &IterationRequestRow,
         then: &IterationRequestRow,
         passed: Nanos,
     ) -> bool {
-        let next = |tokens: Option<Tokens>| tokens.and_then(|tokens| tokens.0.checked_add(1));
-        let computes = u64::from(now.computed_tokens.unwrap_or_default().0) + 1;
-        let room = u64::from(now.kv_cache_blocks.0) * self.block_size;
-        let fits = computes <= room && room < computes + self.block_size;
-        now.scheduled_tokens == Some(Tokens(1))
-            && now.waiting_reason.is_none()
-            && Some(now.tokens_generated.0) == next(Some(then.tokens_generated))
-            && now.computed_tokens.map(|tokens| tokens.0) == next(then.computed_tokens)
-            && now.kv_cache_blocks == then.kv_cache_blocks
-            && (fits || self.block_size == 0)
-            && Some(now.time_in_state.0) == then.time_in_state.0.checked_add(passed.0)
+        let next = echo(then, 1, passed, self.block_size);
+        let more = now.kv_cache_blocks.checked_sub(then.kv_cache_blocks);
+        then.computed_tokens.is_some()
+            && more.is_some_and(|more| more.0 <= 1)
+            && *now == IterationRequestRow { queue_position: now.queue_position, ..next }
     }
 
-    /// Takes in the next row of the step.
-    #[inline(always)]
-    pub(super) fn push(&mut self, row: RowView) {
-        let (key, place) = (row.row.row.request_id.index(), self.now.rows.len());
+    /// Takes in the next row of the step, and whether the request's next one may be a steady one.
+    pub(super) fn push(&mut self, row: RowView, sure: bool) {
+        let (key, place) = (row.row.row.request_id.index(), self.now.len());
         if self.places.len() <= key {
             self.places.resize(key + 1, 0);
         }
         // A step with four billion rows would not fit in memory.
         self.places[key] = place as u32;
-        if !row.steady {
-            self.now.changed.push(place as u32);
-        }
-        if row.queued() {
-            self.now.queued += 1;
-            self.now.blocks += u64::from(row.kv_cache_blocks.0);
-        }
-        self.now.rows.push(row);
+        self.now.push(row, sure, self.bases.len() as u32);
+        self.bases.push(Base { row: row.row, decided: self.now.decided });
     }
 
     /// Whether the next row of the request may be a steady one, by the history with this row in it,
@@ -203,9 +243,8 @@ impl Groups {
         history: &RequestHistory,
     ) -> bool {
         let place = self.places.get(row.request_id.index());
-        let again = place.is_some_and(|at| self.now.row(*at as usize, row.request_id).is_some());
-        let stood = self.expected.checked_sub(1).and_then(|at| self.before.rows.get(at));
-        let stood = stood.map(|stood| stood.row.offset);
+        let again = place.is_some_and(|at| self.now.is_at(*at as usize, row.request_id));
+        let stood = self.expected.checked_sub(1).and_then(|at| self.before.offset(at));
         if again || self.passed.is_some() && before.map(|before| before.offset) != stood {
             // Of two rows in one step it is not known which the next one follows.
             self.nothing_is_sure();
@@ -225,48 +264,77 @@ impl Groups {
         let history = histories.open(key);
         if let Some(place) = self.places.get(key.index()) {
             let place = *place as usize;
-            for group in [&mut self.before, &mut self.now] {
-                group.settle(place, key, history);
-                group.doubt(place, key);
+            if self.before.is_at(place, key) {
+                self.catch_up(&self.before, place, history);
+                self.before.doubt(place);
+            }
+            if self.now.is_at(place, key) {
+                self.catch_up(&self.now, place, history);
+                self.now.doubt(place);
             }
         }
         history
     }
 
+    /// Brings the history of a request up to its row at this place of a group, if that is a steady one.
+    fn catch_up(&self, group: &Group, place: usize, history: &mut RequestHistory) {
+        if group.is_steady(place)
+            && let Some(row) = group.row(place, &self.bases, self.block_size)
+        {
+            history.catch_up(&row, group.decided);
+        }
+    }
+
     /// Brings all histories up to date.
     pub(super) fn settle(&self, histories: &mut Histories) {
-        for (place, view) in self.now.rows.iter().enumerate().filter(|(_, view)| view.steady) {
-            let key = view.row.row.request_id;
-            if let Some(history) = histories.get_mut(key) {
-                self.now.settle(place, key, history);
+        for (place, key) in self.now.keys(0).iter().enumerate() {
+            if let Some(history) = histories.get_mut(*key) {
+                self.catch_up(&self.now, place, history);
             }
         }
     }
 
     /// The requests that stood in a queue in the step before and have no row in this one.
     pub(super) fn absent(&self) -> impl Iterator<Item = RequestKey> {
-        self.before.rows.iter().filter(|row| row.queued()).filter_map(|row| {
-            let key = row.row.row.request_id;
+        let queued = |place: &usize| {
+            self.before.base(*place, &self.bases).is_some_and(|base| base.state != State::Completed)
+        };
+        let places = (0..self.before.len()).filter(|_| !self.gap).filter(queued);
+        places.filter_map(|place| {
+            let key = *self.before.keys(place).first()?;
             let place = self.places.get(key.index()).map(|place| *place as usize)?;
-            self.now.row(place, key).is_none().then_some(key)
+            (!self.now.is_at(place, key)).then_some(key)
         })
     }
 
     /// How many requests stood in a queue in the step before.
     pub(super) const fn stood(&self) -> usize {
-        self.before.queued
+        if self.gap { 0 } else { self.before.queued }
     }
 
     /// Shows the request's row of this step to the rules after all.
     #[cold]
     pub(super) fn unsettle(&mut self, key: RequestKey) {
         // A `completed` row may stand behind it.
-        let mut rows = self.now.rows.iter_mut().enumerate();
-        let row = rows.find(|(_, row)| row.steady && row.row.row.request_id == key);
-        if let Some((place, row)) = row {
-            row.steady = false;
-            let at = self.now.changed.partition_point(|other| (*other as usize) < place);
-            self.now.changed.insert(at, place as u32);
+        let keys = self.now.keys(0).iter().enumerate();
+        let place = keys.filter(|(_, other)| **other == key).map(|(place, _)| place);
+        let place = place.into_iter().find(|place| self.now.is_steady(*place));
+        if let Some((place, view)) = place.and_then(|place| Some((place, self.view(place)?))) {
+            self.now.begun -= begun(&view);
+            self.now.change(place, RowView { steady: false, ..view });
         }
     }
+
+    /// The request is over, and its key may become that of another.
+    pub(super) fn release(&mut self, key: RequestKey, name: &str) {
+        if let Some(place) = self.places.get(key.index()) {
+            self.now.release(*place as usize, key, name);
+        }
+    }
+}
+
+/// The blocks that a steady row has more than the one before it.
+fn begun(view: &RowView) -> u64 {
+    let before = view.before.map_or(view.kv_cache_blocks, |before| before.row.kv_cache_blocks);
+    u64::from(view.kv_cache_blocks.saturating_sub(before).0)
 }

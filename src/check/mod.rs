@@ -39,7 +39,7 @@ pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
 pub use room::Room;
 pub use settings::{DraftMethod, LogSettings, Setting};
 pub use skew::Skew;
-pub use view::{IterationView, Moments, RowView};
+pub use view::{IterationView, Moments, RowView, Rows};
 
 use std::path::Path;
 

@@ -7,6 +7,7 @@ use crate::log::schema::{EventRow, IterationRequestRow, IterationRow};
 use crate::log::values::{EventType, State};
 use crate::units::{IterationId, Nanos};
 
+pub use crate::check::group::Rows;
 pub use crate::log::moments::Moments;
 
 /// One row of the step with what the same request's last row said.
@@ -21,10 +22,8 @@ pub struct RowView {
     pub past_lost: bool,
     /// Whether no rule has anything to say about it, as it only goes on decoding: it stands behind
     /// rows of running requests alone, in their order of the step before, and has one token more, in
-    /// the same blocks.
+    /// the blocks that its tokens take.
     pub steady: bool,
-    /// Whether the request's next row may be a steady one: it has caught up, and its past is known.
-    pub(super) sure: bool,
 }
 
 impl RowView {
@@ -78,15 +77,11 @@ pub struct IterationView<'a> {
     /// The step of the last group of rows before this one.
     pub previous_group: Option<IterationId>,
     /// Its rows in per_iteration_requests.csv.
-    pub rows: &'a [RowView],
+    pub rows: Rows<'a>,
     /// Its events: decisions at `D`, outputs at `E`, arrivals and aborts since the step before.
     pub events: &'a [Located<EventRow>],
     /// Whether rows of this step could not be read.
     pub damaged: bool,
-    pub(super) changed: &'a [u32],
-    /// The blocks of the requests in the queues, by the rows.
-    pub blocks: u64,
-    pub(super) places: &'a [u32],
     pub(super) histories: &'a Histories,
     pub(super) recent: &'a [(IterationId, Moments)],
 }
@@ -94,26 +89,38 @@ pub struct IterationView<'a> {
 impl<'a> IterationView<'a> {
     /// The rows about which there may be something to say: all but the [steady](RowView::steady) ones.
     pub fn changed(&self) -> impl Iterator<Item = &'a RowView> + use<'a> {
-        let rows = self.rows;
-        self.changed.iter().filter_map(move |place| rows.get(*place as usize))
+        self.rows.changed().iter()
     }
 
     /// As [`changed`](Self::changed), each with the row right before it if that is a steady one.
     pub fn changed_behind(
         &self,
-    ) -> impl Iterator<Item = (Option<(usize, &'a RowView)>, &'a RowView)> + use<'a> {
-        let rows = self.rows;
-        self.changed.iter().filter_map(move |place| {
+    ) -> impl Iterator<Item = (Option<(usize, RowView)>, &'a RowView)> + use<'a> {
+        let (rows, mut behind) = (self.rows, 0);
+        rows.places_of_changed().iter().zip(rows.changed()).map(move |(place, row)| {
             let place = *place as usize;
-            let ahead = place.checked_sub(1).map(|place| (place, &rows[place]));
-            Some((ahead.filter(|(_, row)| row.steady), rows.get(place)?))
+            let is_behind_steady = place > std::mem::replace(&mut behind, place + 1);
+            let ahead = place.checked_sub(1).filter(|_| is_behind_steady);
+            (ahead.and_then(|place| Some((place, rows.get(place)?))), row)
         })
     }
 
     /// How many rows are steady, each of them that of a running request with one token.
     #[must_use]
-    pub const fn steady(&self) -> usize {
-        self.rows.len() - self.changed.len()
+    pub fn steady(&self) -> usize {
+        self.rows.len() - self.rows.changed().len()
+    }
+
+    /// The blocks of the requests in the queues, by the rows.
+    #[must_use]
+    pub const fn blocks(&self) -> u64 {
+        self.rows.blocks().0
+    }
+
+    /// How many blocks the [steady](RowView::steady) rows have more than those before them.
+    #[must_use]
+    pub const fn blocks_of_steady(&self) -> u64 {
+        self.rows.blocks().1
     }
 
     /// What the log said so far of a request. What it says of rows is up to date if the step has an event
@@ -126,12 +133,8 @@ impl<'a> IterationView<'a> {
 
     /// The request's last row that stood for a place in a queue.
     #[must_use]
-    pub fn last_queued(&self, key: RequestKey) -> Option<&'a Located<IterationRequestRow>> {
-        let row = self.places.get(key.index()).and_then(|place| self.rows.get(*place as usize));
-        match row.filter(|row| row.steady && row.request_id == key) {
-            Some(row) => Some(&row.row),
-            None => self.history(key)?.queued.as_ref(),
-        }
+    pub fn last_queued(&self, key: RequestKey) -> Option<Located<IterationRequestRow>> {
+        self.rows.steady(key).or_else(|| self.history(key)?.queued)
     }
 
     /// The moments of this or one of the few steps before it.

@@ -33,6 +33,19 @@ pub struct Cursor<'a> {
 const HIGH: u64 = 0x8080_8080_8080_8080;
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
+/// The value of the first one to eight bytes of a word as digits, and something that is not zero if one
+/// of them is none.
+#[inline(always)]
+pub(super) const fn digits(word: u64, len: usize) -> (u64, u64) {
+    // Zeros in front make it a number of eight digits, which three multiplications add up.
+    let digits = (word ^ ZEROS).wrapping_shl(0u32.wrapping_sub(8 * len as u32));
+    // A byte above 9 gets its highest bit, or one that it has already.
+    let odd = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    (fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff, odd)
+}
+
 impl<'a> Cursor<'a> {
     /// Reads from the beginning of `text`; None if that is too short to be sure of anything.
     #[inline(always)]
@@ -153,13 +166,9 @@ impl<'a> Cursor<'a> {
     /// The value of one to eight digits.
     #[inline(always)]
     fn digits(&mut self, at: usize, len: usize) -> u64 {
-        // Zeros in front make it a number of eight digits, which three multiplications add up.
-        let digits = (self.word(at) ^ ZEROS) << (64 - 8 * len);
-        // A byte above 9 gets its highest bit, or one that it has already.
-        self.odd |= (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH;
-        let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
-        let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
-        fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
+        let (value, odd) = digits(self.word(at), len);
+        self.odd |= odd;
+        value
     }
 
     /// The bytes of the field; at least one.

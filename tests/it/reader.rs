@@ -5,8 +5,11 @@ use std::io::{Cursor, Write};
 use proptest::prelude::*;
 use schedlog::check::Verdict;
 use schedlog::log::dialect::Habit;
+use schedlog::log::field::QueuePosition;
 use schedlog::log::ids::{IdTable, Ids};
-use schedlog::log::reader::{Ending, Item, Splitter, TableReader};
+use schedlog::log::reader::{
+    Ending, Item, Located, Piece, Reading, Shared, Splitter, StepRows, TableReader, echo,
+};
 use schedlog::log::schema::{IterationRequestRow, RawRecord, Row};
 use schedlog::report::{TextOptions, write_text};
 
@@ -229,13 +232,73 @@ fn read_out(mut reader: TableReader<IterationRequestRow, Cursor<Vec<u8>>>) -> Ve
     out
 }
 
-/// The long way, the short cut and the thread say the same of a file.
-fn all_ways_agree(bytes: &[u8]) {
+/// What is read step by step, the rows of runs put together from those of the step before; and how
+/// many rows stood in runs.
+fn read_steps(bytes: &[u8], reading: Reading) -> (Vec<String>, usize) {
+    let mut shared = Shared::default();
+    let reader = TableReader::new(Cursor::new(bytes.to_vec()));
+    let mut rows = StepRows::new(Some(reader), reading, None, &mut shared).unwrap();
+    let (mut before, mut out, mut in_runs) = (Vec::new(), Vec::new(), 0);
+    loop {
+        out.extend(shared.problems.drain(..).map(|problem| format!("{problem:?}")));
+        let Some(id) = rows.peek().map(|row| row.row.iteration_id) else { break };
+        let mut now: Vec<(String, Located<IterationRequestRow>)> = Vec::new();
+        rows.take_step(id, &mut shared, |shared, piece| {
+            out.extend(shared.problems.drain(..).map(|problem| format!("{problem:?}")));
+            let first = now.len();
+            match piece {
+                Piece::Row(row) => now.push((shared.ids.id(row.row.request_id).to_owned(), *row)),
+                Piece::Run(run, offsets) => {
+                    assert_eq!((offsets.len(), run.place), (run.len, now.len()));
+                    in_runs += run.len;
+                    for (index, offset) in offsets.iter().enumerate() {
+                        let (name, row): &(String, Located<_>) = &before[run.from + index];
+                        let size = reading.runs.unwrap();
+                        let mut row = echo(&row.row, 1, run.passed, size);
+                        row.queue_position = Some(QueuePosition((run.place + index) as i32));
+                        let line = run.line + index as u64;
+                        now.push((name.clone(), Located { row, line, offset: *offset }));
+                    }
+                    let blocks = |rows: &[(String, Located<IterationRequestRow>)]| {
+                        rows.iter()
+                            .map(|(_, row)| u64::from(row.row.kv_cache_blocks.0))
+                            .sum::<u64>()
+                    };
+                    let then = blocks(&before[run.from..run.from + run.len]);
+                    assert_eq!((run.blocks, run.begun), (blocks(&now[first..]), run.blocks - then));
+                }
+            }
+            out.extend(now[first..].iter().map(|(name, row)| format!("{name} {row:?}")));
+        });
+        before = now;
+    }
+    out.push(format!("{} rows", rows.rows()));
+    (out, in_runs)
+}
+
+/// A key is any number that stands for the id, which is there beside it.
+fn without_keys(lines: Vec<String>) -> Vec<String> {
+    let keyless = |line: String| match line.split_once("request_id: RequestKey(") {
+        Some((before, after)) => format!("{before}{}", after.split_once(')').unwrap().1),
+        None => line,
+    };
+    lines.into_iter().map(keyless).collect()
+}
+
+/// The long way, the short cut, runs and the thread say the same of a file. Returns how many rows stood
+/// in runs.
+fn all_ways_agree(bytes: &[u8]) -> usize {
     let input = || Cursor::new(bytes.to_vec());
     let long = read_out(TableReader::without_short_cut(input()));
     assert_eq!(read_out(TableReader::new(input())), long, "the short cut");
-    let threaded = TableReader::new(input()).on_thread().unwrap();
-    assert_eq!(read_out(threaded), long, "the thread");
+    let long = without_keys(long);
+    let mut in_runs = 0;
+    for (runs, on_thread) in [(None, true), (Some(0), false), (Some(16), false), (Some(16), true)] {
+        let (steps, echoes) = read_steps(bytes, Reading { runs, on_thread });
+        assert_eq!(without_keys(steps), long, "step by step: {runs:?}, {on_thread}");
+        in_runs += echoes;
+    }
+    in_runs
 }
 
 #[test]
@@ -268,7 +331,66 @@ fn a_long_file_is_read_alike_in_every_way() {
     all_ways_agree(fixed.as_bytes());
 }
 
+/// The rows of requests that decode side by side, one of which ends and is followed by another now and
+/// then; blocks of 16 tokens.
+fn decoding(steps: u64, seats: u64, end: &str) -> Vec<String> {
+    let mut lines = vec![format!("{}{end}", IterationRequestRow::SCHEMA.header())];
+    for step in 0..steps {
+        // The one at the head ends every fifth step, and a new one stands behind the others.
+        let gone = step / 5;
+        for position in 0..seats {
+            let (request, since) =
+                (gone + position, (gone + position + 1).saturating_sub(seats) * 5);
+            let (age, computed) = (step - since, request * 7 + step - since);
+            let (blocks, time) = ((computed + 1).div_ceil(16), age * 10_000_123);
+            lines.push(format!(
+                "{step},cmpl-{request:x}-0,running,{position},,{age},{blocks},{time},1,{computed}{end}"
+            ));
+        }
+        if step % 5 == 4 {
+            lines.push(format!("{step},cmpl-{gone:x}-0,completed,,,{step},1,0,0,{step}{end}"));
+        }
+    }
+    lines
+}
+
+#[test]
+fn rows_of_decoding_requests_stand_in_runs() {
+    for end in ["\n", "\r\n"] {
+        let text = decoding(300, 40, end).concat();
+        // With and without a thread, and a part of them where the size of a block is not known.
+        assert!(all_ways_agree(text.as_bytes()) > 2 * 300 * 40 * 8 / 10);
+        assert!(all_ways_agree(&text.as_bytes()[..text.len() - 1]) > 2 * 300 * 40 * 8 / 10);
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_disturbs_runs_is_read_as_it_stands(
+        edits in proptest::collection::vec(
+            (any::<prop::sample::Index>(), 0..7usize, any::<prop::sample::Index>(), "[0-9a-z,\"\r\n-]"),
+            0..12,
+        ),
+    ) {
+        let mut lines = decoding(40, 7, "\n");
+        for (line, edit, other, letter) in edits {
+            let at = 1 + line.index(lines.len() - 1);
+            let other = 1 + other.index(lines.len() - 1);
+            match edit {
+                0 => drop(lines.remove(at)),
+                1 => lines.insert(other, lines[at].clone()),
+                2 => lines.swap(at, other),
+                3 => lines[at] = lines[at].replacen(",running,", ",waiting,", 1),
+                _ => {
+                    let text = lines[at].clone();
+                    let place = other % text.len();
+                    lines[at] = format!("{}{letter}{}", &text[..place], &text[place + 1..]);
+                }
+            }
+        }
+        all_ways_agree(lines.concat().as_bytes());
+    }
+
     #[test]
     fn the_short_cut_agrees_with_the_long_way(
         fields in proptest::collection::vec(row_like(), 1..40),

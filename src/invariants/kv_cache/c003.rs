@@ -35,7 +35,7 @@ impl Invariant for Check {
         if view.rows.is_empty() && queued > Requests::ZERO {
             return;
         }
-        let sum = view.blocks;
+        let sum = view.blocks();
         let used = u64::from(step.row.kv_cache_used.0);
         let shared = cx.facts.settings.enable_prefix_caching != Some(false);
         // Only blocks that are held twice make the sum differ.

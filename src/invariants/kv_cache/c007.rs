@@ -39,7 +39,7 @@ impl Invariant for Check {
         else {
             return;
         };
-        let victims = view.rows.iter().filter(|row| row.state == State::Preempted);
+        let victims = view.changed().filter(|row| row.state == State::Preempted);
         let (mut given_back, mut known) = (0u32, 0u32);
         for victim in victims {
             let Some(before) = victim.earlier() else { continue };
@@ -59,7 +59,7 @@ impl Invariant for Check {
         let bound = given_back.saturating_add(need);
         let free = step.row.kv_cache_total.0.saturating_sub(step.row.kv_cache_used.0);
         cx.expect(free < bound, |_| {
-            let victim = view.rows.iter().find(|row| row.state == State::Preempted);
+            let victim = view.changed().find(|row| row.state == State::Preempted);
             Finding::new(format!("the step preempts although {free} blocks are free behind it"))
                 .at(step.at(), "preempted_count")
                 .with_row(victim.map(|row| row.row.at()), "a victim")

@@ -123,8 +123,8 @@ struct Taken {
 impl Taken {
     fn of(view: &IterationView<'_>, cx: &Cx<'_>) -> Self {
         let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
-        let (mut least, mut most, mut lost) = (0, 0, false);
-        // A steady row has the blocks of the row before.
+        let begun = view.blocks_of_steady();
+        let (mut least, mut most, mut lost) = (begun, begun, false);
         for row in view.changed().filter(|row| row.state == State::Running) {
             let held = row.kv_cache_blocks.0;
             lost |= row.past_lost;

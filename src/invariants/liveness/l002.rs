@@ -34,7 +34,7 @@ struct Check {
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
-        if self.last.is_some() && view.rows.iter().any(|row| is_new(row, view)) {
+        if self.last.is_some() && view.rows.iter().any(|row| is_new(&row, view)) {
             self.last = None;
         }
         if step.row.preempted_count == Requests::ZERO {
@@ -44,7 +44,7 @@ impl Invariant for Check {
         if step.row.running_count > Requests::ZERO {
             return;
         }
-        let victim = view.rows.iter().find(|row| {
+        let victim = view.changed().find(|row| {
             row.state == State::Preempted
                 && row.earlier().is_some_and(|before| before.row.state == State::Running)
         });

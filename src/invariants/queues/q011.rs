@@ -93,7 +93,7 @@ impl Invariant for Check {
 /// The row that stands last so far among those whose place is known.
 #[derive(Default)]
 struct Queue<'a> {
-    last: Option<(Place<'a>, &'a RowView)>,
+    last: Option<(Place<'a>, RowView)>,
     order: Order,
 }
 
@@ -102,7 +102,7 @@ impl<'a> Queue<'a> {
     fn follow(
         &mut self,
         place: Option<Place<'a>>,
-        row: &'a RowView,
+        row: &RowView,
         view: &IterationView<'_>,
         cx: &mut Cx<'_>,
     ) -> bool {
@@ -114,13 +114,13 @@ impl<'a> Queue<'a> {
             Order::Key => true,
         };
         let slack = if by_arrival { cx.slack() } else { Nanos::ZERO };
-        match self.last {
-            Some((before, ahead)) if before > place.later_by(slack) => {
+        match &self.last {
+            Some((before, ahead)) if *before > place.later_by(slack) => {
                 report(row, ahead, view, cx);
                 false
             }
             _ => {
-                self.last = Some((place, row));
+                self.last = Some((place, *row));
                 true
             }
         }

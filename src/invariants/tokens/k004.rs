@@ -91,7 +91,7 @@ impl Check {
     /// to its step.
     fn overlapping(&mut self, view: &IterationView<'_>, most: u32, cx: &mut Cx<'_>) {
         let moments = view.moments;
-        for row in view.rows {
+        for row in view.changed() {
             let index = row.request_id.index();
             if self.flights.len() <= index {
                 self.flights.resize(index + 1, Flight::default());

@@ -39,7 +39,7 @@ impl Invariant for Check {
                 continue;
             };
             let input = view.history(key).and_then(|history| history.input_tokens());
-            let row = view.rows.iter().find(|row| row.request_id == key && row.queued());
+            let row = view.rows.queued(key);
             // A resumed request is looked up with what it has generated too.
             let generated = match (kind, row) {
                 (EventType::RequestScheduled, _) => Some(0),

@@ -87,8 +87,8 @@ fn preemption(event: &Located<EventRow>, view: &IterationView<'_>, cx: &mut Cx<'
     let (Some(key), Some(told)) = (event.row.request_id, event.row.details.computed_tokens) else {
         return;
     };
-    let row = view.rows.iter().find(|row| row.request_id == key && row.queued());
-    let before = row.and_then(RowView::earlier).filter(|before| {
+    let row = view.rows.queued(key);
+    let before = row.as_ref().and_then(RowView::earlier).filter(|before| {
         before.row.state == State::Running && Some(before.row.iteration_id) == view.previous_group
     });
     let Some(before) = before else { return };

@@ -148,44 +148,6 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
         if wanted(&self.peek(0)?.row) { self.pop(shared) } else { None }
     }
 
-    /// Hands over the next rows as long as they are wanted, as [`next_if`](Self::next_if) would.
-    #[inline]
-    pub fn take_while(
-        &mut self,
-        shared: &mut Shared,
-        wanted: impl Fn(&R) -> bool,
-        mut take: impl FnMut(&mut Shared, &Located<R>),
-    ) {
-        const { assert!(DEPTH == 1, "rows are handed over past the window") };
-        let Some(first) = self.window[0].filter(|first| wanted(&first.row)) else { return };
-        self.window[0] = None;
-        if let Some(key) = first.row.key() {
-            shared.unpin(key);
-        }
-        take(shared, &first);
-        let Some(reader) = &mut self.reader else { return };
-        while !self.ended {
-            match reader.next(&mut shared.ids) {
-                Some(Item::Row(row)) if row.offset < self.cut && wanted(&row.row) => {
-                    take(shared, &row);
-                }
-                Some(Item::Row(row)) if row.offset < self.cut => {
-                    if let Some(key) = row.row.key() {
-                        shared.pin(key);
-                    }
-                    self.window[0] = Some(row);
-                    return;
-                }
-                Some(Item::Problem(problem))
-                    if problem.at.is_none_or(|at| at.offset < self.cut) =>
-                {
-                    shared.problems.push(*problem);
-                }
-                _ => self.ended = true,
-            }
-        }
-    }
-
     /// The next row.
     #[inline]
     pub fn pop(&mut self, shared: &mut Shared) -> Option<Located<R>> {

@@ -1,68 +1,74 @@
-//! A thread that reads a file some rows ahead of whoever judges them.
+//! The rows of the steps in batches, which a thread may fill some rows ahead of whoever judges them.
 //!
-//! The thread takes ordinary rows apart by the [short cut](crate::log::scan) and hands every other
-//! record on as it is, so that ids are given and problems are found where the rows are consumed, in
-//! the order of the file: what comes out does not depend on how the two threads run.
+//! Ordinary rows are taken apart by the [short cut](crate::log::scan), [runs](Run) of echoes are told
+//! as such, and every other record is handed on as it is, so that ids are given and problems are found
+//! where the rows are consumed, in the order of the file: what comes out does not depend on how the
+//! threads run.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use crate::log::reader::Located;
-use crate::log::reader::lookback::{Distance, Names};
+use crate::log::reader::echo::{Echoes, Run, Seat};
 use crate::log::reader::splitter::{Ending, OwnedRecord, Splitter};
-use crate::log::schema::Row;
+use crate::log::schema::IterationRequestRow;
 
-/// Rows of a batch. A batch stays within the second level cache of a core.
-const BATCH_ROWS: usize = 1024;
+/// Rows of a batch.
+const BATCH_ROWS: usize = 4096;
+/// Records of a batch that are no echoes. A batch of them stays within the second level cache of a core.
+const BATCH_ENTRIES: usize = 1024;
 /// Batches that are ready before the thread waits.
 const BATCHES_AHEAD: usize = 4;
 
-/// Some rows in the order of the file.
+/// What stands next in the file.
 #[derive(Debug)]
-struct Batch<R> {
-    /// Ordinary rows, each with the end of its request's id in `names`, and how far back the same id
-    /// stands.
-    rows: Vec<(Located<R>, u32, Distance)>,
+enum Entry {
+    /// An ordinary row, the end of its request's id in `names`, the seat of that, and whether that is
+    /// new.
+    Row(Located<IterationRequestRow>, usize, Seat, bool),
+    /// A run of echoes, and the end of where they begin in `offsets`.
+    Run(Run, usize),
+    /// A record that is no ordinary row.
+    Record(OwnedRecord),
+}
+
+/// Some rows in the order of the file.
+#[derive(Debug, Default)]
+struct Batch {
+    entries: Vec<Entry>,
     names: Vec<u8>,
-    /// Records that are no ordinary rows, each with the number of rows before it.
-    others: VecDeque<(usize, OwnedRecord)>,
+    offsets: Vec<u64>,
     /// Whether the file ends behind the batch, and if so, whether it could not be read on.
     end: Option<Option<io::Error>>,
 }
 
-impl<R> Default for Batch<R> {
-    fn default() -> Self {
-        Self { rows: Vec::new(), names: Vec::new(), others: VecDeque::new(), end: None }
-    }
-}
-
-impl<R: Row> Batch<R> {
-    fn fill<S: Read>(&mut self, splitter: &mut Splitter<S>, names: &mut Names, ours: bool) {
-        self.rows.clear();
+impl Batch {
+    fn fill<S: Read>(&mut self, splitter: &mut Splitter<S>, echoes: &mut Echoes, ours: bool) {
+        self.entries.clear();
         self.names.clear();
-        while self.rows.len() + self.others.len() < BATCH_ROWS {
-            if let Some((row, name, line, offset)) = splitter.scan::<R>(ours) {
-                // A copy of a constant size is a few instructions, whatever the name's length.
-                match name.within::<64>() {
-                    Some((block, len)) => {
-                        let end = self.names.len() + len;
-                        self.names.extend_from_slice(block);
-                        self.names.truncate(end);
-                    }
-                    None => self.names.extend_from_slice(name.name()),
-                }
-                // A batch has 1024 names, each shorter than the buffer of the splitter.
-                let end = self.names.len() as u32;
-                let back = if name.name().is_empty() { 0 } else { names.next(name) };
-                self.rows.push((Located { row, line, offset }, end, back));
+        self.offsets.clear();
+        while self.entries.len() < BATCH_ENTRIES {
+            let room = BATCH_ROWS.saturating_sub(self.offsets.len());
+            if room == 0 {
+                return;
+            }
+            if let Some(run) = echoes.run(splitter, room, &mut self.offsets) {
+                self.entries.push(Entry::Run(run, self.offsets.len()));
                 continue;
             }
+            if let Some((row, name, line, offset)) = splitter.scan::<IterationRequestRow>(ours) {
+                self.names.extend_from_slice(name);
+                let (seat, is_new) = echoes.see(&row, name);
+                let row = Located { row, line, offset };
+                self.entries.push(Entry::Row(row, self.names.len(), seat, is_new));
+                continue;
+            }
+            echoes.lose_track();
             match splitter.next_record() {
                 Ok(Some(record)) => {
                     let last = record.ending == Ending::EndOfFile;
-                    self.others.push_back((self.rows.len(), OwnedRecord::of(&record)));
+                    self.entries.push(Entry::Record(OwnedRecord::of(&record)));
                     if last {
                         self.end = Some(None);
                         return;
@@ -82,104 +88,143 @@ impl<R: Row> Batch<R> {
 }
 
 /// What comes next.
-pub(super) enum Next<'a, R> {
-    /// An ordinary row, the id of its request, if it has one, and how far back the same id stands.
-    Row(Located<R>, &'a [u8], Distance),
+pub(super) enum Next<'a> {
+    /// An ordinary row, the id of its request, its seat, and whether that has another name than before.
+    Row(&'a Located<IterationRequestRow>, &'a [u8], Seat, bool),
+    /// A run of echoes, and where each begins.
+    Run(Run, &'a [u64]),
     /// A record that is to be read the long way.
-    Record(OwnedRecord),
+    Record(&'a OwnedRecord),
     /// The file could not be read on.
     Failed(io::Error),
     /// The file has ended.
     End,
 }
 
-/// The rows that a thread reads.
-#[derive(Debug)]
-pub(super) struct Batches<R> {
-    full: Receiver<Batch<R>>,
-    empty: Sender<Batch<R>>,
-    batch: Batch<R>,
-    /// The row that comes next, and where its name begins.
-    at: usize,
-    name: usize,
+/// Where batches come from.
+trait Supply: std::fmt::Debug {
+    /// The next batch, in exchange for one that is used up.
+    fn refill(&mut self, batch: &mut Batch);
 }
 
-impl<R: Row + Send + 'static> Batches<R> {
-    /// Reads on where the splitter stands. The thread ends with the file or once nobody asks any more.
-    pub(super) fn start<S: Read + Send + 'static>(
+/// Batches that are filled when they are asked for.
+#[derive(Debug)]
+struct Here<S> {
+    splitter: Splitter<S>,
+    echoes: Echoes,
+    ours: bool,
+}
+
+impl<S: Read + std::fmt::Debug> Supply for Here<S> {
+    fn refill(&mut self, batch: &mut Batch) {
+        batch.fill(&mut self.splitter, &mut self.echoes, self.ours);
+    }
+}
+
+/// Batches that a thread fills.
+#[derive(Debug)]
+struct There {
+    full: Receiver<Batch>,
+    empty: Sender<Batch>,
+}
+
+impl Supply for There {
+    fn refill(&mut self, batch: &mut Batch) {
+        // The thread sends the end of the file before it ends; should it die, its panic is on
+        // standard error and what it has not read is not judged as if it were not there.
+        let Ok(next) = self.full.recv() else {
+            *batch = Batch::default();
+            batch.end = Some(Some(io::Error::other("the thread that reads the file died")));
+            return;
+        };
+        let used = std::mem::replace(batch, next);
+        // The thread may be through with the file and need no more batches.
+        let _ = self.empty.send(used);
+    }
+}
+
+/// A file in batches.
+#[derive(Debug)]
+pub(super) struct Batches {
+    supply: Box<dyn Supply>,
+    batch: Batch,
+    /// The entry that comes next, and where its name and its offsets begin.
+    at: usize,
+    name: usize,
+    offset: usize,
+}
+
+impl Batches {
+    /// Reads on where the splitter stands.
+    pub(super) fn new<S: Read + Send + std::fmt::Debug + 'static>(
+        splitter: Splitter<S>,
+        echoes: Echoes,
+        ours: bool,
+    ) -> Self {
+        Self::from(Box::new(Here { splitter, echoes, ours }))
+    }
+
+    /// As [`new`](Self::new), on a thread of its own. That ends with the file or once nobody asks any
+    /// more.
+    pub(super) fn on_thread<S: Read + Send + 'static>(
         mut splitter: Splitter<S>,
+        mut echoes: Echoes,
         ours: bool,
     ) -> io::Result<Self> {
         let (filled, full) = sync_channel(BATCHES_AHEAD);
         let (empty, emptied) = channel();
-        let read = move || read_all::<R, S>(&mut splitter, ours, &filled, &emptied);
+        let read = move || read_all(&mut splitter, &mut echoes, ours, &filled, &emptied);
         thread::Builder::new().name("reader".to_owned()).spawn(read)?;
-        Ok(Self { full, empty, batch: Batch::default(), at: 0, name: 0 })
+        Ok(Self::from(Box::new(There { full, empty })))
+    }
+
+    fn from(supply: Box<dyn Supply>) -> Self {
+        Self { supply, batch: Batch::default(), at: 0, name: 0, offset: 0 }
+    }
+
+    /// What comes next in the file.
+    pub(super) fn next(&mut self) -> Next<'_> {
+        while self.at == self.batch.entries.len() {
+            match self.batch.end.take() {
+                Some(failed) => {
+                    self.batch.end = Some(None);
+                    return failed.map_or(Next::End, Next::Failed);
+                }
+                None => {
+                    self.supply.refill(&mut self.batch);
+                    (self.at, self.name, self.offset) = (0, 0, 0);
+                }
+            }
+        }
+        let entry = &self.batch.entries[self.at];
+        self.at += 1;
+        match entry {
+            Entry::Row(row, end, seat, is_new) => {
+                let name = std::mem::replace(&mut self.name, *end);
+                Next::Row(row, &self.batch.names[name..*end], *seat, *is_new)
+            }
+            Entry::Run(run, end) => {
+                let first = std::mem::replace(&mut self.offset, *end);
+                Next::Run(*run, &self.batch.offsets[first..*end])
+            }
+            Entry::Record(record) => Next::Record(record),
+        }
     }
 }
 
-fn read_all<R: Row, S: Read>(
+fn read_all<S: Read>(
     splitter: &mut Splitter<S>,
+    echoes: &mut Echoes,
     ours: bool,
-    filled: &SyncSender<Batch<R>>,
-    emptied: &Receiver<Batch<R>>,
+    filled: &SyncSender<Batch>,
+    emptied: &Receiver<Batch>,
 ) {
-    let mut names = Names::default();
     loop {
         let mut batch = emptied.try_recv().unwrap_or_default();
-        batch.fill(splitter, &mut names, ours);
+        batch.fill(splitter, echoes, ours);
         let last = batch.end.is_some();
         if filled.send(batch).is_err() || last {
             return;
         }
-    }
-}
-
-impl<R> Batches<R> {
-    /// What comes next in the file.
-    #[inline(always)]
-    pub(super) fn next(&mut self) -> Next<'_, R>
-    where
-        R: Copy,
-    {
-        loop {
-            let other = self.batch.others.front().is_some_and(|(before, _)| *before == self.at);
-            if !other && let Some((row, end, back)) = self.batch.rows.get(self.at) {
-                let name = self.name..*end as usize;
-                self.at += 1;
-                self.name = name.end;
-                let name = self.batch.names.get(name).unwrap_or_default();
-                return Next::Row(*row, name, *back);
-            }
-            if let Some((_, record)) = self.batch.others.pop_front() {
-                return Next::Record(record);
-            }
-            match self.batch.end.take() {
-                Some(Some(error)) => {
-                    self.batch.end = Some(None);
-                    return Next::Failed(error);
-                }
-                Some(None) => {
-                    self.batch.end = Some(None);
-                    return Next::End;
-                }
-                None => self.refill(),
-            }
-        }
-    }
-
-    #[cold]
-    fn refill(&mut self) {
-        // The thread sends the end of the file before it ends; should it die, its panic is on
-        // standard error and what it has not read is not judged as if it were not there.
-        let Ok(batch) = self.full.recv() else {
-            let died = io::Error::other("the thread that reads the file died");
-            self.batch.end = Some(Some(died));
-            return;
-        };
-        let used = std::mem::replace(&mut self.batch, batch);
-        (self.at, self.name) = (0, 0);
-        // The thread may be through with the file and need no more batches.
-        let _ = self.empty.send(used);
     }
 }

@@ -6,19 +6,22 @@
 mod ahead;
 mod batches;
 mod dir;
+mod echo;
 mod growing;
 mod header;
-mod lookback;
 mod problem;
 mod splitter;
+mod steps;
 mod table;
 
 pub use ahead::{Ahead, Keyed, Shared};
 pub use dir::{Input, LogDir, LogDirError, TableFile};
+pub use echo::{Run, echo};
 pub use growing::{Growing, Horizon};
 pub use header::Header;
 pub use problem::{FormKind, FormProblem};
 pub use splitter::{Ending, MAX_RECORD_BYTES, Record, Splitter};
+pub use steps::{Piece, Reading, StepRows};
 pub use table::{Item, TableReader};
 
 use crate::log::schema::{Row, Table};

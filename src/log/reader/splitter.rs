@@ -15,6 +15,10 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Zeros behind the bytes that were read, so that a row can be looked at in pieces of a constant size
+/// up to the last one. A zero ends a field and is no end of a row.
+pub(super) const PADDING: usize = 160;
+
 /// How a record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -109,36 +113,12 @@ pub struct Splitter<R> {
     start: usize,
     filled: usize,
     eof: bool,
+    /// Why the stream could not be read on, until somebody is told.
+    failed: Option<io::Error>,
     offset: u64,
     line: u64,
     fields: Vec<(u32, u32)>,
     unquoted: Vec<u8>,
-}
-
-/// A request's id with what stands behind it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Named<'a> {
-    text: &'a [u8],
-    len: usize,
-}
-
-impl<'a> Named<'a> {
-    /// The id that is the first `len` bytes of the text.
-    pub(super) const fn new(text: &'a [u8], len: usize) -> Self {
-        Self { text, len }
-    }
-
-    /// The id, and, if that is no longer, so many bytes that it begins.
-    #[inline(always)]
-    pub(super) fn within<const BYTES: usize>(self) -> Option<(&'a [u8; BYTES], usize)> {
-        Some((self.text.first_chunk()?, self.len)).filter(|_| self.len <= BYTES)
-    }
-
-    /// The id; empty if the row has none.
-    #[inline(always)]
-    pub(super) fn name(self) -> &'a [u8] {
-        self.text.get(..self.len).unwrap_or_default()
-    }
 }
 
 /// The extent of one record in the buffer.
@@ -157,10 +137,11 @@ impl<R: Read> Splitter<R> {
     pub fn new(input: R) -> Self {
         Self {
             input,
-            buffer: vec![0; BUFFER_BYTES],
+            buffer: vec![0; BUFFER_BYTES + PADDING],
             start: 0,
             filled: 0,
             eof: false,
+            failed: None,
             offset: 0,
             line: 1,
             fields: Vec::new(),
@@ -183,20 +164,39 @@ impl<R: Read> Splitter<R> {
         Ok(())
     }
 
-    /// Reads the next record by the [short cut](crate::log::scan): the row, the text that the
-    /// request's id begins and the length of that, and where the record begins. None if it is not an ordinary row or not yet in the buffer as a whole;
-    /// nothing is read then.
+    /// Reads the next record by the [short cut](crate::log::scan): the row, its request's id, if it has
+    /// one, and the line and byte where it begins. None if it is not an ordinary row; nothing is read then.
     #[inline]
-    pub(super) fn scan<T: Row>(&mut self, ours: bool) -> Option<(T, Named<'_>, u64, u64)> {
-        let mut cursor = Cursor::new(self.buffer.get(self.start..self.filled)?)?;
+    pub(super) fn scan<T: Row>(&mut self, ours: bool) -> Option<(T, &[u8], u64, u64)> {
+        let mut cursor = Cursor::new(self.ahead())?;
         let row = T::scan(&mut cursor, ours)?;
+        let (read, name) = (cursor.read(), cursor.name());
         let (first, line, offset) = (self.start, self.line, self.offset);
-        self.start += cursor.read();
-        self.offset += cursor.read() as u64;
-        self.line += 1;
-        let name = cursor.name();
-        let name = Named::new(&self.buffer[first + name.start..self.filled], name.len());
-        Some((row, name, line, offset))
+        self.skip(read, 1);
+        Some((row, &self.buffer[first + name.start..first + name.end], line, offset))
+    }
+
+    /// What comes next, at least [`PADDING`] bytes: the next row, or more of them, or the end of the
+    /// stream and zeros behind it.
+    #[inline]
+    pub(super) fn ahead(&mut self) -> &[u8] {
+        while self.filled - self.start < PADDING && !self.eof {
+            self.failed = self.refill().err();
+        }
+        &self.buffer[self.start..self.filled + PADDING]
+    }
+
+    /// The line and the byte at which what comes next begins.
+    pub(super) const fn position(&self) -> (u64, u64) {
+        (self.line, self.offset)
+    }
+
+    /// Passes over rows that were read [ahead](Self::ahead).
+    #[inline(always)]
+    pub(super) const fn skip(&mut self, bytes: usize, lines: u64) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+        self.line += lines;
     }
 
     /// Goes on behind what was the end of the stream when it was last read.
@@ -253,6 +253,9 @@ impl<R: Read> Splitter<R> {
                 return self.quoted_extent().map(Some);
             }
             if self.eof {
+                if let Some(error) = self.failed.take() {
+                    return Err(error);
+                }
                 return match window.len() {
                     0 => Ok(None),
                     len => {
@@ -302,22 +305,22 @@ impl<R: Read> Splitter<R> {
             self.filled -= self.start;
             self.start = 0;
         }
-        if self.filled == self.buffer.len() {
+        if self.filled + PADDING == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
-        loop {
-            match self.input.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => self.eof = true,
-                Ok(count) => self.filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    // What was read before the failure is still there to be split.
-                    self.eof = true;
-                    return Err(error);
-                }
+        let room = self.buffer.len() - PADDING;
+        let read = loop {
+            match self.input.read(&mut self.buffer[self.filled..room]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
             }
-            return Ok(());
-        }
+        };
+        // What was read before a failure is still there to be split.
+        let count = *read.as_ref().unwrap_or(&0);
+        self.eof = count == 0;
+        self.filled += count;
+        self.buffer[self.filled..self.filled + PADDING].fill(0);
+        read.map(|_| ())
     }
 }
 

@@ -1,11 +1,10 @@
 //! One file of the log as a stream of located rows and problems.
 
 use std::io::{self, Read};
+use std::marker::PhantomData;
 
 use crate::log::ids::{Foresight, IdTable, RequestKey};
-use crate::log::reader::batches::{Batches, Next};
 use crate::log::reader::header::Header;
-use crate::log::reader::lookback::Keys;
 use crate::log::reader::problem::{FormKind, FormProblem};
 use crate::log::reader::splitter::{Ending, Record, Splitter};
 use crate::log::reader::{Located, Location};
@@ -24,23 +23,15 @@ pub enum Item<R> {
     Problem(Box<FormProblem>),
 }
 
-/// Where records come from.
-#[derive(Debug)]
-enum Source<R, S> {
-    /// From the stream itself.
-    Direct(Splitter<S>),
-    /// From a thread that reads the stream.
-    Threaded(Box<Batches<R>>, Keys),
-}
-
 /// Streams the rows of one file.
 #[derive(Debug)]
 pub struct TableReader<R, S> {
-    source: Source<R, S>,
+    splitter: Splitter<S>,
     header: Header,
     foresight: Foresight,
     rows: u64,
     ended: bool,
+    kind: PhantomData<R>,
 }
 
 impl<R: Row, S: Read> TableReader<R, S> {
@@ -49,8 +40,14 @@ impl<R: Row, S: Read> TableReader<R, S> {
         let mut splitter = Splitter::new(input);
         let header = read_header::<R, S>(&mut splitter);
         let ended = !header.usable;
-        let source = Source::Direct(splitter);
-        Self { source, header, foresight: Foresight::default(), rows: 0, ended }
+        Self {
+            splitter,
+            header,
+            foresight: Foresight::default(),
+            rows: 0,
+            ended,
+            kind: PhantomData,
+        }
     }
 
     /// As [`new`](Self::new), but reads every record the long way. What comes out is the same.
@@ -66,13 +63,15 @@ impl<R: Row, S: Read> TableReader<R, S> {
         &self.header
     }
 
-    /// Goes on behind what was the end of the file when it was last read. Has no effect on a reader
-    /// [with a thread](Self::on_thread), which is for files that are finished.
+    /// Goes on behind what was the end of the file when it was last read.
     pub const fn resume(&mut self) {
-        if let Source::Direct(splitter) = &mut self.source {
-            self.ended = !self.header.usable;
-            splitter.resume();
-        }
+        self.ended = !self.header.usable;
+        self.splitter.resume();
+    }
+
+    /// What is left of the stream, and the header.
+    pub(super) fn into_parts(self) -> (Splitter<S>, Header) {
+        (self.splitter, self.header)
     }
 
     /// How many rows were yielded so far.
@@ -87,21 +86,7 @@ impl<R: Row, S: Read> TableReader<R, S> {
         if self.ended {
             return None;
         }
-        let (header, foresight) = (&self.header, &mut self.foresight);
-        let item = match &mut self.source {
-            Source::Direct(splitter) => next_direct(splitter, header, foresight, ids),
-            Source::Threaded(batches, keys) => match batches.next() {
-                Next::Row(mut row, name, back) => {
-                    if !name.is_empty() {
-                        row.row.set_request(keys.next(back, name, foresight, ids));
-                    }
-                    Some(Item::Row(row))
-                }
-                Next::Record(record) => Some(read_row::<R>(&record.record(), header, ids)),
-                Next::Failed(error) => Some(Item::Problem(Box::new(unreadable::<R>(&error)))),
-                Next::End => None,
-            },
-        };
+        let item = next_item(&mut self.splitter, &self.header, &mut self.foresight, ids);
         match &item {
             Some(Item::Row(_)) => self.rows += 1,
             Some(Item::Problem(problem)) => self.ended = problem.kind.cuts_file(),
@@ -111,26 +96,8 @@ impl<R: Row, S: Read> TableReader<R, S> {
     }
 }
 
-impl<R: Row + Send + 'static, S: Read + Send + 'static> TableReader<R, S> {
-    /// Lets a thread of its own read the stream and take it apart, some rows ahead. What comes out is
-    /// the same. Without effect where the columns stand otherwise than usual, as the thread would not
-    /// help then.
-    ///
-    /// # Errors
-    /// If the system has no thread to give.
-    pub fn on_thread(self) -> io::Result<Self> {
-        let source = match (self.source, self.header.ordinary) {
-            (Source::Direct(splitter), Some(ours)) => {
-                Source::Threaded(Box::new(Batches::start(splitter, ours)?), Keys::default())
-            }
-            (source, _) => source,
-        };
-        Ok(Self { source, ..self })
-    }
-}
-
 #[inline]
-fn next_direct<R: Row, S: Read>(
+fn next_item<R: Row, S: Read>(
     splitter: &mut Splitter<S>,
     header: &Header,
     foresight: &mut Foresight,
@@ -140,7 +107,7 @@ fn next_direct<R: Row, S: Read>(
         && let Some((row, name, line, offset)) = splitter.scan::<R>(ours)
     {
         let row = Located { row, line, offset };
-        return Some(Item::Row(named(row, name.name(), foresight, ids)));
+        return Some(Item::Row(named(row, name, foresight, ids)));
     }
     match splitter.next_record() {
         Ok(Some(record)) => Some(read_row::<R>(&record, header, ids)),
@@ -163,7 +130,7 @@ fn named<R: Row>(
     row
 }
 
-fn unreadable<R: Row>(error: &io::Error) -> FormProblem {
+pub(super) fn unreadable<R: Row>(error: &io::Error) -> FormProblem {
     // A compressed file that ends too early is a truncated file.
     let kind = match error.kind() {
         io::ErrorKind::UnexpectedEof => FormKind::Truncated,
@@ -195,7 +162,7 @@ fn read_header<R: Row, S: Read>(splitter: &mut Splitter<S>) -> Header {
 }
 
 #[inline]
-fn read_row<R: Row>(record: &Record<'_>, header: &Header, ids: &mut IdTable) -> Item<R> {
+pub(super) fn read_row<R: Row>(record: &Record<'_>, header: &Header, ids: &mut IdTable) -> Item<R> {
     if record.ending == Ending::LineBreak && record.len() == header.len {
         match R::parse(record, &header.layout, ids) {
             Ok(row) => {

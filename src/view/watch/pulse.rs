@@ -114,7 +114,7 @@ impl Pulse {
 
     fn note_reasons(&mut self, view: &IterationView<'_>) {
         self.reasons.clear();
-        for row in view.rows {
+        for row in view.changed() {
             if matches!(row.state, State::Waiting | State::Preempted)
                 && let Some(reason) = row.waiting_reason
             {
