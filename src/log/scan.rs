@@ -30,8 +30,9 @@ pub struct Cursor<'a> {
 }
 
 /// The highest bit of each byte.
-const HIGH: u64 = 0x8080_8080_8080_8080;
-const ZEROS: u64 = 0x3030_3030_3030_3030;
+pub(super) const HIGH: u64 = 0x8080_8080_8080_8080;
+/// Eight digits that are zero.
+pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// The value of the first one to eight bytes of a word as digits, and something that is not zero if one
 /// of them is none.

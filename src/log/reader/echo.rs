@@ -15,7 +15,7 @@ use rustc_hash::FxBuildHasher;
 use wide::u8x16;
 
 use crate::log::reader::splitter::{PADDING, Splitter};
-use crate::log::scan::digits;
+use crate::log::scan::{HIGH, ZEROS, digits};
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::State;
 use crate::units::{Blocks, IterationId, Nanos, Tokens};
@@ -87,6 +87,8 @@ const LEAD_BYTES: usize = 64;
 const RUNNING: &[u8] = b",running,";
 /// Bytes in which all numbers behind the position stand.
 const REST_BYTES: usize = 48;
+/// Numbers of tokens and blocks that are too many for eight digits, by far.
+const MOST: u32 = 50_000_000;
 /// How far ahead in the step before a request is looked for that does not stand where it should.
 const LOOK_AHEAD: usize = 64;
 /// Steps behind a record that is no ordinary row for which the places of rows are not sure.
@@ -96,17 +98,49 @@ const UNSURE_STEPS: u64 = 3;
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Last {
-    /// The name and [`RUNNING`].
+    /// The name and [`RUNNING`], and all bits of each of their bytes.
     lead: [u8; LEAD_BYTES],
+    lead_mask: [u8; LEAD_BYTES],
     lead_len: usize,
     tokens: u32,
     blocks: u32,
     computed: u32,
     /// Whether there may be an echo of it.
     runs: bool,
+    /// The digits of the tokens and computed tokens of an echo, and of the blocks of the row.
+    tokens_next: Digits,
+    computed_next: Digits,
+    blocks_now: Digits,
     time: u64,
     /// The step of it, by the count of the reader.
     step: u64,
+}
+
+/// The digits of a number of one to eight, the last one in the lowest byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Digits(u64);
+
+impl Digits {
+    /// Those of a number of at most eight.
+    fn of(number: u32) -> Self {
+        Self((0..8).fold(0, |digits, place| {
+            digits | u64::from(number / 10u32.pow(place) % 10) << (8 * place)
+        }))
+    }
+
+    /// The first `len` bytes of a word, which are digits.
+    #[inline(always)]
+    const fn read(word: u64, len: usize) -> Self {
+        Self((word ^ ZEROS).wrapping_shl(0u32.wrapping_sub(8 * len as u32)).swap_bytes())
+    }
+
+    /// Those of the number that comes next.
+    #[inline(always)]
+    const fn next(self) -> Self {
+        // What is above nine carries over; what is not goes back to where it was.
+        let sum = self.0.wrapping_add(0xf6f6_f6f6_f6f6_f6f7);
+        Self(sum.wrapping_sub(((sum & HIGH) >> 7).wrapping_mul(0xf6)))
+    }
 }
 
 /// Some text of at most eight bytes.
@@ -173,19 +207,22 @@ pub(super) struct Echoes {
 struct Echo {
     bytes: usize,
     passed: u64,
-    tokens: u32,
     blocks: u32,
-    computed: u32,
+    block_digits: Digits,
 }
 
 impl Last {
     const NOBODY: Self = Self {
         lead: [0; LEAD_BYTES],
+        lead_mask: [0; LEAD_BYTES],
         lead_len: 0,
         tokens: 0,
         blocks: 0,
         computed: 0,
         runs: false,
+        tokens_next: Digits(0),
+        computed_next: Digits(0),
+        blocks_now: Digits(0),
         time: 0,
         step: 0,
     };
@@ -212,7 +249,7 @@ impl Last {
         if head as u32 & prefix.mask != prefix.mask {
             return None;
         }
-        if !begins_alike(text.get(prefix.len..)?.first_chunk()?, &self.lead, self.lead_len) {
+        if !self.leads(text.get(prefix.len..)?.first_chunk()?) {
             return None;
         }
         let at = prefix.len + self.lead_len;
@@ -222,63 +259,58 @@ impl Last {
         }
         let first = at + position.len;
         let rest: &[u8; REST_BYTES + 8] = text.get(first..)?.first_chunk()?;
-        let (mut ends, mut commas) = (0u64, 0u64);
-        let comma = u8x16::splat(b',');
-        for (index, block) in rest.as_chunks::<16>().0.iter().enumerate() {
-            let block = u8x16::new(*block);
-            ends |= u64::from(block.min(comma).simd_eq(block).to_bitmask()) << (16 * index);
-            commas |= u64::from(block.simd_eq(comma).to_bitmask()) << (16 * index);
-        }
+        let (commas, row_end) = commas(rest);
         // tokens_generated, kv_cache_blocks, time_in_state, scheduled_tokens, and computed_tokens at the end.
-        let all = ends;
-        let mut end = || {
-            let at = ends.trailing_zeros() as usize;
-            ends &= ends.wrapping_sub(1);
-            at
-        };
-        let (tokens_end, blocks_end, time_end, scheduled_end) = (end(), end(), end(), end());
-        let row_end = ends.trailing_zeros() as usize;
-        let odd_ends = (all ^ ends) & !commas;
-        if row_end >= REST_BYTES {
+        let end = |commas: u64| commas.trailing_zeros() as usize;
+        let (tokens_end, commas) = (end(commas), commas & commas.wrapping_sub(1));
+        let (blocks_end, commas) = (end(commas), commas & commas.wrapping_sub(1));
+        let (time_end, commas) = (end(commas), commas & commas.wrapping_sub(1));
+        let scheduled_end = end(commas);
+        // Exactly four commas, and the end of the row among the bytes that were looked at.
+        if !commas.is_power_of_two() || row_end >= REST_BYTES {
             return None;
         }
         let word = |at: usize| {
             let bytes = rest.get(at..).and_then(<[u8]>::first_chunk);
             bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
         };
-        let short = |from: usize, to: usize| {
-            let len = to - from;
-            let (value, odd) = digits(word(from), len);
-            (value, odd | u64::from(!matches!(len, 1..=8)))
+        let blocks_first = tokens_end + 1;
+        let (blocks_len, computed_len) = (blocks_end - blocks_first, row_end - scheduled_end - 1);
+        let time_first = blocks_end + 1;
+        let time_len = time_end - time_first;
+        let tokens = Digits::read(word(0), tokens_end);
+        let computed = Digits::read(word(scheduled_end + 1), computed_len);
+        let block_digits = Digits::read(word(blocks_first), blocks_len);
+        let same_blocks = block_digits == self.blocks_now;
+        let blocks = match same_blocks {
+            true => u64::from(self.blocks),
+            false => digits(word(blocks_first), blocks_len).0,
         };
-        let (tokens, odd_tokens) = short(0, tokens_end);
-        let (blocks, odd_blocks) = short(tokens_end + 1, blocks_end);
-        let (computed, odd_computed) = short(scheduled_end + 1, row_end);
-        let (time_first, time_len) = (blocks_end + 1, time_end - blocks_end - 1);
-        let (time, odd_time) = if time_len > 8 {
-            let (high, odd_high) = short(time_first, time_end - 8);
-            let (low, odd_low) = digits(word(time_end - 8), 8);
-            (high * 100_000_000 + low, odd_high | odd_low)
+        let time = if time_len > 8 {
+            let high = digits(word(time_first), time_len - 8).0;
+            high * 100_000_000 + digits(word(time_end - 8), 8).0
         } else {
-            short(time_first, time_end)
+            digits(word(time_first), time_len).0
         };
-        let one = u64::from_le_bytes(*b"1,\0\0\0\0\0\0");
-        let scheduled = (word(time_end + 1) & 0xffff) ^ one;
+        // One to eight digits each, and up to sixteen of the time.
+        let over = |len: usize, most: usize| len.wrapping_sub(1) & !(most - 1);
+        let odd_len =
+            over(tokens_end, 8) | over(blocks_len, 8) | over(computed_len, 8) | over(time_len, 16);
+        let scheduled = (word(time_end + 1) & 0xffff) ^ u64::from_le_bytes(*b"1,\0\0\0\0\0\0");
         let grown = time.wrapping_sub(self.time);
-        let differs = odd_ends
-            | odd_tokens
-            | odd_blocks
-            | odd_computed
-            | odd_time
+        let differs = odd_len as u64
             | scheduled
-            | (tokens ^ (u64::from(self.tokens) + 1))
-            | (computed ^ (u64::from(self.computed) + 1))
+            | (tokens.0 ^ self.tokens_next.0)
+            | (computed.0 ^ self.computed_next.0)
             | (grown ^ passed.unwrap_or(grown));
         let more = blocks.wrapping_sub(u64::from(self.blocks));
         let fits = match block_size {
             0 => more == 0,
             // Not less room than the tokens need, and not a block more.
-            size => blocks.wrapping_mul(size).wrapping_sub(computed + 1) < size && more <= 1,
+            size => {
+                let computes = u64::from(self.computed) + 2;
+                blocks.wrapping_mul(size).wrapping_sub(computes) < size && more <= 1
+            }
         };
         if differs != 0 || !fits || time < self.time {
             return None;
@@ -291,23 +323,67 @@ impl Last {
         Some(Echo {
             bytes: first + row_end + line_break,
             passed: grown,
-            // At most eight digits each.
-            tokens: tokens as u32,
+            // At most eight digits.
             blocks: blocks as u32,
-            computed: computed as u32,
+            block_digits,
         })
+    }
+
+    /// Whether a row goes on with the name and [`RUNNING`].
+    #[inline(always)]
+    fn leads(&self, text: &[u8; LEAD_BYTES]) -> bool {
+        let blocks = |bytes: &[u8; LEAD_BYTES], at: usize| {
+            let block = bytes.get(16 * at..).and_then(<[u8]>::first_chunk);
+            u8x16::new(block.copied().unwrap_or_default())
+        };
+        let differ =
+            |at: usize| (blocks(text, at) ^ blocks(&self.lead, at)) & blocks(&self.lead_mask, at);
+        let differ = (differ(0) | differ(1)) | (differ(2) | differ(3));
+        differ.simd_eq(u8x16::ZERO).to_bitmask() & 0xffff == 0xffff
+    }
+
+    /// Takes in an echo of the row.
+    #[inline(always)]
+    fn follow(&mut self, echo: &Echo, step: u64) {
+        self.tokens += 1;
+        self.computed += 1;
+        self.tokens_next = self.tokens_next.next();
+        self.computed_next = self.computed_next.next();
+        (self.blocks, self.blocks_now) = (echo.blocks, echo.block_digits);
+        self.time += echo.passed;
+        self.step = step;
+    }
+
+    /// Takes in a row that is told in full.
+    fn note(&mut self, row: &IterationRequestRow, step: u64) {
+        let computed = row.computed_tokens.unwrap_or_default().0;
+        (self.tokens, self.computed) = (row.tokens_generated.0, computed);
+        self.blocks = row.kv_cache_blocks.0;
+        self.tokens_next = Digits::of(self.tokens).next();
+        self.computed_next = Digits::of(self.computed).next();
+        self.blocks_now = Digits::of(self.blocks);
+        self.time = row.time_in_state.0;
+        let few = self.tokens.max(self.computed).max(self.blocks) < MOST;
+        self.runs = few && row.state == State::Running && row.computed_tokens.is_some();
+        self.step = step;
     }
 }
 
-/// Whether two blocks begin with the same `len` bytes.
+/// Where commas stand in the bytes up to the first one that is neither comma nor digit, and where
+/// that stands.
 #[inline(always)]
-fn begins_alike(one: &[u8; LEAD_BYTES], other: &[u8; LEAD_BYTES], len: usize) -> bool {
-    let (one, other) = (one.as_chunks::<16>().0, other.as_chunks::<16>().0);
-    let differ = one.iter().zip(other).enumerate().fold(0u64, |differ, (index, (one, other))| {
-        let alike = u8x16::new(*one).simd_eq(u8x16::new(*other)).to_bitmask();
-        differ | u64::from(!alike & 0xffff) << (16 * index)
-    });
-    differ.trailing_zeros() as usize >= len
+fn commas(text: &[u8; REST_BYTES + 8]) -> (u64, usize) {
+    let (mut commas, mut either) = (0u64, 0u64);
+    for (index, block) in text.as_chunks::<16>().0.iter().enumerate() {
+        let block = u8x16::new(*block);
+        let comma = block.simd_eq(u8x16::splat(b','));
+        let value = block - u8x16::splat(b'0');
+        let digit = value.min(u8x16::splat(9)).simd_eq(value);
+        commas |= u64::from(comma.to_bitmask()) << (16 * index);
+        either |= u64::from((comma | digit).to_bitmask()) << (16 * index);
+    }
+    let end = (!either).trailing_zeros();
+    (commas & ((1 << end) - 1), end as usize)
 }
 
 impl Echoes {
@@ -351,16 +427,15 @@ impl Echoes {
         let (mut at, mut blocks, mut begun, mut passed) = (0, 0, 0, self.passed);
         for (seat, position) in before.iter().zip(&self.positions[place..]) {
             let last = &mut self.lasts[seat.index()];
-            let stood = last.runs && last.step + 1 == self.step;
+            let stood =
+                last.runs && last.step + 1 == self.step && last.tokens.max(last.computed) < MOST;
             let row = text.get(at..).filter(|_| stood).and_then(<[u8]>::first_chunk);
             let echo = row.and_then(|row| last.echo(row, &prefix, *position, block_size, passed));
             let Some(echo) = echo else { break };
             passed = Some(echo.passed);
             blocks += u64::from(echo.blocks);
             begun += u64::from(echo.blocks - last.blocks);
-            (last.tokens, last.blocks, last.computed) = (echo.tokens, echo.blocks, echo.computed);
-            last.time += echo.passed;
-            last.step = self.step;
+            last.follow(&echo, self.step);
             offsets.push(offset + at as u64);
             at += echo.bytes;
             self.now.push(*seat);
@@ -383,12 +458,7 @@ impl Echoes {
         if seat != Seat::NONE {
             let last = &mut self.lasts[seat.index()];
             let again = last.step == self.step && row.state == State::Running;
-            last.tokens = row.tokens_generated.0;
-            last.blocks = row.kv_cache_blocks.0;
-            last.computed = row.computed_tokens.unwrap_or_default().0;
-            last.time = row.time_in_state.0;
-            last.runs = row.state == State::Running && row.computed_tokens.is_some();
-            last.step = self.step;
+            last.note(row, self.step);
             if again {
                 self.lose_track();
             }
@@ -458,6 +528,7 @@ impl Echoes {
         let lead = name.iter().chain(RUNNING);
         last.lead.iter_mut().zip(lead).for_each(|(byte, of)| *byte = *of);
         last.lead_len = name.len() + RUNNING.len();
+        last.lead_mask.iter_mut().take(last.lead_len).for_each(|byte| *byte = u8::MAX);
         let lasts = &self.lasts;
         self.index
             .insert_unique(hash, seat, |seat| FxBuildHasher.hash_one(lasts[seat.index()].name()));
