@@ -315,16 +315,23 @@ impl Field for ActionSet {
         if text.is_empty() {
             return Err(FieldError::Empty);
         }
-        text.split(|byte| *byte == b';').try_fold(Self::default(), |set, word| {
-            SchedulerAction::from_bytes(word)
-                .map(|action| set.with(action))
-                .ok_or(FieldError::Unknown("scheduler action"))
-        })
+        actions(text).ok_or(FieldError::Unknown("scheduler action"))
+    }
+
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        actions(cursor.run()?)
     }
 
     fn write<I: Ids + ?Sized, O: Sink>(&self, _: &I, out: &mut O) {
         out.put(self.to_string().as_bytes());
     }
+}
+
+/// Reads `continue` or `admit_new;preempt`.
+fn actions(text: &[u8]) -> Option<ActionSet> {
+    text.split(|byte| *byte == b';').try_fold(ActionSet::default(), |set, word| {
+        SchedulerAction::from_bytes(word).map(|action| set.with(action))
+    })
 }
 
 impl Field for RequestKey {
@@ -453,6 +460,10 @@ impl Field for Decimal {
 
     fn parse(text: &[u8], _: &mut IdTable) -> Result<Self, FieldError> {
         parse_decimal(text)
+    }
+
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        parse_decimal(cursor.run()?).ok()
     }
 
     fn write<I: Ids + ?Sized, O: Sink>(&self, _: &I, out: &mut O) {

@@ -58,8 +58,10 @@ impl Batch {
                 continue;
             }
             if let Some((row, name, line, offset)) = splitter.scan::<IterationRequestRow>(ours) {
+                let first = self.names.len();
                 self.names.extend_from_slice(name);
-                let (seat, is_new) = echoes.see(&row, name);
+                let name = &self.names[first..];
+                let (seat, is_new) = echoes.see(&row, name, splitter.last_line_break());
                 let row = Located { row, line, offset };
                 self.entries.push(Entry::Row(row, self.names.len(), seat, is_new));
                 continue;
@@ -164,13 +166,14 @@ impl Batches {
         Self::from(Box::new(Here { splitter, echoes, ours }))
     }
 
-    /// As [`new`](Self::new), on a thread of its own. That ends with the file or once nobody asks any
-    /// more.
+    /// As [`new`](Self::new), on threads of their own, of which one reads and one takes rows apart. They
+    /// end with the file or once nobody asks any more.
     pub(super) fn on_thread<S: Read + Send + 'static>(
-        mut splitter: Splitter<S>,
+        splitter: Splitter<S>,
         mut echoes: Echoes,
         ours: bool,
     ) -> io::Result<Self> {
+        let mut splitter = splitter.read_ahead()?;
         let (filled, full) = sync_channel(BATCHES_AHEAD);
         let (empty, emptied) = channel();
         let read = move || read_all(&mut splitter, &mut echoes, ours, &filled, &emptied);

@@ -85,35 +85,58 @@ impl Seat {
 /// Bytes of a name, and of what stands behind it in the row of a running request.
 const LEAD_BYTES: usize = 64;
 const RUNNING: &[u8] = b",running,";
-/// Bytes in which all numbers behind the position stand.
-const REST_BYTES: usize = 48;
+/// Bytes of what stands behind the position, line break included.
+const TAIL_BYTES: usize = 48;
 /// Numbers of tokens and blocks that are too many for eight digits, by far.
 const MOST: u32 = 50_000_000;
+/// The first time that has more than sixteen digits.
+const MOST_TIME: u64 = 10_000_000_000_000_000;
 /// How far ahead in the step before a request is looked for that does not stand where it should.
 const LOOK_AHEAD: usize = 64;
 /// Steps behind a record that is no ordinary row for which the places of rows are not sure.
 const UNSURE_STEPS: u64 = 3;
 
-/// What the last row of a name said.
+/// What the last row of a name said, and the text of the one that is an echo of it.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 struct Last {
-    /// The name and [`RUNNING`], and all bits of each of their bytes.
+    /// The name and [`RUNNING`].
     lead: [u8; LEAD_BYTES],
-    lead_mask: [u8; LEAD_BYTES],
+    /// What stands behind the position of an echo, and the bits of it that are known before.
+    tail: [u8; TAIL_BYTES],
+    known: [u8; TAIL_BYTES],
     lead_len: usize,
+    tail_len: usize,
+    /// Where the time stands in the tail, and the computed tokens.
+    time_at: Part,
+    computed_at: Part,
+    /// The digits of tokens and computed tokens of an echo, and how many digits tokens have.
+    tokens_digits: Digits,
+    computed_digits: Digits,
+    tokens_len: usize,
+    /// The first time that has too many digits for the tail.
+    time_limit: u64,
+    time: u64,
+    /// The step of the row, by the count of the reader.
+    step: u64,
+    /// Of the row for which the tail was made, or of the last one told in full.
     tokens: u32,
-    blocks: u32,
     computed: u32,
+    /// The blocks of the row, and of an echo.
+    held: u32,
+    blocks: u32,
+    /// How many echoes have followed since, and for how many the tail can be kept up to date.
+    echoes: u32,
+    most_echoes: u32,
     /// Whether there may be an echo of it.
     runs: bool,
-    /// The digits of the tokens and computed tokens of an echo, and of the blocks of the row.
-    tokens_next: Digits,
-    computed_next: Digits,
-    blocks_now: Digits,
-    time: u64,
-    /// The step of it, by the count of the reader.
-    step: u64,
+}
+
+/// A part of the tail.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    at: usize,
+    len: usize,
 }
 
 /// The digits of a number of one to eight, the last one in the lowest byte.
@@ -123,15 +146,11 @@ struct Digits(u64);
 impl Digits {
     /// Those of a number of at most eight.
     fn of(number: u32) -> Self {
-        Self((0..8).fold(0, |digits, place| {
-            digits | u64::from(number / 10u32.pow(place) % 10) << (8 * place)
-        }))
-    }
-
-    /// The first `len` bytes of a word, which are digits.
-    #[inline(always)]
-    const fn read(word: u64, len: usize) -> Self {
-        Self((word ^ ZEROS).wrapping_shl(0u32.wrapping_sub(8 * len as u32)).swap_bytes())
+        let mut bytes = *b"00000000";
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).bytes().rev();
+        bytes.iter_mut().rev().zip(digits).for_each(|(byte, digit)| *byte = digit);
+        Self(u64::from_be_bytes(bytes) ^ ZEROS)
     }
 
     /// Those of the number that comes next.
@@ -140,6 +159,16 @@ impl Digits {
         // What is above nine carries over; what is not goes back to where it was.
         let sum = self.0.wrapping_add(0xf6f6_f6f6_f6f6_f6f7);
         Self(sum.wrapping_sub(((sum & HIGH) >> 7).wrapping_mul(0xf6)))
+    }
+
+    /// Writes the last `len` of them, one to eight, to the beginning of a text.
+    #[inline(always)]
+    fn write(self, text: &mut [u8], len: usize) {
+        if let Some(bytes) = text.first_chunk_mut() {
+            let shift = 64 - 8 * len as u32;
+            let behind = u64::from_le_bytes(*bytes) & !(u64::MAX >> shift);
+            *bytes = (behind | (self.0 | ZEROS).swap_bytes() >> shift).to_le_bytes();
+        }
     }
 }
 
@@ -201,30 +230,81 @@ pub(super) struct Echoes {
     sure_from: u64,
     passed: Option<u64>,
     positions: Vec<Short>,
+    /// How the last row that was told in full ended.
+    line_break: &'static str,
 }
 
-/// One row that was seen to be an echo.
-struct Echo {
-    bytes: usize,
-    passed: u64,
-    blocks: u32,
-    block_digits: Digits,
+/// A tail that is being written.
+struct Tail {
+    text: [u8; TAIL_BYTES],
+    len: usize,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { text: [0; TAIL_BYTES], len: 0 }
+    }
+}
+
+impl Tail {
+    /// Writes a number and what stands behind it; where the number stands. There is room for three
+    /// of at most eight digits, the time of at most sixteen, and what stands between them.
+    fn number(&mut self, number: u64, behind: &[u8]) -> Part {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).as_bytes();
+        let part = Part { at: self.len, len: digits.len() };
+        for piece in [digits, behind] {
+            self.text[self.len..][..piece.len()].copy_from_slice(piece);
+            self.len += piece.len();
+        }
+        part
+    }
+}
+
+/// All bits of so many bytes, from the middle on backwards, and none of those behind it.
+static MASKS: [u8; 2 * LEAD_BYTES] = {
+    let mut masks = [0; 2 * LEAD_BYTES];
+    let mut at = 0;
+    while at < LEAD_BYTES {
+        masks[at] = u8::MAX;
+        at += 1;
+    }
+    masks
+};
+
+/// Whether two texts have the same bits where `mask` has one.
+#[inline(always)]
+fn agree<const BYTES: usize>(one: &[u8; BYTES], other: &[u8; BYTES], mask: &[u8; BYTES]) -> bool {
+    let blocks = one.as_chunks::<16>().0.iter().zip(other.as_chunks::<16>().0);
+    let blocks = blocks.zip(mask.as_chunks::<16>().0);
+    let differ = blocks.fold(u8x16::ZERO, |differ, ((one, other), mask)| {
+        differ | ((u8x16::new(*one) ^ u8x16::new(*other)) & u8x16::new(*mask))
+    });
+    differ.simd_eq(u8x16::ZERO).to_bitmask() & 0xffff == 0xffff
 }
 
 impl Last {
     const NOBODY: Self = Self {
         lead: [0; LEAD_BYTES],
-        lead_mask: [0; LEAD_BYTES],
+        tail: [0; TAIL_BYTES],
+        known: [0; TAIL_BYTES],
         lead_len: 0,
-        tokens: 0,
-        blocks: 0,
-        computed: 0,
-        runs: false,
-        tokens_next: Digits(0),
-        computed_next: Digits(0),
-        blocks_now: Digits(0),
+        tail_len: 0,
+        time_at: Part { at: 0, len: 0 },
+        computed_at: Part { at: 0, len: 0 },
+        tokens_digits: Digits(0),
+        computed_digits: Digits(0),
+        tokens_len: 0,
+        time_limit: 0,
         time: 0,
         step: 0,
+        tokens: 0,
+        computed: 0,
+        held: 0,
+        blocks: 0,
+        echoes: 0,
+        most_echoes: 0,
+        runs: false,
     };
 
     fn name(&self) -> &[u8] {
@@ -235,21 +315,22 @@ impl Last {
         !name.is_empty() && self.name() == name
     }
 
-    /// Whether `text` begins with the row that is an echo of this one.
+    /// If `text` begins with the row that is an echo of this one: how long that is, and how much the
+    /// time has grown.
     #[inline(always)]
     fn echo(
         &self,
         text: &[u8; PADDING],
         prefix: &Prefix,
         position: Short,
-        block_size: u64,
         passed: Option<u64>,
-    ) -> Option<Echo> {
+    ) -> Option<(usize, u64)> {
         let head = u8x16::new(*text.first_chunk()?).simd_eq(u8x16::new(prefix.text)).to_bitmask();
         if head as u32 & prefix.mask != prefix.mask {
             return None;
         }
-        if !self.leads(text.get(prefix.len..)?.first_chunk()?) {
+        let mask = MASKS.get(LEAD_BYTES - self.lead_len..)?.first_chunk()?;
+        if !agree(text.get(prefix.len..)?.first_chunk()?, &self.lead, mask) {
             return None;
         }
         let at = prefix.len + self.lead_len;
@@ -257,100 +338,46 @@ impl Last {
         if word & position.mask != position.text {
             return None;
         }
-        let first = at + position.len;
-        let rest: &[u8; REST_BYTES + 8] = text.get(first..)?.first_chunk()?;
-        let (commas, row_end) = commas(rest);
-        // tokens_generated, kv_cache_blocks, time_in_state, scheduled_tokens, and computed_tokens at the end.
-        let end = |commas: u64| commas.trailing_zeros() as usize;
-        let (tokens_end, commas) = (end(commas), commas & commas.wrapping_sub(1));
-        let (blocks_end, commas) = (end(commas), commas & commas.wrapping_sub(1));
-        let (time_end, commas) = (end(commas), commas & commas.wrapping_sub(1));
-        let scheduled_end = end(commas);
-        // Exactly four commas, and the end of the row among the bytes that were looked at.
-        if !commas.is_power_of_two() || row_end >= REST_BYTES {
+        let at = at + position.len;
+        let tail = text.get(at..)?.first_chunk()?;
+        if !agree(tail, &self.tail, &self.known) {
             return None;
         }
-        let word = |at: usize| {
-            let bytes = rest.get(at..).and_then(<[u8]>::first_chunk);
-            bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
-        };
-        let blocks_first = tokens_end + 1;
-        let (blocks_len, computed_len) = (blocks_end - blocks_first, row_end - scheduled_end - 1);
-        let time_first = blocks_end + 1;
-        let time_len = time_end - time_first;
-        let tokens = Digits::read(word(0), tokens_end);
-        let computed = Digits::read(word(scheduled_end + 1), computed_len);
-        let block_digits = Digits::read(word(blocks_first), blocks_len);
-        let same_blocks = block_digits == self.blocks_now;
-        let blocks = match same_blocks {
-            true => u64::from(self.blocks),
-            false => digits(word(blocks_first), blocks_len).0,
-        };
-        let time = if time_len > 8 {
-            let high = digits(word(time_first), time_len - 8).0;
-            high * 100_000_000 + digits(word(time_end - 8), 8).0
-        } else {
-            digits(word(time_first), time_len).0
-        };
-        // One to eight digits each, and up to sixteen of the time.
-        let over = |len: usize, most: usize| len.wrapping_sub(1) & !(most - 1);
-        let odd_len =
-            over(tokens_end, 8) | over(blocks_len, 8) | over(computed_len, 8) | over(time_len, 16);
-        let scheduled = (word(time_end + 1) & 0xffff) ^ u64::from_le_bytes(*b"1,\0\0\0\0\0\0");
+        let (time, odd) = self.time_of(tail);
         let grown = time.wrapping_sub(self.time);
-        let differs = odd_len as u64
-            | scheduled
-            | (tokens.0 ^ self.tokens_next.0)
-            | (computed.0 ^ self.computed_next.0)
-            | (grown ^ passed.unwrap_or(grown));
-        let more = blocks.wrapping_sub(u64::from(self.blocks));
-        let fits = match block_size {
-            0 => more == 0,
-            // Not less room than the tokens need, and not a block more.
-            size => {
-                let computes = u64::from(self.computed) + 2;
-                blocks.wrapping_mul(size).wrapping_sub(computes) < size && more <= 1
-            }
-        };
-        if differs != 0 || !fits || time < self.time {
-            return None;
-        }
-        let line_break = match rest[row_end] {
-            b'\n' => 1,
-            b'\r' if rest[row_end + 1] == b'\n' => 2,
-            _ => return None,
-        };
-        Some(Echo {
-            bytes: first + row_end + line_break,
-            passed: grown,
-            // At most eight digits.
-            blocks: blocks as u32,
-            block_digits,
-        })
+        let differs = odd | (grown ^ passed.unwrap_or(grown));
+        (differs == 0 && time >= self.time).then_some((at + self.tail_len, grown))
     }
 
-    /// Whether a row goes on with the name and [`RUNNING`].
+    /// The time in a tail, and something that is not zero if a digit of it is none.
     #[inline(always)]
-    fn leads(&self, text: &[u8; LEAD_BYTES]) -> bool {
-        let blocks = |bytes: &[u8; LEAD_BYTES], at: usize| {
-            let block = bytes.get(16 * at..).and_then(<[u8]>::first_chunk);
-            u8x16::new(block.copied().unwrap_or_default())
+    fn time_of(&self, tail: &[u8; TAIL_BYTES]) -> (u64, u64) {
+        let Part { at, len } = self.time_at;
+        let word = |at: usize| {
+            let bytes = tail.get(at..).and_then(<[u8]>::first_chunk);
+            bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
         };
-        let differ =
-            |at: usize| (blocks(text, at) ^ blocks(&self.lead, at)) & blocks(&self.lead_mask, at);
-        let differ = (differ(0) | differ(1)) | (differ(2) | differ(3));
-        differ.simd_eq(u8x16::ZERO).to_bitmask() & 0xffff == 0xffff
+        if len <= 8 {
+            return digits(word(at), len);
+        }
+        let (high, odd_high) = digits(word(at), len - 8);
+        let (low, odd_low) = digits(word(at + len - 8), 8);
+        (high * 100_000_000 + low, odd_high | odd_low)
     }
 
     /// Takes in an echo of the row.
     #[inline(always)]
-    fn follow(&mut self, echo: &Echo, step: u64) {
-        self.tokens += 1;
-        self.computed += 1;
-        self.tokens_next = self.tokens_next.next();
-        self.computed_next = self.computed_next.next();
-        (self.blocks, self.blocks_now) = (echo.blocks, echo.block_digits);
-        self.time += echo.passed;
+    fn follow(&mut self, grown: u64, step: u64) {
+        self.tokens_digits = self.tokens_digits.next();
+        self.tokens_digits.write(&mut self.tail, self.tokens_len);
+        self.computed_digits = self.computed_digits.next();
+        let Part { at, len } = self.computed_at;
+        if let Some(text) = self.tail.get_mut(at..) {
+            self.computed_digits.write(text, len);
+        }
+        self.echoes += 1;
+        self.held = self.blocks;
+        self.time += grown;
         self.step = step;
     }
 
@@ -358,32 +385,54 @@ impl Last {
     fn note(&mut self, row: &IterationRequestRow, step: u64) {
         let computed = row.computed_tokens.unwrap_or_default().0;
         (self.tokens, self.computed) = (row.tokens_generated.0, computed);
-        self.blocks = row.kv_cache_blocks.0;
-        self.tokens_next = Digits::of(self.tokens).next();
-        self.computed_next = Digits::of(self.computed).next();
-        self.blocks_now = Digits::of(self.blocks);
+        self.held = row.kv_cache_blocks.0;
         self.time = row.time_in_state.0;
-        let few = self.tokens.max(self.computed).max(self.blocks) < MOST;
-        self.runs = few && row.state == State::Running && row.computed_tokens.is_some();
+        self.runs = row.state == State::Running && row.computed_tokens.is_some();
         self.step = step;
+        // The tail is made when it is asked for.
+        (self.echoes, self.most_echoes, self.time_limit) = (0, 0, 0);
     }
-}
 
-/// Where commas stand in the bytes up to the first one that is neither comma nor digit, and where
-/// that stands.
-#[inline(always)]
-fn commas(text: &[u8; REST_BYTES + 8]) -> (u64, usize) {
-    let (mut commas, mut either) = (0u64, 0u64);
-    for (index, block) in text.as_chunks::<16>().0.iter().enumerate() {
-        let block = u8x16::new(*block);
-        let comma = block.simd_eq(u8x16::splat(b','));
-        let value = block - u8x16::splat(b'0');
-        let digit = value.min(u8x16::splat(9)).simd_eq(value);
-        commas |= u64::from(comma.to_bitmask()) << (16 * index);
-        either |= u64::from((comma | digit).to_bitmask()) << (16 * index);
+    /// Makes the tail of the next echo. There is none of a row whose numbers are very large, or that does
+    /// not have the blocks that its tokens take.
+    #[cold]
+    fn make_tail(&mut self, block_size: u64, passed: Option<u64>, line_break: &str) {
+        self.tokens += self.echoes;
+        self.computed += self.echoes;
+        self.echoes = 0;
+        let (tokens, computed) = (self.tokens + 1, self.computed + 1);
+        let blocks = match block_size {
+            0 => self.held,
+            // A request has no more blocks than tokens.
+            size => (u64::from(computed) + 1).div_ceil(size) as u32,
+        };
+        let time = self.time.saturating_add(passed.unwrap_or(0));
+        let few = tokens.max(computed).max(blocks) < MOST && time < MOST_TIME;
+        self.runs = few && blocks.wrapping_sub(self.held) <= 1;
+        if !self.runs {
+            return;
+        }
+        self.blocks = blocks;
+        let mut tail = Tail::default();
+        self.tokens_len = tail.number(u64::from(tokens), b",").len;
+        tail.number(u64::from(blocks), b",");
+        self.time_at = tail.number(time, b",1,");
+        self.computed_at = tail.number(u64::from(computed), line_break.as_bytes());
+        (self.tail, self.tail_len) = (tail.text, tail.len);
+        self.known = [0; TAIL_BYTES];
+        self.known[..tail.len].fill(u8::MAX);
+        self.known[self.time_at.at..][..self.time_at.len].fill(0);
+        (self.tokens_digits, self.computed_digits) = (Digits::of(tokens), Digits::of(computed));
+        self.time_limit = 10u64.pow(self.time_at.len as u32);
+        // As long as no number gets another digit, and the blocks have room.
+        let room = |number: u32, len: usize| 10u32.pow(len as u32) - number;
+        let in_blocks = match block_size {
+            0 => MOST,
+            size => (u64::from(blocks) * size - u64::from(computed)).min(u64::from(MOST)) as u32,
+        };
+        let in_digits = room(tokens, self.tokens_len).min(room(computed, self.computed_at.len));
+        self.most_echoes = in_digits.min(in_blocks);
     }
-    let end = (!either).trailing_zeros();
-    (commas & ((1 << end) - 1), end as usize)
 }
 
 impl Echoes {
@@ -403,6 +452,7 @@ impl Echoes {
             sure_from: 0,
             passed: None,
             positions: Vec::new(),
+            line_break: "\n",
         }
     }
 
@@ -427,17 +477,22 @@ impl Echoes {
         let (mut at, mut blocks, mut begun, mut passed) = (0, 0, 0, self.passed);
         for (seat, position) in before.iter().zip(&self.positions[place..]) {
             let last = &mut self.lasts[seat.index()];
-            let stood =
-                last.runs && last.step + 1 == self.step && last.tokens.max(last.computed) < MOST;
-            let row = text.get(at..).filter(|_| stood).and_then(<[u8]>::first_chunk);
-            let echo = row.and_then(|row| last.echo(row, &prefix, *position, block_size, passed));
-            let Some(echo) = echo else { break };
-            passed = Some(echo.passed);
-            blocks += u64::from(echo.blocks);
-            begun += u64::from(echo.blocks - last.blocks);
-            last.follow(&echo, self.step);
+            if last.step + 1 != self.step {
+                break;
+            }
+            let time = last.time.saturating_add(passed.unwrap_or(0));
+            if last.runs && (last.echoes >= last.most_echoes || time >= last.time_limit) {
+                last.make_tail(block_size, passed, self.line_break);
+            }
+            let row = text.get(at..).filter(|_| last.runs).and_then(<[u8]>::first_chunk);
+            let echo = row.and_then(|row| last.echo(row, &prefix, *position, passed));
+            let Some((bytes, grown)) = echo else { break };
+            passed = Some(grown);
+            blocks += u64::from(last.blocks);
+            begun += u64::from(last.blocks - last.held);
+            last.follow(grown, self.step);
             offsets.push(offset + at as u64);
-            at += echo.bytes;
+            at += bytes;
             self.now.push(*seat);
         }
         let len = self.now.len() - place;
@@ -450,7 +505,13 @@ impl Echoes {
 
     /// Takes in a row that is no echo. Says which seat its name has, and whether it did not have it
     /// before.
-    pub(super) fn see(&mut self, row: &IterationRequestRow, name: &[u8]) -> (Seat, bool) {
+    pub(super) fn see(
+        &mut self,
+        row: &IterationRequestRow,
+        name: &[u8],
+        line_break: &'static str,
+    ) -> (Seat, bool) {
+        self.line_break = line_break;
         if self.id != Some(row.iteration_id) {
             self.begin_step(row.iteration_id);
         }
@@ -528,7 +589,6 @@ impl Echoes {
         let lead = name.iter().chain(RUNNING);
         last.lead.iter_mut().zip(lead).for_each(|(byte, of)| *byte = *of);
         last.lead_len = name.len() + RUNNING.len();
-        last.lead_mask.iter_mut().take(last.lead_len).for_each(|byte| *byte = u8::MAX);
         let lasts = &self.lasts;
         self.index
             .insert_unique(hash, seat, |seat| FxBuildHasher.hash_one(lasts[seat.index()].name()));

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod batches;
+mod blocks;
 mod dir;
 mod echo;
 mod growing;

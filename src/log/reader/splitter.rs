@@ -7,17 +7,18 @@
 
 use std::io::{self, Read};
 
-use crate::log::scan::Cursor;
+use crate::log::reader::blocks::Blocks;
+use crate::log::scan::{BEHIND, Cursor, WINDOW};
 use crate::log::schema::{RawRecord, Row};
 
 /// The longest record that is read as one.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
-const BUFFER_BYTES: usize = 256 << 10;
+pub(super) const BUFFER_BYTES: usize = 256 << 10;
 
 /// Zeros behind the bytes that were read, so that a row can be looked at in pieces of a constant size
 /// up to the last one. A zero ends a field and is no end of a row.
-pub(super) const PADDING: usize = 160;
+pub(super) const PADDING: usize = WINDOW + BEHIND;
 
 /// How a record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,10 +106,18 @@ impl RawRecord for Record<'_> {
     }
 }
 
+/// Where bytes come from.
+#[derive(Debug)]
+enum Source<R> {
+    Stream(R),
+    /// A thread of its own that reads.
+    Thread(Blocks),
+}
+
 /// Splits a stream into records.
 #[derive(Debug)]
 pub struct Splitter<R> {
-    input: R,
+    input: Source<R>,
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
@@ -136,7 +145,7 @@ impl<R: Read> Splitter<R> {
     /// Splits `input`.
     pub fn new(input: R) -> Self {
         Self {
-            input,
+            input: Source::Stream(input),
             buffer: vec![0; BUFFER_BYTES + PADDING],
             start: 0,
             filled: 0,
@@ -189,6 +198,12 @@ impl<R: Read> Splitter<R> {
     /// The line and the byte at which what comes next begins.
     pub(super) const fn position(&self) -> (u64, u64) {
         (self.line, self.offset)
+    }
+
+    /// How the row that was [scanned](Self::scan) last ended.
+    pub(super) fn last_line_break(&self) -> &'static str {
+        let before = self.buffer.get(..self.start).unwrap_or_default();
+        if before.ends_with(b"\r\n") { "\r\n" } else { "\n" }
     }
 
     /// Passes over rows that were read [ahead](Self::ahead).
@@ -300,6 +315,17 @@ impl<R: Read> Splitter<R> {
 
     /// Reads more behind what is in the buffer, moving and growing it as needed.
     fn refill(&mut self) -> io::Result<()> {
+        let input = match &mut self.input {
+            Source::Stream(input) => input,
+            Source::Thread(blocks) => {
+                let next = blocks.next(&mut self.buffer, self.start, self.filled);
+                // What was read before a failure is still there to be split.
+                let (start, filled) = *next.as_ref().unwrap_or(&(self.start, self.filled));
+                self.eof = filled - start == self.filled - self.start;
+                (self.start, self.filled) = (start, filled);
+                return next.map(|_| ());
+            }
+        };
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.filled, 0);
             self.filled -= self.start;
@@ -310,7 +336,7 @@ impl<R: Read> Splitter<R> {
         }
         let room = self.buffer.len() - PADDING;
         let read = loop {
-            match self.input.read(&mut self.buffer[self.filled..room]) {
+            match input.read(&mut self.buffer[self.filled..room]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -321,6 +347,17 @@ impl<R: Read> Splitter<R> {
         self.filled += count;
         self.buffer[self.filled..self.filled + PADDING].fill(0);
         read.map(|_| ())
+    }
+}
+
+impl<R: Read + Send + 'static> Splitter<R> {
+    /// Lets a thread of its own read the stream, some blocks ahead. What comes out is the same.
+    pub(super) fn read_ahead(self) -> io::Result<Self> {
+        let input = match self.input {
+            Source::Stream(input) => Source::Thread(Blocks::start(input)?),
+            thread => thread,
+        };
+        Ok(Self { input, ..self })
     }
 }
 
