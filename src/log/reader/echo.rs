@@ -110,9 +110,10 @@ struct Last {
     /// Where the time stands in the tail, and the computed tokens.
     time_at: Part,
     computed_at: Part,
-    /// The digits of tokens and computed tokens of an echo, and how many digits tokens have.
+    /// The digits of tokens, computed tokens and blocks of an echo, and how many digits tokens have.
     tokens_digits: Digits,
     computed_digits: Digits,
+    blocks_digits: Digits,
     tokens_len: usize,
     /// The first time that has too many digits for the tail.
     time_limit: u64,
@@ -125,9 +126,11 @@ struct Last {
     /// The blocks of the row, and of an echo.
     held: u32,
     blocks: u32,
-    /// How many echoes have followed since, and for how many the tail can be kept up to date.
+    /// How many echoes have followed since, for how many the tail can be kept up to date, and for how many
+    /// until a number gets another digit.
     echoes: u32,
     most_echoes: u32,
+    same_digits: u32,
     /// Whether there may be an echo of it.
     runs: bool,
 }
@@ -294,6 +297,7 @@ impl Last {
         computed_at: Part { at: 0, len: 0 },
         tokens_digits: Digits(0),
         computed_digits: Digits(0),
+        blocks_digits: Digits(0),
         tokens_len: 0,
         time_limit: 0,
         time: 0,
@@ -304,6 +308,7 @@ impl Last {
         blocks: 0,
         echoes: 0,
         most_echoes: 0,
+        same_digits: 0,
         runs: false,
     };
 
@@ -315,16 +320,15 @@ impl Last {
         !name.is_empty() && self.name() == name
     }
 
-    /// If `text` begins with the row that is an echo of this one: how long that is, and how much the
-    /// time has grown.
+    /// How long the row is with which `text` begins, if it is an echo of this one, so much time later.
     #[inline(always)]
     fn echo(
         &self,
         text: &[u8; PADDING],
         prefix: &Prefix,
         position: Short,
-        passed: Option<u64>,
-    ) -> Option<(usize, u64)> {
+        passed: u64,
+    ) -> Option<usize> {
         let head = u8x16::new(*text.first_chunk()?).simd_eq(u8x16::new(prefix.text)).to_bitmask();
         if head as u32 & prefix.mask != prefix.mask {
             return None;
@@ -344,9 +348,7 @@ impl Last {
             return None;
         }
         let (time, odd) = self.time_of(tail);
-        let grown = time.wrapping_sub(self.time);
-        let differs = odd | (grown ^ passed.unwrap_or(grown));
-        (differs == 0 && time >= self.time).then_some((at + self.tail_len, grown))
+        (odd == 0 && time == self.time.wrapping_add(passed)).then_some(at + self.tail_len)
     }
 
     /// The time in a tail, and something that is not zero if a digit of it is none.
@@ -367,7 +369,7 @@ impl Last {
 
     /// Takes in an echo of the row.
     #[inline(always)]
-    fn follow(&mut self, grown: u64, step: u64) {
+    fn follow(&mut self, passed: u64, step: u64) {
         self.tokens_digits = self.tokens_digits.next();
         self.tokens_digits.write(&mut self.tail, self.tokens_len);
         self.computed_digits = self.computed_digits.next();
@@ -377,7 +379,7 @@ impl Last {
         }
         self.echoes += 1;
         self.held = self.blocks;
-        self.time += grown;
+        self.time += passed;
         self.step = step;
     }
 
@@ -390,13 +392,31 @@ impl Last {
         self.runs = row.state == State::Running && row.computed_tokens.is_some();
         self.step = step;
         // The tail is made when it is asked for.
-        (self.echoes, self.most_echoes, self.time_limit) = (0, 0, 0);
+        (self.echoes, self.most_echoes, self.same_digits, self.time_limit) = (0, 0, 0, 0);
+    }
+
+    /// Brings the tail up to that of the next echo where a digit more is not enough. Says whether there is
+    /// one: there is none of a row that does not run.
+    #[cold]
+    fn renew(&mut self, block_size: u64, passed: u64, line_break: &str) -> bool {
+        let in_time = self.time.saturating_add(passed) < self.time_limit;
+        if in_time && self.echoes < self.same_digits {
+            // Only the block is full.
+            self.blocks += 1;
+            self.blocks_digits = self.blocks_digits.next();
+            let len = self.time_at.at - self.tokens_len - 2;
+            self.blocks_digits.write(&mut self.tail[self.tokens_len + 1..], len);
+            let size = u32::try_from(block_size).unwrap_or(MOST);
+            self.most_echoes = self.most_echoes.saturating_add(size).min(self.same_digits);
+        } else if self.runs {
+            self.make_tail(block_size, passed, line_break);
+        }
+        self.runs
     }
 
     /// Makes the tail of the next echo. There is none of a row whose numbers are very large, or that does
     /// not have the blocks that its tokens take.
-    #[cold]
-    fn make_tail(&mut self, block_size: u64, passed: Option<u64>, line_break: &str) {
+    fn make_tail(&mut self, block_size: u64, passed: u64, line_break: &str) {
         self.tokens += self.echoes;
         self.computed += self.echoes;
         self.echoes = 0;
@@ -406,7 +426,7 @@ impl Last {
             // A request has no more blocks than tokens.
             size => (u64::from(computed) + 1).div_ceil(size) as u32,
         };
-        let time = self.time.saturating_add(passed.unwrap_or(0));
+        let time = self.time.saturating_add(passed);
         let few = tokens.max(computed).max(blocks) < MOST && time < MOST_TIME;
         self.runs = few && blocks.wrapping_sub(self.held) <= 1;
         if !self.runs {
@@ -415,7 +435,7 @@ impl Last {
         self.blocks = blocks;
         let mut tail = Tail::default();
         self.tokens_len = tail.number(u64::from(tokens), b",").len;
-        tail.number(u64::from(blocks), b",");
+        let blocks_len = tail.number(u64::from(blocks), b",").len;
         self.time_at = tail.number(time, b",1,");
         self.computed_at = tail.number(u64::from(computed), line_break.as_bytes());
         (self.tail, self.tail_len) = (tail.text, tail.len);
@@ -423,6 +443,7 @@ impl Last {
         self.known[..tail.len].fill(u8::MAX);
         self.known[self.time_at.at..][..self.time_at.len].fill(0);
         (self.tokens_digits, self.computed_digits) = (Digits::of(tokens), Digits::of(computed));
+        self.blocks_digits = Digits::of(blocks);
         self.time_limit = 10u64.pow(self.time_at.len as u32);
         // As long as no number gets another digit, and the blocks have room.
         let room = |number: u32, len: usize| 10u32.pow(len as u32) - number;
@@ -431,7 +452,11 @@ impl Last {
             size => (u64::from(blocks) * size - u64::from(computed)).min(u64::from(MOST)) as u32,
         };
         let in_digits = room(tokens, self.tokens_len).min(room(computed, self.computed_at.len));
-        self.most_echoes = in_digits.min(in_blocks);
+        // The blocks get one more for as many tokens as one has.
+        let more = u64::from(room(blocks, blocks_len) - 1).saturating_mul(block_size.max(1));
+        let in_blocks_digits = u64::from(in_blocks).saturating_add(more);
+        self.same_digits = in_digits.min(u32::try_from(in_blocks_digits).unwrap_or(MOST));
+        self.most_echoes = in_blocks.min(self.same_digits);
     }
 }
 
@@ -465,7 +490,7 @@ impl Echoes {
         most: usize,
         offsets: &mut Vec<u64>,
     ) -> Option<Run> {
-        let (prefix, block_size) = self.prefix.zip(self.block_size)?;
+        let (prefix, block_size, passed) = (self.prefix?, self.block_size?, self.passed?);
         let (place, from) = (self.now.len(), self.cursor);
         let before = self.before.get(from..).filter(|before| !before.is_empty())?;
         let before = &before[..before.len().min(most)];
@@ -474,33 +499,32 @@ impl Echoes {
         }
         let (line, offset) = splitter.position();
         let text = splitter.ahead();
-        let (mut at, mut blocks, mut begun, mut passed) = (0, 0, 0, self.passed);
+        let (mut at, mut len, mut blocks, mut begun) = (0, 0, 0, 0);
         for (seat, position) in before.iter().zip(&self.positions[place..]) {
             let last = &mut self.lasts[seat.index()];
             if last.step + 1 != self.step {
                 break;
             }
-            let time = last.time.saturating_add(passed.unwrap_or(0));
-            if last.runs && (last.echoes >= last.most_echoes || time >= last.time_limit) {
-                last.make_tail(block_size, passed, self.line_break);
+            let time = last.time.saturating_add(passed);
+            if (last.echoes >= last.most_echoes || time >= last.time_limit)
+                && !last.renew(block_size, passed, self.line_break)
+            {
+                break;
             }
-            let row = text.get(at..).filter(|_| last.runs).and_then(<[u8]>::first_chunk);
+            let row = text.get(at..).and_then(<[u8]>::first_chunk);
             let echo = row.and_then(|row| last.echo(row, &prefix, *position, passed));
-            let Some((bytes, grown)) = echo else { break };
-            passed = Some(grown);
+            let Some(bytes) = echo else { break };
             blocks += u64::from(last.blocks);
             begun += u64::from(last.blocks - last.held);
-            last.follow(grown, self.step);
+            last.follow(passed, self.step);
             offsets.push(offset + at as u64);
             at += bytes;
-            self.now.push(*seat);
+            len += 1;
         }
-        let len = self.now.len() - place;
+        self.now.extend_from_slice(&before[..len]);
         splitter.skip(at, len as u64);
         self.cursor += len;
-        self.passed = passed;
-        let passed = Nanos(passed.filter(|_| len > 0)?);
-        Some(Run { len, place, from, line, passed, blocks, begun })
+        (len > 0).then_some(Run { len, place, from, line, passed: Nanos(passed), blocks, begun })
     }
 
     /// Takes in a row that is no echo. Says which seat its name has, and whether it did not have it
@@ -519,6 +543,10 @@ impl Echoes {
         if seat != Seat::NONE {
             let last = &mut self.lasts[seat.index()];
             let again = last.step == self.step && row.state == State::Running;
+            if last.runs && last.step + 1 == self.step && row.state == State::Running {
+                // Alike for all that go on running.
+                self.passed = self.passed.or(row.time_in_state.0.checked_sub(last.time));
+            }
             last.note(row, self.step);
             if again {
                 self.lose_track();
