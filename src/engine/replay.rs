@@ -11,7 +11,8 @@ use crate::engine::timeline::Timeline;
 use crate::engine::totals::ReplayTotals;
 use crate::logger::{LoggerError, LoggerHooks};
 use crate::scheduler::{
-    Aborted, ModelOutput, NewRequest, Pass, Scheduler, SchedulerAssertion, Slot, StopTokens, Update,
+    Aborted, ModelOutput, NewRequest, Pass, Request, Scheduler, SchedulerAssertion, Slot,
+    StopTokens, Update,
 };
 use crate::settings::Resolved;
 use crate::trace::{TraceRequest, private_token};
@@ -53,14 +54,33 @@ pub enum ReplayError<E> {
     },
 }
 
+/// What the model is to answer to a request of the trace.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answer {
+    ordinal: u32,
+    /// How many tokens the model will produce.
+    output_tokens: Tokens,
+}
+
+impl Answer {
+    /// The token that comes `offset` tokens after those that the request has. The scheduler cuts what lies
+    /// behind a stop token or a limit.
+    #[inline]
+    fn token(self, request: &Request, offset: Tokens) -> TokenId {
+        let end = self.output_tokens < request.max_tokens();
+        if request.output_tokens() + offset + Tokens(1) == self.output_tokens && end {
+            STOP_TOKEN
+        } else {
+            private_token(self.ordinal, (request.total_tokens() + offset).0)
+        }
+    }
+}
+
 /// What a request of the trace is to do, beside what the scheduler knows of it.
 #[derive(Clone, Debug, Default)]
 struct Script {
-    ordinal: u32,
     arrived: Nanos,
     first_token: Option<Nanos>,
-    /// How many tokens the model will produce.
-    output_tokens: Tokens,
     session: Option<String>,
     live: bool,
 }
@@ -93,6 +113,8 @@ struct Replay<E, I, L: LoggerHooks> {
     mail: Vec<Mail<L::Request>>,
     /// By scheduler slot.
     scripts: Vec<Script>,
+    /// By scheduler slot; apart from the scripts, as every step reads those of its batch.
+    answers: Vec<Answer>,
     aborts: BinaryHeap<Reverse<AbortTimer>>,
     totals: ReplayTotals,
     max_model_len: Tokens,
@@ -162,6 +184,7 @@ where
             timeline: Timeline::new(settings.latency, logger),
             mail: Vec::new(),
             scripts: Vec::new(),
+            answers: Vec::new(),
             aborts: BinaryHeap::new(),
             totals: ReplayTotals::default(),
             max_model_len: settings.scheduler.max_model_len,
@@ -207,15 +230,12 @@ where
             self.timeline.bind(slot, handle);
             if slot.index() >= self.scripts.len() {
                 self.scripts.resize(slot.index() + 1, Script::default());
+                self.answers.resize(slot.index() + 1, Answer::default());
             }
-            self.scripts[slot.index()] = Script {
-                ordinal: request.ordinal,
-                arrived: at,
-                first_token: None,
-                output_tokens: request.output_tokens,
-                session: request.session,
-                live: true,
-            };
+            self.answers[slot.index()] =
+                Answer { ordinal: request.ordinal, output_tokens: request.output_tokens };
+            self.scripts[slot.index()] =
+                Script { arrived: at, first_token: None, session: request.session, live: true };
             if let Some(patience) = request.abort_after {
                 let at = at.saturating_add(patience);
                 self.aborts.push(Reverse(AbortTimer { at, ordinal: request.ordinal, slot }));
@@ -230,8 +250,8 @@ where
                 return None;
             }
             self.aborts.pop();
-            let script = &self.scripts[timer.slot.index()];
-            if script.live && script.ordinal == timer.ordinal {
+            let at = timer.slot.index();
+            if self.scripts[at].live && self.answers[at].ordinal == timer.ordinal {
                 return Some(timer.slot);
             }
         }
@@ -364,23 +384,15 @@ where
                 output.push([]);
                 continue;
             }
-            let script = &self.scripts[entry.slot.index()];
-            let done = request.output_tokens();
-            let accepted = if entry.drafts > Tokens::ZERO {
-                self.accepted_drafts(script.ordinal, done, entry.drafts)
+            let answer = self.answers[entry.slot.index()];
+            if entry.drafts == Tokens::ZERO {
+                output.push_one(answer.token(request, Tokens::ZERO));
             } else {
-                Tokens::ZERO
-            };
-            let (ordinal, target) = (script.ordinal, script.output_tokens);
-            let (first, start) = (done + Tokens(1), request.total_tokens());
-            output.push((0..=accepted.0).map(|offset| {
-                // The scheduler cuts what lies behind a stop token or a limit.
-                if first + Tokens(offset) == target && target < request.max_tokens() {
-                    STOP_TOKEN
-                } else {
-                    private_token(ordinal, start.0 + offset)
-                }
-            }));
+                let done = request.output_tokens();
+                let accepted = self.accepted_drafts(answer.ordinal, done, entry.drafts);
+                let offsets = (0..=accepted.0).map(Tokens);
+                output.push(offsets.map(|offset| answer.token(request, offset)));
+            }
         }
     }
 

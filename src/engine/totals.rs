@@ -42,7 +42,8 @@ impl ReplayTotals {
         self.iterations += 1;
         self.preemptions += pass.preempted.len() as u64;
         self.scheduled_tokens += u64::from(pass.total_tokens.0);
-        for entry in &pass.entries {
+        // Admissions stand at the end of a batch.
+        for entry in pass.entries.iter().rev().take_while(|entry| entry.kind != Kind::Running) {
             self.admissions += u64::from(entry.kind == Kind::New);
             self.cached_tokens += u64::from(entry.hit.0);
         }

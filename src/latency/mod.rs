@@ -35,11 +35,9 @@ impl BatchShape {
     /// Adds a request that computes `new` tokens after `computed` earlier ones.
     pub fn add(&mut self, prefill: bool, new: u64, computed: u64) {
         self.requests += 1;
-        if prefill {
-            self.prefill_tokens += new;
-        } else {
-            self.decode_tokens += new;
-        }
+        let prefill_tokens = if prefill { new } else { 0 };
+        self.prefill_tokens += prefill_tokens;
+        self.decode_tokens += new - prefill_tokens;
         self.kv_tokens_read += computed + new;
         // Each new token sees all earlier ones and itself: new * computed + 1 + 2 + … + new.
         self.attention_pairs += new * computed + new * (new + 1) / 2;

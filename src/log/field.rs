@@ -95,10 +95,25 @@ const fn four_digits(value: u32) -> u32 {
     tens | (twos - 10 * tens) << 8
 }
 
+/// The numbers below a thousand, as most are: their digits, and in the highest byte how many.
+static SHORT: [u32; 1000] = {
+    let (mut short, mut value) = ([0; 1000], 0);
+    while value < short.len() {
+        let digits = four_digits(value as u32);
+        let leading = (digits | 1 << 24).trailing_zeros() / 8;
+        short[value] = (digits + ZEROS as u32) >> (8 * leading) | (4 - leading) << 24;
+        value += 1;
+    }
+    short
+};
+
 /// Appends a number in decimal, a word of digits at a time.
 #[inline(always)]
 pub(super) fn write_unsigned<O: Sink>(value: u64, out: &mut O) {
     const BASE: u64 = 100_000_000;
+    if let Some(&short) = SHORT.get(value as usize) {
+        return out.put_word(u64::from(short & 0x00ff_ffff), (short >> 24) as usize);
+    }
     if value < 10_000 {
         let digits = four_digits(value as u32);
         // The last digit stays, zero or not.

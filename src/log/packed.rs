@@ -10,7 +10,7 @@ use crate::log::sink::Line;
 use crate::log::values::{State, WaitingReason};
 use crate::units::{Blocks, IterationId, Nanos, Tokens};
 
-/// The values of a row; its id follows them.
+/// The values of a row; its id follows them, unless it stands behind an earlier row.
 const HEAD: usize = 48;
 
 /// More than the text of a row takes without its id: 10 numbers of at most 20 digits, two words.
@@ -28,21 +28,66 @@ mod flag {
     pub(super) const POSITION: u8 = 2;
     pub(super) const SCHEDULED: u8 = 4;
     pub(super) const COMPUTED: u8 = 8;
+    pub(super) const ID_BEFORE: u8 = 16;
 }
 
 /// Stands for "no waiting reason".
 const NO_REASON: u8 = u8::MAX;
 
-/// Appends a row. Always inlined, so that the row itself is never stored.
+/// Where the id of a request was packed last, so that its next row need not bring it again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IdPlace {
+    /// The buffer, by the number that its owner gives it; 0 for none.
+    buffer: u64,
+    at: usize,
+}
+
+/// Appends a row to the buffer of this number, which changes whenever the buffer is emptied and is never 0.
+/// Always inlined, so that the row itself is never stored.
 #[inline(always)]
-pub(crate) fn pack<I: Ids + ?Sized>(row: &IterationRequestRow, ids: &I, out: &mut Vec<u8>) {
+pub(crate) fn pack<I: Ids + ?Sized>(
+    row: &IterationRequestRow,
+    ids: &I,
+    place: &mut IdPlace,
+    buffer: u64,
+    out: &mut Vec<u8>,
+) {
+    if place.buffer == buffer {
+        // Buffers stay far below 4 GiB.
+        pack_values(row, (out.len() - place.at) as u32, flag::ID_BEFORE, out);
+    } else {
+        pack_with_id(row, ids, place, buffer, out);
+    }
+}
+
+/// Appends a row that brings its id.
+#[inline(never)]
+pub(crate) fn pack_with_id<I: Ids + ?Sized>(
+    row: &IterationRequestRow,
+    ids: &I,
+    place: &mut IdPlace,
+    buffer: u64,
+    out: &mut Vec<u8>,
+) {
     let id = ids.field(row.request_id);
     if id.len() > LONGEST_ID {
-        pack_row_as_text(row, ids, out);
+        let mut text = Vec::new();
+        row.write(ids, &mut text);
+        pack_text(&text, out);
         return;
     }
+    *place = IdPlace { buffer, at: out.len() };
+    pack_values(row, id.len() as u32, 0, out);
+    out.extend_from_slice(id);
+}
+
+/// Appends the values of a row. `id` is the length of the id that follows, or the distance to the row that
+/// is followed by it.
+#[inline(always)]
+fn pack_values(row: &IterationRequestRow, id: u32, flags: u8, out: &mut Vec<u8>) {
     let mut head = [0; HEAD];
-    let flags = if row.queue_position.is_some() { flag::POSITION } else { 0 }
+    let flags = flags
+        | if row.queue_position.is_some() { flag::POSITION } else { 0 }
         | if row.scheduled_tokens.is_some() { flag::SCHEDULED } else { 0 }
         | if row.computed_tokens.is_some() { flag::COMPUTED } else { 0 };
     head[..8].copy_from_slice(&row.iteration_id.0.to_ne_bytes());
@@ -52,20 +97,11 @@ pub(crate) fn pack<I: Ids + ?Sized>(row: &IterationRequestRow, ids: &I, out: &mu
     head[24..28].copy_from_slice(&row.kv_cache_blocks.0.to_ne_bytes());
     head[28..32].copy_from_slice(&row.scheduled_tokens.map_or(0, |n| n.0).to_ne_bytes());
     head[32..36].copy_from_slice(&row.computed_tokens.map_or(0, |n| n.0).to_ne_bytes());
-    head[36..40].copy_from_slice(&(id.len() as u32).to_ne_bytes());
+    head[36..40].copy_from_slice(&id.to_ne_bytes());
     head[40] = flags;
     head[41] = row.state as u8;
     head[42] = row.waiting_reason.map_or(NO_REASON, |reason| reason as u8);
     out.extend_from_slice(&head);
-    out.extend_from_slice(id);
-}
-
-/// A row that is made text at once.
-#[cold]
-fn pack_row_as_text<I: Ids + ?Sized>(row: &IterationRequestRow, ids: &I, out: &mut Vec<u8>) {
-    let mut text = Vec::new();
-    row.write(ids, &mut text);
-    pack_text(&text, out);
 }
 
 /// Appends whole lines of text, as they are.
@@ -99,39 +135,67 @@ pub(super) enum Unpacked<'a> {
     Text(&'a [u8]),
 }
 
-/// Takes the first row off `packed` and writes its text to the beginning of `page`, which has
-/// [`ROW_ROOM`]. Allocates nothing. `None` where nothing is left.
-#[inline]
-pub(super) fn unpack<'a>(packed: &mut &'a [u8], page: &mut [u8]) -> Option<Unpacked<'a>> {
-    let (head, rest) = packed.split_first_chunk::<HEAD>()?;
-    let four = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
-    let eight = |at: usize| {
-        let [a, b, c, d] = four(at);
-        let [e, f, g, h] = four(at + 4);
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-    };
-    let number = |at: usize| u32::from_ne_bytes(four(at));
-    let (id, rest) = rest.split_at_checked(number(36) as usize)?;
-    *packed = rest;
-    let flags = head[40];
-    if flags & flag::TEXT != 0 {
-        return Some(Unpacked::Text(id));
+/// Packed rows, of which the first `at` bytes have been unpacked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packed<'a> {
+    rows: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Packed<'a> {
+    /// All rows of a buffer.
+    pub(super) const fn new(rows: &'a [u8]) -> Self {
+        Self { rows, at: 0 }
     }
-    let row = IterationRequestRow {
-        iteration_id: IterationId(eight(0)),
-        request_id: RequestKey::default(),
-        state: *State::ALL.get(usize::from(head[41]))?,
-        queue_position: (flags & flag::POSITION != 0).then(|| QueuePosition(number(16) as i32)),
-        waiting_reason: WaitingReason::ALL.get(usize::from(head[42])).copied(),
-        tokens_generated: Tokens(number(20)),
-        kv_cache_blocks: Blocks(number(24)),
-        time_in_state: Nanos(eight(8)),
-        scheduled_tokens: (flags & flag::SCHEDULED != 0).then(|| Tokens(number(28))),
-        computed_tokens: (flags & flag::COMPUTED != 0).then(|| Tokens(number(32))),
-    };
-    let mut line = Line::new(page);
-    row.write(&OnlyId(id), &mut line);
-    Some(Unpacked::Written(line.length()?))
+
+    /// Writes the text of the next row to the beginning of `page`, which has [`ROW_ROOM`]. Allocates
+    /// nothing. `None` where nothing is left.
+    #[inline]
+    pub(super) fn unpack(&mut self, page: &mut [u8]) -> Option<Unpacked<'a>> {
+        let start = self.at;
+        let head: &[u8; HEAD] = self.rows.get(start..)?.first_chunk()?;
+        let four = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+        let eight = |at: usize| {
+            let [a, b, c, d] = four(at);
+            let [e, f, g, h] = four(at + 4);
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+        };
+        let number = |at: usize| u32::from_ne_bytes(four(at));
+        let flags = head[40];
+        let id = if flags & flag::ID_BEFORE != 0 {
+            self.at = start + HEAD;
+            self.id_behind(start.checked_sub(number(36) as usize)?)?
+        } else {
+            let id = self.id_behind(start)?;
+            self.at = start + HEAD + id.len();
+            id
+        };
+        if flags & flag::TEXT != 0 {
+            return Some(Unpacked::Text(id));
+        }
+        let row = IterationRequestRow {
+            iteration_id: IterationId(eight(0)),
+            request_id: RequestKey::default(),
+            state: *State::ALL.get(usize::from(head[41]))?,
+            queue_position: (flags & flag::POSITION != 0).then(|| QueuePosition(number(16) as i32)),
+            waiting_reason: WaitingReason::ALL.get(usize::from(head[42])).copied(),
+            tokens_generated: Tokens(number(20)),
+            kv_cache_blocks: Blocks(number(24)),
+            time_in_state: Nanos(eight(8)),
+            scheduled_tokens: (flags & flag::SCHEDULED != 0).then(|| Tokens(number(28))),
+            computed_tokens: (flags & flag::COMPUTED != 0).then(|| Tokens(number(32))),
+        };
+        let mut line = Line::new(page);
+        row.write(&OnlyId(id), &mut line);
+        Some(Unpacked::Written(line.length()?))
+    }
+
+    /// The id that follows the values at `start`.
+    #[inline(always)]
+    fn id_behind(&self, start: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.rows.get(start..)?.split_first_chunk::<HEAD>()?;
+        rest.get(..u32::from_ne_bytes([head[36], head[37], head[38], head[39]]) as usize)
+    }
 }
 
 #[cfg(test)]
@@ -139,16 +203,17 @@ mod tests {
     use super::*;
     use crate::log::ids::IdTable;
 
-    fn text_of(mut packed: &[u8]) -> Vec<u8> {
+    fn text_of(packed: &[u8]) -> Vec<u8> {
         let mut page = vec![0; ROW_ROOM];
         let mut text = Vec::new();
-        while let Some(row) = unpack(&mut packed, &mut page) {
+        let mut packed = Packed::new(packed);
+        while let Some(row) = packed.unpack(&mut page) {
             text.extend_from_slice(match &row {
                 Unpacked::Written(length) => &page[..*length],
                 Unpacked::Text(text) => text,
             });
         }
-        assert!(packed.is_empty(), "{} bytes are left", packed.len());
+        assert_eq!(packed.at, packed.rows.len());
         text
     }
 
@@ -177,12 +242,23 @@ mod tests {
                 scheduled_tokens: short(3).map(Tokens),
                 computed_tokens: short(4).map(Tokens),
             };
-            let (mut packed, mut text) = (Vec::new(), Vec::new());
-            for _ in 0..2 {
-                pack(&row, &ids, &mut packed);
-                row.write(&ids, &mut text);
+            let other = ids.intern("another");
+            let mut places = [IdPlace::default(); 2];
+            // The second buffer starts anew: what the first one brought is not there.
+            for buffer in 1..3 {
+                let (mut packed, mut text) = (Vec::new(), Vec::new());
+                for (at, key) in [request_id, other, other, request_id].into_iter().enumerate() {
+                    let row = IterationRequestRow { request_id: key, ..row };
+                    let place = &mut places[usize::from(key == other)];
+                    if at == 2 {
+                        pack_with_id(&row, &ids, place, buffer, &mut packed);
+                    } else {
+                        pack(&row, &ids, place, buffer, &mut packed);
+                    }
+                    row.write(&ids, &mut text);
+                }
+                proptest::prop_assert_eq!(text_of(&packed), text);
             }
-            proptest::prop_assert_eq!(text_of(&packed), text);
         }
     }
 }

@@ -101,6 +101,8 @@ pub struct LogWriter {
     /// In the order of [`Table::ALL`]; `None` where the log level has no such file.
     files: [Option<TableFile>; 5],
     flusher: Flusher,
+    /// How often the buffers were emptied.
+    flushes: u64,
 }
 
 impl LogWriter {
@@ -124,8 +126,12 @@ impl LogWriter {
                 *file = Some(TableFile::create(directory, table)?);
             }
         }
-        let mut writer =
-            Self { directory: directory.to_owned(), files, flusher: Flusher::new(kill_safe) };
+        let mut writer = Self {
+            directory: directory.to_owned(),
+            files,
+            flusher: Flusher::new(kill_safe),
+            flushes: 0,
+        };
         writer.flush()?;
         writer.finish()?;
         Ok(writer)
@@ -135,6 +141,12 @@ impl LogWriter {
     /// [packed](crate::log::packed); `None` where this log has no such table.
     pub fn buffer(&mut self, table: Table) -> Option<&mut Vec<u8>> {
         self.files[table as usize].as_mut().map(|file| &mut file.buffer)
+    }
+
+    /// How often the buffers were emptied: from 1 on, as the headers are flushed at once.
+    #[must_use]
+    pub fn flushes(&self) -> u64 {
+        self.flushes
     }
 
     /// How many bytes wait for the next flush.
@@ -162,6 +174,7 @@ impl LogWriter {
         for file in self.files.iter_mut().flatten() {
             file.buffer.clear();
         }
+        self.flushes += 1;
         failed
     }
 

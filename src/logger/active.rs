@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::log::details::Details;
 use crate::log::field::QueuePosition;
 use crate::log::ids::{IdTable, RequestKey};
-use crate::log::packed::pack;
+use crate::log::packed::{IdPlace, pack, pack_with_id};
 use crate::log::run_info::RunInfo;
 use crate::log::schema::{EventRow, IterationRequestRow, Row, Table};
 use crate::log::values::{EventType, FinishReason, LogLevel, State, WaitingReason};
@@ -77,13 +77,20 @@ fn with_output(
 fn keep_row(
     row: &IterationRequestRow,
     ids: &IdTable,
+    place: &mut IdPlace,
     step: &mut IterationMetrics,
     writer: &mut LogWriter,
     alone: bool,
 ) {
+    let buffer = writer.flushes();
     // A log level without these rows has no buffer for them.
     let Some(rows) = writer.buffer(Table::PerIterationRequests) else { return };
-    pack(row, ids, if alone && step.rows.is_empty() { rows } else { &mut step.rows });
+    if alone && step.rows.is_empty() {
+        pack(row, ids, place, buffer, rows);
+    } else {
+        // No request has two rows in a step, so an id could not be found in an earlier one.
+        pack_with_id(row, ids, &mut IdPlace::default(), 0, &mut step.rows);
+    }
 }
 
 impl Active {
@@ -290,7 +297,9 @@ impl Active {
         const HOOK: Hook = "record_running";
         let alone = self.open.len() == 1;
         let step = decided(&mut self.open, HOOK)?;
-        let metrics = self.live.get_in(HOOK, running.request, &[State::Running], State::Running)?;
+        let from = [State::Running];
+        let (metrics, ids) =
+            self.live.get_in_with_ids(HOOK, running.request, &from, State::Running)?;
         metrics.computed(running.computed_tokens, running.scheduled_tokens);
         if running.scheduled_tokens > Tokens::ZERO {
             step.batch += Requests(1);
@@ -310,7 +319,7 @@ impl Active {
             computed_tokens: Some(running.computed_tokens),
         };
         step.running += Requests(1);
-        keep_row(&row, &self.live.ids, step, &mut self.writer, alone);
+        keep_row(&row, ids, &mut metrics.id_place, step, &mut self.writer, alone);
         Ok(())
     }
 
@@ -323,7 +332,7 @@ impl Active {
         let alone = self.open.len() == 1;
         let step = decided(&mut self.open, HOOK)?;
         let from = [State::Waiting, State::Preempted];
-        let metrics = self.live.get_in(HOOK, request, &from, State::Waiting)?;
+        let (metrics, ids) = self.live.get_in_with_ids(HOOK, request, &from, State::Waiting)?;
         metrics.waiting_reason = reason;
         let row = IterationRequestRow {
             iteration_id: step.id,
@@ -338,7 +347,7 @@ impl Active {
             computed_tokens: Some(Tokens::ZERO),
         };
         step.waiting += Requests(1);
-        keep_row(&row, &self.live.ids, step, &mut self.writer, alone);
+        keep_row(&row, ids, &mut metrics.id_place, step, &mut self.writer, alone);
         Ok(())
     }
 
@@ -529,7 +538,7 @@ impl Active {
                 computed_tokens: Some(done.computed),
             };
             if let Some(rows) = self.writer.buffer(Table::PerIterationRequests) {
-                pack(&row, &self.live.ids, rows);
+                pack_with_id(&row, &self.live.ids, &mut IdPlace::default(), 0, rows);
             }
         }
     }

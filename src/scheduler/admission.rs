@@ -4,7 +4,6 @@
 //! The head of the queue is a wall: if it cannot be admitted, nobody behind it is tried. Only a
 //! request whose stale output is still in flight is passed over.
 
-use crate::scheduler::Scheduler;
 use crate::scheduler::allocation::Refusal;
 use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{BatchEntry, Budget, Kind, Pass, TokenBound};
@@ -13,6 +12,7 @@ use crate::scheduler::running::is_prefill;
 use crate::scheduler::schedule::SchedulerAssertion;
 use crate::scheduler::slab::Slot;
 use crate::scheduler::speculative::Padding;
+use crate::scheduler::{Scheduler, speculative};
 use crate::units::{BlockId, Blocks, Requests, Tokens};
 
 /// What ended the scan of the waiting queue: the constraint that kept the request at which it ended,
@@ -159,7 +159,9 @@ impl<K: KvCache> Scheduler<K> {
             }
             (tokens, bound) = (room, TokenBound::Budget);
         }
-        (tokens, bound) = self.keep_prefill_lookahead(request, computed, tokens, bound);
+        let remaining = request.len.saturating_sub(computed + tokens);
+        let lookahead = self.config.num_prefill_lookahead();
+        (tokens, bound) = speculative::keep_prefill_lookahead(remaining, lookahead, tokens, bound);
         if tokens == Tokens::ZERO {
             return Err(AdmissionStop::PrefillLookahead { room });
         }

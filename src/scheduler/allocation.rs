@@ -83,6 +83,38 @@ impl KvCacheManager {
         self.pool.cache().len()
     }
 
+    /// Whether so many blocks have room for `tokens`.
+    #[inline]
+    fn hold(&self, blocks: Blocks, tokens: Tokens) -> bool {
+        u64::from(tokens.0) <= u64::from(blocks.0) * u64::from(self.block_size)
+    }
+
+    /// Whether `filled` tokens fill more blocks of a request than are registered.
+    #[inline]
+    fn fill_more(&self, request: &Request, filled: Tokens) -> bool {
+        (u64::from(request.cached_blocks) + 1) * u64::from(self.block_size) <= u64::from(filled.0)
+    }
+
+    /// Takes the blocks that a running request lacks for its first `end` tokens.
+    #[inline(never)]
+    fn extend(&mut self, request: &mut Request, end: Tokens) -> Result<(), Refusal> {
+        let missing = end.blocks_ceil(self.block_size) - request.held_blocks();
+        self.check(AllocationCheck::Slots, missing, Blocks::ZERO)?;
+        self.pool.take(missing, &mut request.blocks);
+        Ok(())
+    }
+
+    /// Registers the blocks within the first `filled` tokens that are not registered yet.
+    #[inline(never)]
+    fn register_filled(&mut self, request: &mut Request, filled: Tokens) {
+        while self.fill_more(request, filled) {
+            let index = request.cached_blocks as usize;
+            let hash = request.content.hash(index, self.block_size, &mut self.scratch);
+            self.pool.register(request.blocks[index], hash);
+            request.cached_blocks += 1;
+        }
+    }
+
     fn check(
         &self,
         check: AllocationCheck,
@@ -106,6 +138,7 @@ impl KvCache for KvCacheManager {
         self.pool.evicted()
     }
 
+    #[inline]
     fn tokens_in(&self, blocks: usize) -> Tokens {
         Tokens(u32::try_from(blocks).unwrap_or(u32::MAX).saturating_mul(self.block_size))
     }
@@ -117,8 +150,7 @@ impl KvCache for KvCacheManager {
         }
         let limit = request.len.0.saturating_sub(1) / self.block_size;
         for index in 0..limit as usize {
-            let hash =
-                request.hashes.get(index, &request.tokens, self.block_size, &mut self.scratch);
+            let hash = request.content.hash(index, self.block_size, &mut self.scratch);
             match self.pool.cache().get(hash) {
                 Some(block) => hits.push(block),
                 None => break,
@@ -129,13 +161,12 @@ impl KvCache for KvCacheManager {
         }
     }
 
+    #[inline]
     fn allocate_running(&mut self, request: &mut Request, new: Tokens) -> Result<(), Refusal> {
         let reached = request.computed + new;
         let end = (reached + self.lookahead).min(self.max_model_len);
-        if end > self.tokens_in(request.blocks.len()) {
-            let missing = end.blocks_ceil(self.block_size) - request.held_blocks();
-            self.check(AllocationCheck::Slots, missing, Blocks::ZERO)?;
-            self.pool.take(missing, &mut request.blocks);
+        if !self.hold(request.held_blocks(), end) {
+            self.extend(request, end)?;
         }
         self.register(request, reached);
         Ok(())
@@ -172,17 +203,11 @@ impl KvCache for KvCacheManager {
         Ok(())
     }
 
+    #[inline]
     fn register(&mut self, request: &mut Request, computed: Tokens) {
-        if !self.caching {
-            return;
-        }
         let filled = computed.min(request.len).saturating_sub(self.reprefillable);
-        while self.tokens_in(request.cached_blocks as usize + 1) <= filled {
-            let index = request.cached_blocks as usize;
-            let hash =
-                request.hashes.get(index, &request.tokens, self.block_size, &mut self.scratch);
-            self.pool.register(request.blocks[index], hash);
-            request.cached_blocks += 1;
+        if self.caching && self.fill_more(request, filled) {
+            self.register_filled(request, filled);
         }
     }
 

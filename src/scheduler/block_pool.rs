@@ -5,17 +5,11 @@ use crate::scheduler::hashing::BlockHash;
 use crate::scheduler::prefix_cache::PrefixCache;
 use crate::units::{BlockId, Blocks};
 
-/// One KV cache block. It is in the free queue exactly while no request holds it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Block {
-    hash: Option<BlockHash>,
-    holders: u32,
-}
-
 /// All blocks, their free queue and the prefix index.
 #[derive(Debug)]
 pub struct BlockPool {
-    blocks: Vec<Block>,
+    /// By block: how many requests hold it. It is in the free queue exactly while none does.
+    holders: Vec<u32>,
     free: FreeQueue,
     cache: PrefixCache,
     /// Blocks whose cached content was dropped so far.
@@ -27,7 +21,7 @@ impl BlockPool {
     #[must_use]
     pub fn new(num_gpu_blocks: Blocks) -> Self {
         Self {
-            blocks: vec![Block::default(); num_gpu_blocks.0.max(1) as usize],
+            holders: vec![0; num_gpu_blocks.0.max(1) as usize],
             free: FreeQueue::new(num_gpu_blocks),
             cache: PrefixCache::new(num_gpu_blocks),
             evicted: Blocks::ZERO,
@@ -55,7 +49,7 @@ impl BlockPool {
     /// Whether nobody holds the block.
     #[must_use]
     pub fn is_free(&self, block: BlockId) -> bool {
-        self.blocks[block.0 as usize].holders == 0
+        self.holders[block.0 as usize] == 0
     }
 
     /// Hands out the next `count` free blocks, dropping what they held (`get_new_blocks`,
@@ -66,10 +60,8 @@ impl BlockPool {
                 debug_assert!(false, "blocks were taken without a check");
                 return;
             };
-            let block = &mut self.blocks[id.0 as usize];
-            block.holders = 1;
-            if let Some(hash) = block.hash.take() {
-                self.cache.remove(hash, id);
+            self.holders[id.0 as usize] = 1;
+            if self.cache.remove(id) {
                 self.evicted += Blocks(1);
             }
             table.push(id);
@@ -78,11 +70,11 @@ impl BlockPool {
 
     /// Adds a holder to a cached block, taking it out of the free queue if need be (`touch`).
     pub fn touch(&mut self, id: BlockId) {
-        let block = &mut self.blocks[id.0 as usize];
-        if block.holders == 0 {
+        let holders = &mut self.holders[id.0 as usize];
+        if *holders == 0 {
             self.free.remove(id);
         }
-        block.holders += 1;
+        *holders += 1;
     }
 
     /// Takes the blocks of a table from their holder, last block first (`free_blocks`).
@@ -92,12 +84,12 @@ impl BlockPool {
     pub fn release(&mut self, table: &[BlockId]) {
         let mut front = NULL_BLOCK;
         for &id in table.iter().rev() {
-            let block = &mut self.blocks[id.0 as usize];
-            block.holders -= 1;
-            if block.holders > 0 {
+            let holders = &mut self.holders[id.0 as usize];
+            *holders -= 1;
+            if *holders > 0 {
                 continue;
             }
-            if block.hash.is_some() {
+            if self.cache.is_registered(id) {
                 self.free.push_back(id);
             } else {
                 self.free.insert_after(front, id);
@@ -108,9 +100,7 @@ impl BlockPool {
 
     /// Notes what a held block holds (`cache_full_blocks`).
     pub fn register(&mut self, id: BlockId, hash: BlockHash) {
-        let block = &mut self.blocks[id.0 as usize];
-        debug_assert!(block.hash.is_none(), "a block is registered once");
-        block.hash = Some(hash);
+        debug_assert!(!self.cache.is_registered(id), "a block is registered once");
         self.cache.insert(hash, id);
     }
 }

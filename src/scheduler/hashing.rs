@@ -17,11 +17,10 @@ pub struct BlockHash(pub u128);
 /// The hashes of a request's full blocks, as far as somebody asked.
 #[derive(Debug)]
 pub struct HashChain {
+    /// What the chain starts from, the salt, which thereby separates all blocks; then the blocks.
     hashes: Vec<BlockHash>,
-    /// What the chain starts from: the salt, which thereby separates all blocks.
-    root: BlockHash,
     /// The run, and the position in it, at which the next block starts.
-    run: usize,
+    run: u32,
     offset: Tokens,
 }
 
@@ -29,18 +28,15 @@ impl HashChain {
     /// The empty chain of a request; an empty salt is none.
     #[must_use]
     pub fn new(salt: &str) -> Self {
-        Self {
-            hashes: Vec::new(),
-            root: BlockHash(xxh3_128(salt.as_bytes())),
-            run: 0,
-            offset: Tokens::ZERO,
-        }
+        let root = BlockHash(xxh3_128(salt.as_bytes()));
+        Self { hashes: vec![root], run: 0, offset: Tokens::ZERO }
     }
 
     /// Takes over the buffer of a chain that is no longer needed.
     pub(crate) fn reuse_buffer(&mut self, old: &mut Self) {
+        old.hashes.clear();
+        old.hashes.append(&mut self.hashes);
         self.hashes = std::mem::take(&mut old.hashes);
-        self.hashes.clear();
     }
 
     /// The hash of block `index`, which must be full in `tokens`. Earlier blocks must not have
@@ -52,20 +48,21 @@ impl HashChain {
         block_size: u32,
         scratch: &mut Vec<u8>,
     ) -> BlockHash {
-        while self.hashes.len() <= index {
+        while self.hashes.len() <= index + 1 {
             let hash = self.next(tokens, block_size, scratch);
             self.hashes.push(hash);
         }
-        self.hashes[index]
+        self.hashes[index + 1]
     }
 
     fn next(&mut self, tokens: &[TokenRun], block_size: u32, scratch: &mut Vec<u8>) -> BlockHash {
-        let parent = self.hashes.last().copied().unwrap_or(self.root);
         scratch.clear();
-        scratch.extend_from_slice(&parent.0.to_le_bytes());
+        if let Some(parent) = self.hashes.last() {
+            scratch.extend_from_slice(&parent.0.to_le_bytes());
+        }
         let mut missing = Tokens(block_size);
         while missing > Tokens::ZERO {
-            let Some(run) = tokens.get(self.run) else {
+            let Some(run) = tokens.get(self.run as usize) else {
                 debug_assert!(false, "a block was hashed before it was full");
                 break;
             };

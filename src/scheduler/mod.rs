@@ -15,6 +15,7 @@
 //! | [`kv_cache`] | what the rest asks of the KV cache | the methods of `KVCacheManager` |
 //! | [`allocation`] | admission checks and block tables | `KVCacheManager.allocate_slots`, `free` |
 //! | [`block_pool`], [`free_queue`] | blocks, their order of reuse | `BlockPool`, `FreeKVCacheBlockQueue` |
+//! | `content` | the tokens of a request | `Request._all_token_ids`, `block_hashes` |
 //! | [`prefix_cache`], [`hashing`] | which block holds which content | `BlockHashToBlockMap`, `hash_block_tokens` |
 //! | [`speculative`] | draft tokens | `Scheduler.update_draft_token_ids` and parts of `schedule` |
 //! | [`asynchronous`] | promised outputs, stale outputs | `AsyncScheduler` |
@@ -30,6 +31,7 @@ pub(crate) mod adopt;
 pub mod allocation;
 pub mod asynchronous;
 pub mod block_pool;
+mod content;
 pub mod free_queue;
 pub mod hashing;
 pub mod kv_cache;

@@ -3,7 +3,7 @@
 
 use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{BatchEntry, Pass};
-use crate::scheduler::request::{FinishReason, Status};
+use crate::scheduler::request::{FinishReason, Request, Status};
 use crate::scheduler::slab::Slot;
 use crate::scheduler::{Scheduler, asynchronous, speculative};
 use crate::units::{Blocks, TokenId, Tokens};
@@ -27,7 +27,7 @@ impl StopTokens {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelOutput {
     tokens: Vec<TokenId>,
-    ends: Vec<usize>,
+    ends: Vec<u32>,
 }
 
 impl ModelOutput {
@@ -40,14 +40,20 @@ impl ModelOutput {
     /// Adds the tokens of the next entry of the batch: none for a prefill chunk or a request that
     /// is gone; with drafts, the accepted ones and then one more.
     pub fn push(&mut self, tokens: impl IntoIterator<Item = TokenId>) {
-        self.tokens.extend(tokens);
-        self.ends.push(self.tokens.len());
+        self.push_with(|all| all.extend(tokens));
+    }
+
+    /// Adds the list of an entry that got one token.
+    #[inline]
+    pub fn push_one(&mut self, token: TokenId) {
+        self.push_with(|all| all.push(token));
     }
 
     /// Adds the next list as `fill` appends it, and passes on what `fill` returns.
     pub(crate) fn push_with<T>(&mut self, fill: impl FnOnce(&mut Vec<TokenId>) -> T) -> T {
         let result = fill(&mut self.tokens);
-        self.ends.push(self.tokens.len());
+        // A batch has no more tokens than the scheduler counts, in a u32.
+        self.ends.push(self.tokens.len() as u32);
         result
     }
 
@@ -68,7 +74,17 @@ impl ModelOutput {
     pub fn get(&self, entry: usize) -> &[TokenId] {
         let Some(&end) = self.ends.get(entry) else { return &[] };
         let start = if entry == 0 { 0 } else { self.ends[entry - 1] };
-        &self.tokens[start..end]
+        &self.tokens[start as usize..end as usize]
+    }
+
+    /// The lists, in the order of the batch.
+    pub fn lists(&self) -> impl Iterator<Item = &[TokenId]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let list = &self.tokens[start as usize..end as usize];
+            start = end;
+            list
+        })
     }
 }
 
@@ -98,6 +114,19 @@ pub struct UpdateEntry {
     pub rejected: Tokens,
 }
 
+impl UpdateEntry {
+    fn untouched(slot: Slot) -> Self {
+        Self {
+            slot,
+            gone: false,
+            stale: false,
+            first_token: false,
+            appended: Tokens::ZERO,
+            rejected: Tokens::ZERO,
+        }
+    }
+}
+
 /// A request that an output finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
@@ -112,92 +141,93 @@ pub struct Finished {
 impl<K: KvCache> Scheduler<K> {
     /// Takes in the output of a batch, in the order of the batch.
     pub fn update_from_output(&mut self, pass: &Pass, output: &ModelOutput, update: &mut Update) {
-        update.entries.clear();
-        update.finished.clear();
-        for (at, entry) in pass.entries.iter().enumerate() {
-            self.update_entry(entry, output.get(at), update);
-            self.requests.unpin(entry.slot);
+        let Update { entries, finished } = update;
+        finished.clear();
+        entries.clear();
+        entries.extend(pass.entries.iter().map(|entry| UpdateEntry::untouched(entry.slot)));
+        let mut lists = output.lists();
+        for (entry, updated) in pass.entries.iter().zip(entries) {
+            let returned = lists.next().unwrap_or_default();
+            if let Some(reason) = self.update_entry(entry, returned, updated) {
+                finished.push(self.finish_by_output(entry.slot, reason));
+            }
         }
-        if !update.finished.is_empty() {
+        if !finished.is_empty() {
             self.running.retain(|&slot| !self.requests[slot].is_finished());
         }
         self.unpin_others(pass);
     }
 
-    fn update_entry(&mut self, entry: &BatchEntry, returned: &[TokenId], update: &mut Update) {
-        let slot = entry.slot;
-        let request = &mut self.requests[slot];
-        let mut result = UpdateEntry {
-            slot,
-            gone: request.is_finished(),
-            stale: false,
-            first_token: false,
-            appended: Tokens::ZERO,
-            rejected: Tokens::ZERO,
-        };
-        if !result.gone {
-            result.stale = asynchronous::return_from_flight(request, entry.tokens);
-            if !returned.is_empty() {
-                result.first_token = request.output_tokens() == Tokens::ZERO;
-                self.take_output(entry, returned, &mut result, &mut update.finished);
-            }
-        }
-        update.entries.push(result);
-    }
-
-    fn take_output(
+    /// Takes in what was returned for one entry; why that ends the request, if it does.
+    #[inline]
+    fn update_entry(
         &mut self,
         entry: &BatchEntry,
         returned: &[TokenId],
-        result: &mut UpdateEntry,
-        finished: &mut Vec<Finished>,
-    ) {
+        updated: &mut UpdateEntry,
+    ) -> Option<FinishReason> {
         let request = &mut self.requests[entry.slot];
-        let returned_len = Tokens(u32::try_from(returned.len()).unwrap_or(u32::MAX));
+        if request.is_finished() {
+            updated.gone = true;
+            self.requests.unpin(entry.slot);
+            return None;
+        }
+        // Who has not ended is not forgotten, whoever names him.
+        request.pins -= 1;
+        updated.stale = asynchronous::return_from_flight(request, entry.tokens);
+        if returned.is_empty() {
+            return None;
+        }
+        updated.first_token = request.output_tokens() == Tokens::ZERO;
         if entry.drafts > Tokens::ZERO {
-            result.rejected = (entry.drafts + Tokens(1)).saturating_sub(returned_len);
-            if !result.stale {
-                speculative::reject_drafts(request, result.rejected);
+            let returned = Tokens(u32::try_from(returned.len()).unwrap_or(u32::MAX));
+            updated.rejected = (entry.drafts + Tokens(1)).saturating_sub(returned);
+            if !updated.stale {
+                speculative::reject_drafts(request, updated.rejected);
             }
         }
-        let status = request.status;
-        let (appended, reason) = self.append(entry.slot, returned);
-        result.appended = appended;
-        let request = &mut self.requests[entry.slot];
+        let before = request.len;
+        let reason = append(request, returned, &self.stop_tokens, self.config.max_model_len);
+        updated.appended = request.len - before;
         if self.config.async_scheduling {
-            if !result.stale {
-                request.placeholders = request.placeholders.saturating_sub(appended);
+            if !updated.stale {
+                request.placeholders = request.placeholders.saturating_sub(updated.appended);
             }
-            if status == Status::Running {
+            if request.status == Status::Running {
                 let known = request.computed.saturating_sub(request.placeholders);
                 self.kv.register(request, known);
             }
         }
-        if let Some(reason) = reason {
-            if status == Status::Preempted {
-                self.waiting.remove(entry.slot, &self.requests[entry.slot]);
-            }
-            let blocks = self.finish(entry.slot, reason);
-            finished.push(Finished { slot: entry.slot, reason, blocks });
-        }
+        reason
     }
 
-    /// Appends tokens until one ends the request; those behind it are dropped.
-    fn append(&mut self, slot: Slot, tokens: &[TokenId]) -> (Tokens, Option<FinishReason>) {
-        let request = &mut self.requests[slot];
-        let mut appended = Tokens::ZERO;
-        for &token in tokens {
-            request.append_output(token);
-            appended += Tokens(1);
-            if self.stop_tokens.contains(token) {
-                return (appended, Some(FinishReason::Stop));
-            }
-            if request.len >= self.config.max_model_len
-                || request.output_tokens() >= request.max_tokens
-            {
-                return (appended, Some(FinishReason::Length));
-            }
+    #[inline(never)]
+    fn finish_by_output(&mut self, slot: Slot, reason: FinishReason) -> Finished {
+        let request = &self.requests[slot];
+        if request.status == Status::Preempted {
+            self.waiting.remove(slot, request);
         }
-        (appended, None)
+        let blocks = self.finish(slot, reason);
+        Finished { slot, reason, blocks }
     }
+}
+
+/// Appends tokens until one ends the request, and tells why it does; those behind it are dropped.
+#[inline]
+fn append(
+    request: &mut Request,
+    tokens: &[TokenId],
+    stop: &StopTokens,
+    max_model_len: Tokens,
+) -> Option<FinishReason> {
+    for &token in tokens {
+        request.append_output(token);
+        if stop.contains(token) {
+            return Some(FinishReason::Stop);
+        }
+        if request.len >= max_model_len || request.output_tokens() >= request.max_tokens {
+            return Some(FinishReason::Length);
+        }
+    }
+    None
 }

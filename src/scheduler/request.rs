@@ -1,17 +1,15 @@
 //! What the scheduler knows of a request. Stands for `v1/request.py: Request` and the scheduler's
 //! per-request tables (`req_to_blocks`, `num_cached_block`) of vLLM 0.32.
 
-use crate::scheduler::hashing::HashChain;
-use crate::units::{
-    BlockId, Blocks, Nanos, Priority, RequestId, TokenId, TokenRun, Tokens, push_run,
-};
+use crate::scheduler::content::Content;
+use crate::units::{BlockId, Blocks, Nanos, Priority, RequestId, TokenId, TokenRun, Tokens};
 
 /// A request as a client hands it in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewRequest {
     /// Its name; the priority queue's last tie-break.
     pub id: RequestId,
-    /// Its content, as maximal runs of consecutive tokens (see [`push_run`]).
+    /// Its content, as maximal runs of consecutive tokens (see [`push_run`](crate::units::push_run)).
     pub prompt: Vec<TokenRun>,
     /// The most tokens it may generate.
     pub max_tokens: Tokens,
@@ -62,7 +60,12 @@ impl FinishReason {
 }
 
 /// A request inside the scheduler.
+///
+/// A step touches every running request several times, so what it reads and writes of one that decodes
+/// fills the first cache line, and the end of its content the second. All in all it is an odd number of
+/// lines, so that the first ones are spread over the whole of a cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Request {
     /// `num_computed_tokens`: tokens whose KV is computed or scheduled, drafts included until they
     /// are rejected. Moves when a pass ends, not when the model returns.
@@ -80,22 +83,24 @@ pub struct Request {
     pub(crate) in_flight: Tokens,
     /// The part of `in_flight` that was scheduled before the last preemption.
     pub(crate) stale: Tokens,
-    pub(crate) status: Status,
-    /// `is_prefill_chunk`: whether the last pass that scheduled it left known tokens uncomputed.
-    pub(crate) prefilling: bool,
-    pub(crate) skip_reading_prefix_cache: bool,
+    pub(crate) blocks: Vec<BlockId>,
     /// Leading blocks that are registered in the prefix cache.
     pub(crate) cached_blocks: u32,
     /// Passes and lists that still name this request; its slot is not reused before they are gone.
-    pub(crate) pins: u32,
-    pub(crate) preemptions: u32,
-    pub(crate) blocks: Vec<BlockId>,
-    pub(crate) tokens: Vec<TokenRun>,
-    pub(crate) hashes: HashChain,
+    /// There are no more than batches in flight, and a few.
+    pub(crate) pins: u16,
+    pub(crate) status: Status,
+    /// `is_prefill_chunk`: whether the last pass that scheduled it left known tokens uncomputed.
+    pub(crate) prefilling: bool,
+    pub(crate) content: Content,
     pub(crate) priority: Priority,
     pub(crate) arrival_time: Nanos,
     pub(crate) id: RequestId,
+    pub(crate) preemptions: u32,
+    pub(crate) skip_reading_prefix_cache: bool,
 }
+
+const _: () = assert!(size_of::<Request>() == 192, "an odd number of cache lines");
 
 impl Request {
     /// The request at its arrival.
@@ -118,16 +123,16 @@ impl Request {
             pins: 0,
             preemptions: 0,
             blocks: Vec::new(),
-            tokens: new.prompt,
-            hashes: HashChain::new(new.cache_salt.as_deref().unwrap_or_default()),
+            content: Content::new(new.prompt, new.cache_salt.as_deref().unwrap_or_default()),
             priority: new.priority,
             arrival_time: new.arrival_time,
             id: new.id,
         }
     }
 
+    #[inline]
     pub(crate) fn append_output(&mut self, token: TokenId) {
-        push_run(&mut self.tokens, TokenRun { first: token, len: Tokens(1) });
+        self.content.push(token);
         self.len += Tokens(1);
     }
 
@@ -145,6 +150,7 @@ impl Request {
 
     /// Whether it has left the queues for good.
     #[must_use]
+    #[inline]
     pub fn is_finished(&self) -> bool {
         matches!(self.status, Status::Finished(_))
     }
@@ -205,8 +211,10 @@ impl Request {
 
     /// The length of its block table.
     #[must_use]
+    #[inline]
     pub fn held_blocks(&self) -> Blocks {
-        Blocks(u32::try_from(self.blocks.len()).unwrap_or(u32::MAX))
+        // A table has no more blocks than there are, which is a u32.
+        Blocks(self.blocks.len() as u32)
     }
 
     /// How often it was preempted.

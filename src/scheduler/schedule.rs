@@ -71,6 +71,7 @@ impl<K: KvCache> Scheduler<K> {
     /// Counts the batch as computed, before the model has run, and hands out the ends.
     fn end_pass(&mut self, pass: &mut Pass) {
         let num_spec_tokens = self.config.num_speculative_tokens();
+        let promises = self.config.async_scheduling;
         for entry in &mut pass.entries {
             let request = &mut self.requests[entry.slot];
             request.pins += 1;
@@ -79,7 +80,7 @@ impl<K: KvCache> Scheduler<K> {
             request.prefilling = request.computed < request.len + request.placeholders;
             entry.samples = !request.prefilling;
             pass.total_tokens += entry.tokens;
-            if self.config.async_scheduling && entry.samples {
+            if promises && entry.samples {
                 asynchronous::promise_output(request, entry.drafts, num_spec_tokens);
             }
         }

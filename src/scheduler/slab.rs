@@ -48,6 +48,7 @@ impl Slab {
     }
 
     /// Drops one mention of a request.
+    #[inline]
     pub fn unpin(&mut self, slot: Slot) {
         let request = &mut self[slot];
         request.pins -= 1;
@@ -70,12 +71,15 @@ impl Slab {
 
 impl Index<Slot> for Slab {
     type Output = Request;
+
+    #[inline]
     fn index(&self, slot: Slot) -> &Request {
         &self.requests[slot.index()]
     }
 }
 
 impl IndexMut<Slot> for Slab {
+    #[inline]
     fn index_mut(&mut self, slot: Slot) -> &mut Request {
         &mut self.requests[slot.index()]
     }
@@ -86,6 +90,6 @@ impl Request {
     fn reuse_buffers(&mut self, old: &mut Self) {
         self.blocks = std::mem::take(&mut old.blocks);
         self.blocks.clear();
-        self.hashes.reuse_buffer(&mut old.hashes);
+        self.content.reuse_buffers(&mut old.content);
     }
 }

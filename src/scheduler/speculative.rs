@@ -53,23 +53,22 @@ impl<K: KvCache> Scheduler<K> {
         }
         if needed > room { Padding::NoRoom { needed } } else { Padding::Drafts(drafts) }
     }
+}
 
-    /// Multi-module MTP: a chunk ends the prompt or leaves enough of it for all modules to read.
-    pub(crate) fn keep_prefill_lookahead(
-        &self,
-        request: &Request,
-        computed: Tokens,
-        tokens: Tokens,
-        bound: TokenBound,
-    ) -> (Tokens, TokenBound) {
-        let lookahead = self.config.num_prefill_lookahead();
-        let remaining = request.len.saturating_sub(computed + tokens);
-        if Tokens::ZERO < remaining && remaining < lookahead {
-            let tokens = tokens.saturating_sub(lookahead - remaining);
-            return (tokens, TokenBound::PrefillLookahead);
-        }
-        (tokens, bound)
+/// Multi-module MTP: a chunk of `tokens` ends the prompt, or leaves enough of it, of which `remaining`
+/// tokens are known, for all modules to read.
+#[inline]
+pub(crate) fn keep_prefill_lookahead(
+    remaining: Tokens,
+    lookahead: Tokens,
+    tokens: Tokens,
+    bound: TokenBound,
+) -> (Tokens, TokenBound) {
+    if Tokens::ZERO < remaining && remaining < lookahead {
+        let tokens = tokens.saturating_sub(lookahead - remaining);
+        return (tokens, TokenBound::PrefillLookahead);
     }
+    (tokens, bound)
 }
 
 /// Takes the drafts that fit in a running request's tokens; the others are dropped, not kept.

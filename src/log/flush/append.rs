@@ -5,7 +5,7 @@
 use std::os::fd::RawFd;
 
 use super::{Form, plain};
-use crate::log::packed::{ROW_ROOM, Unpacked, unpack};
+use crate::log::packed::{Packed, ROW_ROOM, Unpacked};
 
 /// The memory in which packed rows become text: what goes into one `write`, and room for one row more.
 pub(super) const PAGE_BYTES: usize = (1 << 16) + ROW_ROOM;
@@ -28,9 +28,10 @@ fn text(fd: RawFd, mut text: &[u8]) -> Result<(), i32> {
     Ok(())
 }
 
-fn packed(fd: RawFd, mut rows: &[u8], page: &mut [u8]) -> Result<(), i32> {
+fn packed(fd: RawFd, rows: &[u8], page: &mut [u8]) -> Result<(), i32> {
+    let mut rows = Packed::new(rows);
     let mut filled = 0;
-    while let Some(row) = unpack(&mut rows, &mut page[filled..]) {
+    while let Some(row) = rows.unpack(&mut page[filled..]) {
         match row {
             Unpacked::Written(length) => filled += length,
             Unpacked::Text(lines) => {

@@ -4,12 +4,17 @@ use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::values::State;
 use crate::logger::{HookError, RequestHandle, RequestMetrics};
 
-/// A place for a live request; the generation tells its successive tenants apart.
+/// A place for a live request; the generation tells its successive tenants apart. It is in the cache line
+/// that every step touches of a running request; in all there is an odd number of lines, so that these are
+/// spread over the whole of a cache.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 struct Seat {
     generation: u32,
     metrics: Option<RequestMetrics>,
 }
+
+const _: () = assert!(size_of::<Seat>() == 192, "an odd number of cache lines");
 
 /// Live requests by key.
 #[derive(Debug, Default)]
@@ -58,11 +63,23 @@ impl Live {
         from: &[State],
         to: State,
     ) -> Result<&mut RequestMetrics, HookError> {
+        self.get_in_with_ids(hook, request, from, to).map(|(metrics, _)| metrics)
+    }
+
+    /// The live request, if it is in one of the states `from`, beside the names of all.
+    #[inline]
+    pub(super) fn get_in_with_ids(
+        &mut self,
+        hook: &'static str,
+        request: RequestHandle,
+        from: &[State],
+        to: State,
+    ) -> Result<(&mut RequestMetrics, &IdTable), HookError> {
         let metrics = seated(&mut self.seats, hook, request)?;
         if !from.contains(&metrics.state()) {
             return Err(illegal(&self.ids, hook, request.key, metrics.state(), to));
         }
-        Ok(metrics)
+        Ok((metrics, &self.ids))
     }
 
     /// Takes out what is known of a request, whose key stays its own until it is
