@@ -33,13 +33,18 @@ fn check(log: &Sheets, run_json: bool) -> CheckReport {
 
 /// A bundled trace, replayed with drafts.
 pub(crate) fn with_drafts(name: &str, method: SpeculativeMethod, caching: bool) -> Sheets {
-    let (_, path) = bundled().into_iter().find(|(other, _)| other == name).unwrap();
-    let settings = Settings {
+    replayed(name, |settings| Settings {
         speculative_method: Some(method),
         num_speculative_tokens: Some(3),
         enable_prefix_caching: Some(caching),
-        ..Settings::from_file(&path.with_extension("toml")).unwrap()
-    };
+        ..settings
+    })
+}
+
+/// A bundled trace, replayed with other settings.
+fn replayed(name: &str, change: impl Fn(Settings) -> Settings) -> Sheets {
+    let (_, path) = bundled().into_iter().find(|(other, _)| other == name).unwrap();
+    let settings = change(Settings::from_file(&path.with_extension("toml")).unwrap());
     let trace = Trace::open(&path, &ReadOptions::default()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (settings, options) = (settings.resolve().unwrap(), LogOptions::default());
@@ -130,4 +135,49 @@ fn what_no_setting_makes_true_is_found_without_settings() {
         }
         assert!(caught >= 2, "{guess}: {caught}");
     }
+}
+
+/// Where the details of events are empty, only per_request.csv tells how long a prompt is: when its
+/// request is over.
+const WITHOUT_DETAILS: [&[&str]; 3] = [&[], &["no-details"], &["no-details", BARE]];
+
+#[test]
+fn a_wrong_reason_is_found_without_details_too() {
+    let reasons = ["max_num_seqs", "max_num_batched_tokens", "memory_insufficient", "preempted"];
+    let pairs = reasons.iter().flat_map(|old| reasons.iter().map(move |new| (*old, *new)));
+    let pairs: Vec<_> = pairs.filter(|(old, new)| old != new).collect();
+    for (name, log) in full_logs() {
+        for (from, to) in &pairs {
+            let mut wrong = log.clone();
+            if !blame(&mut wrong, |_, old| (old == *from).then_some(*to)) {
+                continue;
+            }
+            for habits in WITHOUT_DETAILS {
+                let (_directory, report) = written(&wrong, habits, true).check();
+                assert_eq!(tripped(&report), ["Q008"], "{name}, {habits:?}: {to} for {from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_that_fits_the_unsplit_budget_is_found_without_details_too() {
+    let mut caught = 0;
+    for name in ["tiny-cache-preemption", "burst-into-max-num-seqs", "watermark", "aborts"] {
+        let mut log = replayed(name, |settings| Settings {
+            enable_chunked_prefill: Some(false),
+            max_num_batched_tokens: settings.max_num_batched_tokens.max(settings.max_model_len),
+            ..settings
+        });
+        let (_directory, report) = written(&log, &["no-details"], true).check();
+        assert_eq!(report.verdict(), Verdict::Clean, "{name}: {:?}", tripped(&report));
+        if blame(&mut log, |_, old| (old != "preempted").then_some("max_num_batched_tokens")) {
+            for habits in WITHOUT_DETAILS {
+                let (_directory, report) = written(&log, habits, true).check();
+                assert_eq!(tripped(&report), ["Q008"], "{name}, {habits:?}");
+                caught += 1;
+            }
+        }
+    }
+    assert!(caught >= 9, "{caught}");
 }

@@ -220,6 +220,9 @@ impl Sight<'_> {
             let request = self.scheduler.request(live.slot);
             let scheduled = entry.map_or(Tokens::ZERO, |entry| entry.tokens);
             let computed = entry.map_or(request.computed_tokens(), |entry| entry.computed);
+            if !self.tape.tells_tokens {
+                continue;
+            }
             if row.row.computed_tokens != Some(computed) {
                 let logged = shown(row.row.computed_tokens);
                 out.push(self.of_request("computed_tokens", key, logged, computed));

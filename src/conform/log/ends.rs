@@ -59,11 +59,11 @@ impl Ends {
         cuts: &Cuts,
         dialect: &Dialect,
     ) -> Result<Self, Trouble> {
-        let requests = Stream::<RequestRow>::open(dir, ids, cuts, &[])?;
+        let requests = Stream::<RequestRow>::open(dir, ids, cuts)?;
         let reasons = if requests.has("finish_reason") {
             Reasons::Column
         } else if !dialect.has(Habit::NoDetails) {
-            Reasons::Details(Box::new(Stream::open(dir, ids, cuts, &[])?))
+            Reasons::Details(Box::new(Stream::open(dir, ids, cuts)?))
         } else if !dialect.has(Habit::NoCompletedRows) {
             Reasons::Nowhere
         } else {

@@ -29,6 +29,7 @@ mod verdict;
 
 use std::path::Path;
 
+use crate::config::SchedulerConfig;
 use crate::conform::log::prompts::Prompts;
 use crate::conform::log::replay::Replay;
 use crate::conform::log::tape::Tape;
@@ -99,6 +100,9 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
     let usable = tape.first_step().ok_or(Void::NoIteration)?.kv_cache_total;
     let resolved = config::resolve(info, &options.settings, Some(usable), &tape.dialect)?;
     let prompts = options.trace.map(Prompts::new).transpose()?;
+    if !tape.tells_tokens {
+        without_tokens(&resolved.scheduler, prompts.is_some())?;
+    }
     let mut replay = Replay::new(resolved.scheduler, tape, prompts);
     replay.always_take_over = options.always_take_over;
     replay.run()?;
@@ -114,6 +118,9 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
     }
     notes.append(&mut replay.notes);
     notes.extend(uncompared(&replay.tape.dialect).map(str::to_owned));
+    if !replay.tape.tells_tokens {
+        notes.push(NO_TOKENS.to_owned());
+    }
     Ok(LogReport {
         directory: dir.path.clone(),
         verdict: replay.first.map_or(LogVerdict::Conforms, LogVerdict::Diverges),
@@ -125,6 +132,26 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
         second_run: replay.tape.second_run,
         notes,
     })
+}
+
+/// What is not compared where rows tell no tokens.
+const NO_TOKENS: &str = "the dialect has no tokens per request and step: what each got is compared as \
+                         far as the step's totals, blocks and outputs tell; behind a divergence nothing \
+                         is compared until the log's engine is empty";
+
+/// Whether all inputs of the reference are told where rows tell no tokens: without drafts, outputs in
+/// flight and prefix hits, they follow from the lengths.
+fn without_tokens(config: &SchedulerConfig, has_prompts: bool) -> Result<(), Void> {
+    let (column, open) = if config.speculative.is_some() {
+        ("scheduled_tokens", "how many drafts were proposed to a request")
+    } else if config.async_scheduling {
+        ("scheduled_tokens", "which limit a request had that ended otherwise")
+    } else if config.enable_prefix_caching && !has_prompts {
+        ("computed_tokens", "what an admission found in the prefix cache (a trace, --trace, would)")
+    } else {
+        return Ok(());
+    };
+    Err(Void::NoTokens { column, open })
 }
 
 /// What is not compared because a dialect has no row of it.

@@ -171,7 +171,10 @@ impl Replay<'_> {
                 // Behind the end of events.csv nothing tells that it was aborted before.
                 let reason = self.live.get(&key).and_then(|live| live.end?.reason);
                 let gave_up = self.tape.events_ended() && reason.is_none_or(FinishReason::is_drop);
-                if !group.ends_told || gave_up {
+                // Where nothing counts ends, who has no row any more is over.
+                let uncounted = group.step.row.completed_count.is_none();
+                let gone = next.is_none_or(|next| next.queued_row(key).is_none());
+                if !group.ends_told || gave_up || uncounted && gone {
                     untold += 1;
                     continue;
                 }

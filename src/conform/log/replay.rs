@@ -160,7 +160,8 @@ impl<'t> Replay<'t> {
                 cut = Some((id, Table::PerIterationRequests));
                 break;
             }
-            let ends_told = group.ends_told;
+            let uncounted = group.step.row.completed_count.is_none();
+            let ends_told = group.ends_told || uncounted && self.tape.nobody_is_next();
             if let Some(table) = self.step(group)? {
                 cut = Some((id, table));
                 break;
@@ -314,7 +315,9 @@ impl<'t> Replay<'t> {
             .collect();
         let all_told = group.queued.len() == group.alive() || new.len() == group.alive();
         let all_new = group.queued.iter().all(|row| new.contains(&row.row.request_id));
-        if group.damaged || !all_told || !all_new {
+        // What is found in the prefix cache is told by rows, or known from the start.
+        let hits_told = self.tape.tells_tokens || !self.config.enable_prefix_caching;
+        if group.damaged || !all_told || !all_new || !hits_told {
             return;
         }
         self.forget_content();

@@ -37,9 +37,12 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// The queues of the log; `None` if somebody's place is open.
+    /// The queues of the log; `None` if somebody's place is open, or how far they got.
     pub(super) fn seats(&mut self, group: &Group, pass: &Pass) -> Option<Vec<Seat>> {
         let (mut running, mut waiting) = (Vec::new(), Vec::new());
+        if !self.tape.tells_tokens {
+            return None;
+        }
         for row in &group.queued {
             let row = &row.row;
             let seat = Seat {

@@ -20,13 +20,8 @@ pub(super) struct Stream<R> {
 }
 
 impl<R: Row> Stream<R> {
-    /// Opens a file that must have `columns` besides those without which it cannot be read.
-    pub(super) fn open(
-        dir: &LogDir,
-        ids: &mut IdTable,
-        cuts: &Cuts,
-        columns: &[&'static str],
-    ) -> Result<Self, Trouble> {
+    /// Opens a file.
+    pub(super) fn open(dir: &LogDir, ids: &mut IdTable, cuts: &Cuts) -> Result<Self, Trouble> {
         let table = R::SCHEMA.table;
         let reader = dir.reader::<R>()?.ok_or(Void::NoFile(table))?;
         let header = reader.header();
@@ -40,9 +35,6 @@ impl<R: Row> Stream<R> {
         }
         let cut = cuts[table as usize].map_or(u64::MAX, |at| at.offset);
         let mut stream = Self { reader, head: None, lost: 0, cut, truncated: false };
-        if let Some(&missing) = columns.iter().find(|name| !stream.has(name)) {
-            return Err(Void::NoColumn(table, missing).into());
-        }
         stream.fill(ids);
         Ok(stream)
     }

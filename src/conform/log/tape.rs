@@ -21,7 +21,7 @@ use crate::log::reader::{Located, Location, LogDir};
 use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, Table};
 use crate::log::values::{EventType, FinishReason};
 use crate::scheduler::Status;
-use crate::units::{IterationId, Nanos, Priority, Tokens};
+use crate::units::{IterationId, Nanos, Priority, Requests, Tokens};
 
 /// A request that reached the server.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,8 @@ pub(super) struct Tape {
     pub(super) slack: Nanos,
     /// Where a second run was appended; only the first is read.
     pub(super) second_run: Option<Location>,
+    /// Whether rows say how many tokens a request had computed and got.
+    pub(super) tells_tokens: bool,
     pub(super) ids: IdTable,
     steps: Stream<IterationRow>,
     rows: Stream<IterationRequestRow>,
@@ -85,14 +87,15 @@ impl Tape {
         let mut ids = IdTable::default();
         let cuts = runs::find(dir)?;
         let dialect = Dialect::detect(dir, skew_bound)?;
-        let steps = Stream::open(dir, &mut ids, &cuts, &[])?;
-        let rows = Stream::open(dir, &mut ids, &cuts, &["scheduled_tokens", "computed_tokens"])?;
-        let events = Stream::open(dir, &mut ids, &cuts, &[])?;
+        let steps = Stream::open(dir, &mut ids, &cuts)?;
+        let rows = Stream::open(dir, &mut ids, &cuts)?;
+        let events = Stream::open(dir, &mut ids, &cuts)?;
         let ends = Ends::open(dir, &mut ids, &cuts, &dialect)?;
         let skewed = dialect.has(Habit::ClockSkew) || dialect.stamps_vary;
         Ok(Self {
             slack: if skewed { dialect.skew_bound } else { Nanos::ZERO },
             dialect,
+            tells_tokens: rows.has("scheduled_tokens") && rows.has("computed_tokens"),
             second_run: cuts[Table::PerIteration as usize],
             ids,
             steps,
@@ -138,6 +141,13 @@ impl Tape {
         self.steps.head.as_ref().map(|head| &head.row)
     }
 
+    /// Whether there is a next step, and nobody is in its queues.
+    pub(super) fn nobody_is_next(&self) -> bool {
+        self.steps.head.as_ref().is_some_and(|next| {
+            next.row.running_count == Requests::ZERO && next.row.waiting_count == Requests::ZERO
+        })
+    }
+
     /// The next step.
     pub(super) fn next_group(&mut self) -> Option<Group> {
         let step = self.steps.next_if(&mut self.ids, |_| true)?;
@@ -159,8 +169,12 @@ impl Tape {
         let rows = group.queued.len();
         let told = rows >= group.alive() || hidden && rows >= step.row.running_count.0 as usize;
         group.cut = !rows_left && !told;
-        let ends = step.row.completed_count.map_or(0, |count| count.0 as usize);
-        group.ends_told = rows_left || self.ends_by_event() || ends <= group.completed.len();
+        let all_ends = match step.row.completed_count {
+            Some(count) => count.0 as usize <= group.completed.len(),
+            // Where nothing counts them, nobody is left who could end.
+            None => step.row.running_count == Requests::ZERO,
+        };
+        group.ends_told = rows_left || self.ends_by_event() || all_ends;
         let lost = self.steps.lost + self.rows.lost + self.events.lost;
         group.damaged |= lost != std::mem::replace(&mut self.lost, lost);
         Some(group)

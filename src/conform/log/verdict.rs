@@ -65,13 +65,18 @@ pub enum Void {
         /// What is wrong with its header.
         why: String,
     },
-    /// The dialect lacks a column.
+    /// The rows lack tokens per request, and the settings leave something open without.
     #[error(
-        "the dialect lacks {1}: {file} has no such column; a comparison needs it, see \
+        "the dialect lacks {column}: {file} has no such column, and {open} is told nowhere else; see \
          docs/log-format.md",
-        file = .0.file_name()
+        file = Table::PerIterationRequests.file_name()
     )]
-    NoColumn(Table, &'static str),
+    NoTokens {
+        /// The column.
+        column: &'static str,
+        /// What it alone would tell.
+        open: &'static str,
+    },
     /// Nothing tells how requests ended.
     #[error(
         "the dialect tells nowhere who gave up: finish_reason in per_request.csv, details in \

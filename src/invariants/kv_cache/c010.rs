@@ -14,11 +14,12 @@ declare_invariant! {
     /// `get_new_blocks`, `_maybe_evict_cached_block`), and blocks without content are taken first. Those
     /// are the ones that were never used and the ones that a request gave back before they were full,
     /// so what was taken beyond them was evicted. At most as many blocks of a request were not full as
-    /// its last row in the running queue says: the known tokens of a step are cached as it is scheduled.
+    /// its last row in the running queue says: the known tokens of a step are cached as it is scheduled,
+    /// and those of an output in flight when it is processed.
     ///
     /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step); at
-    /// least, where steps overlap (outputs in flight are cached later than they are scheduled), events or
-    /// rows were lost, or block_size or enable_prefix_caching is not known.
+    /// least, where steps overlap, the blocks that a step takes for a request whose end has its row before
+    /// that; and where events or rows were lost, or block_size or enable_prefix_caching is not known.
     ///
     /// Example: a counter of the whole run, which is 40 in a step that takes one block.
     pub static C010 = {
@@ -158,6 +159,16 @@ impl Taken {
     }
 }
 
+/// A request that leaves the running queue at a moment. Where steps overlap, some of the steps decided
+/// before it may be still to come.
+#[derive(Clone, Copy)]
+struct Leaving {
+    key: RequestKey,
+    at: Nanos,
+    /// Its last row in the running queue that was seen since.
+    ran: Option<IterationRequestRow>,
+}
+
 /// Which blocks have content: whoever takes more than those without any evicts.
 #[derive(Default)]
 struct Content {
@@ -166,8 +177,7 @@ struct Content {
     /// Blocks given back without content so far, at most.
     emptied: u64,
     evicted: u64,
-    /// Requests that are over, and have a row in the running queue of the step that they ended in.
-    leaving: Vec<RequestKey>,
+    leaving: Vec<Leaving>,
     /// Whether something is not told of, so that nothing can be said from there on.
     untold: bool,
 }
@@ -183,7 +193,6 @@ impl Content {
     ) {
         let settings = &cx.facts.settings;
         let known = settings.enable_prefix_caching == Some(true)
-            && !cx.facts.overlapping
             && settings.block_size.is_some_and(|size| size > 0)
             && cx.facts.whole(Table::Events)
             && cx.facts.whole(Table::PerIterationRequests)
@@ -220,24 +229,29 @@ impl Content {
                 EventType::RequestPreempted => hidden,
                 _ => false,
             };
-            self.leaving.extend(event.row.request_id.filter(|_| left));
+            let key = event.row.request_id.filter(|_| left);
+            let at = event.row.timestamp;
+            self.leaving.extend(key.map(|key| Leaving { key, at, ran: None }));
         }
+        let decided = view.moments.map_or(Nanos::MAX, |moments| moments.decided);
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.retain(|key| {
+        leaving.retain_mut(|Leaving { key, at, ran }| {
             let Some(history) = view.history(*key) else {
                 self.untold = true;
                 return false;
             };
-            match view.last_queued(*key) {
-                Some(last) if last.row.state == State::Running => {
-                    let stays = last.row.iteration_id == view.id;
-                    if !stays {
-                        self.emptied += without_content(&last.row, history, cx);
-                    }
-                    stays
-                }
-                _ => false,
+            let may_run = decided <= at.saturating_add(cx.slack());
+            let Some(last) = view.last_queued(*key).map(|last| &last.row) else { return may_run };
+            let stays = last.iteration_id == view.id;
+            if last.state != State::Running {
+                return stays || may_run;
             }
+            *ran = Some(*last);
+            let has_left = !stays && *at <= decided.saturating_add(cx.slack());
+            if has_left {
+                self.emptied += without_content(last, history, cx);
+            }
+            !has_left
         });
         self.leaving = leaving;
         if hidden || view.iteration.is_none_or(|s| s.row.preempted_count == Requests::ZERO) {
@@ -248,8 +262,14 @@ impl Content {
                 self.untold = true;
                 continue;
             };
-            if let Some(ran) = row.earlier().filter(|before| before.row.state == State::Running) {
-                self.emptied += without_content(&ran.row, history, cx);
+            let ran = row.earlier().and_then(|before| match before.row.state {
+                State::Running => Some(before.row),
+                // An output in flight ended it.
+                State::Completed => self.leaving.iter().find(|it| it.key == row.request_id)?.ran,
+                _ => None,
+            });
+            if let Some(ran) = ran {
+                self.emptied += without_content(&ran, history, cx);
             }
         }
     }
@@ -258,21 +278,24 @@ impl Content {
 /// Blocks of the request without content as it left the running queue, whose last row of it this is,
 /// at most.
 ///
-/// What a step schedules is cached by it as far as its tokens are known; drafts are not. A step that
-/// scheduled nothing for it cached nothing, and the last one that did may have left out that many.
+/// What a step schedules is cached by it as far as its tokens are known; drafts and outputs in flight
+/// are not. A step that scheduled nothing for it cached nothing, and the last one that did, or the
+/// output of it, may have left out that many.
 fn without_content(row: &IterationRequestRow, history: &RequestHistory, cx: &Cx<'_>) -> u64 {
     let settings = &cx.facts.settings;
     let known = history.input_tokens().map(|input| input.0.saturating_add(row.tokens_generated.0));
-    let all_known = settings.num_speculative_tokens == Some(0);
+    let all_known = settings.num_speculative_tokens == Some(0) && !cx.facts.overlapping;
     let cached = || {
         let scheduled = row.scheduled_tokens?.0;
-        let mut reached = row.computed_tokens?.0.saturating_add(scheduled);
-        if scheduled == 0 {
-            reached = reached.saturating_sub(settings.num_speculative_tokens?.saturating_add(1));
-        }
-        match known {
-            Some(known) => Some(reached.min(known)),
-            None => all_known.then_some(reached),
+        let reached = row.computed_tokens?.0.saturating_add(scheduled);
+        let cached = match known {
+            Some(known) => reached.min(known),
+            None if all_known => reached,
+            None => return None,
+        };
+        match scheduled {
+            0 => Some(cached.saturating_sub(settings.num_speculative_tokens?.saturating_add(1))),
+            _ => Some(cached),
         }
     };
     let full = settings.block_size.filter(|size| *size > 0).zip(cached());

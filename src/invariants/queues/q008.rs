@@ -1,8 +1,12 @@
 //! Q008: the reasons for waiting.
 
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
 use crate::check::{DraftMethod, Room};
 use crate::config::SpeculativeMethod;
 use crate::invariants::prelude::*;
+use crate::log::ids::RequestKey;
 use crate::log::schema::IterationRow;
 
 declare_invariant! {
@@ -13,7 +17,8 @@ declare_invariant! {
     /// the step's budget was spent (or, without chunked prefill, the prompt did not fit in what was left;
     /// or, with drafts, a full set of them did not). `memory_insufficient`: what the head of the queue
     /// needs exceeds the free blocks. `preempted`: the step preempted. Each is judged where the settings
-    /// that it depends on are known.
+    /// that it depends on are known; and where only per_request.csv tells how long the prompt is, once
+    /// the request is over, by the step with the most room for it.
     ///
     /// Where two are true, the one that the scheduler meets first counts: the preemption, the budget,
     /// the queue, the memory. All requests behind the one at which the scan stopped carry its reason,
@@ -48,6 +53,9 @@ struct Check {
     /// How long the queue is when it is full, by the first row that says it is, where nothing else
     /// tells; and what is wrong with that row should the queue ever be longer.
     full: Option<(u32, Finding)>,
+    /// Of requests whose prompts are not known yet: the longest that would have fitted where one was
+    /// kept out for its length, and what is wrong there if it is no longer.
+    open: HashMap<RequestKey, (Tokens, Finding), FxBuildHasher>,
 }
 
 /// What is wrong with a reason, and what would make it true.
@@ -91,14 +99,43 @@ impl Invariant for Check {
             let objection = judge(reason, row, view, cx)
                 .or_else(|| first_of_two(reason, &judged, view, cx))
                 .or_else(|| self.shorter(reason, row, view, cx));
-            if let Some(objection) = objection {
-                report(row, view.iteration, objection, cx);
+            match objection {
+                Some(objection) => report(row, view.iteration, objection, cx),
+                None => self.put_off(reason, row, view, cx),
             }
+        }
+    }
+
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let Some((longest, mut finding)) = self.open.remove(&request.key) else { return };
+        if let Some(input) = request.input_tokens().filter(|input| *input <= longest) {
+            finding.actual = Some(prompt_of(input));
+            cx.found(finding);
         }
     }
 }
 
 impl Check {
+    /// Keeps a reason that is wrong if the prompt, of which nothing is known yet, is short.
+    fn put_off(
+        &mut self,
+        reason: WaitingReason,
+        row: &RowView,
+        view: &IterationView<'_>,
+        cx: &Cx<'_>,
+    ) {
+        let key = row.request_id;
+        let known = view.history(key).is_none_or(|history| history.input_tokens().is_some());
+        let Some(longest) = longest_that_fits(reason, row, view, cx).filter(|_| !known) else {
+            return;
+        };
+        if self.open.get(&key).is_none_or(|(before, _)| *before < longest) {
+            let (message, expected) = too_short(reason, longest, view);
+            let finding = finding(row, view.iteration, (message, expected, String::new()), cx);
+            self.open.insert(key, (longest, finding));
+        }
+    }
+
     /// Notes how long the running queue is. Longer than one that was full it cannot be.
     fn seats(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let running = view.iteration.map_or(0, |step| step.row.running_count.0);
@@ -161,7 +198,7 @@ fn judge(reason: WaitingReason, row: &RowView, view: &IterationView<'_>, cx: &Cx
             })
         }
         WaitingReason::MaxNumBatchedTokens => budget(row, view, cx),
-        WaitingReason::MemoryInsufficient => memory(row, view, cx),
+        WaitingReason::MemoryInsufficient => length(reason, row, view, cx),
         WaitingReason::Preempted => (step.preempted_count == Requests::ZERO).then(|| {
             let expected = "preempted_count above 0".to_owned();
             ("the step preempts nothing", expected, "preempted_count 0".to_owned())
@@ -259,25 +296,101 @@ fn known_tokens(row: &RowView, view: &IterationView<'_>) -> Option<u32> {
     Some(input.0.saturating_add(row.tokens_generated.0))
 }
 
-fn budget(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
+/// The longest prompt of this row's request that would not have been kept out for this reason.
+fn longest_that_fits(
+    reason: WaitingReason,
+    row: &RowView,
+    view: &IterationView<'_>,
+    cx: &Cx<'_>,
+) -> Option<Tokens> {
+    // The head of the queue may be one of the rows that the log leaves out.
+    if !row.is_head() && cx.facts.dialect.hides_waiting() {
+        return None;
+    }
+    let tokens = match reason {
+        WaitingReason::MaxNumBatchedTokens => unsplit(view, cx),
+        WaitingReason::MemoryInsufficient => in_memory(view, cx),
+        _ => None,
+    };
+    tokens?.checked_sub(row.tokens_generated.0).map(Tokens)
+}
+
+/// The most tokens to compute of which a step without chunked prefill could not say that they do not fit
+/// in what is left.
+fn unsplit(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u32> {
+    let settings = &cx.facts.settings;
+    let room = room(view, cx)?.least;
+    // What is padded with drafts takes one token and all of them.
+    let padded = settings.num_speculative_tokens?.saturating_add(1);
+    (settings.enable_chunked_prefill == Some(false) && padded <= room).then_some(room)
+}
+
+/// The most tokens to compute for which there is certainly memory: an admission asks at most for all
+/// known tokens, drafts, look-ahead, watermark.
+fn in_memory(view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u32> {
     let step = &view.iteration?.row;
     let settings = &cx.facts.settings;
+    let drafts = settings.num_speculative_tokens?;
+    let ahead = settings.num_lookahead_tokens.unwrap_or(drafts);
+    let blocks =
+        f64::from(settings.num_gpu_blocks.unwrap_or(step.kv_cache_total.0.saturating_add(1)));
+    let margin = (settings.watermark? * blocks) as u32;
+    let free = step.kv_cache_total.0.saturating_sub(step.kv_cache_used.0).checked_sub(margin)?;
+    free.saturating_mul(settings.block_size?).checked_sub(ahead.saturating_add(drafts))
+}
+
+/// Whether the request is kept out for its length and is too short for that.
+fn length(
+    reason: WaitingReason,
+    row: &RowView,
+    view: &IterationView<'_>,
+    cx: &Cx<'_>,
+) -> Objection {
+    let longest = longest_that_fits(reason, row, view, cx)?;
+    let input = view.history(row.request_id)?.input_tokens()?;
+    (input <= longest).then(|| {
+        let (message, expected) = too_short(reason, longest, view);
+        (message, expected, prompt_of(input))
+    })
+}
+
+/// What is wrong with the reason for a prompt that is no longer, and what would make it true.
+fn too_short(
+    reason: WaitingReason,
+    longest: Tokens,
+    view: &IterationView<'_>,
+) -> (&'static str, String) {
+    let expected = format!("a prompt of more than {longest} tokens");
+    match view.iteration.map(|step| &step.row) {
+        Some(step) if reason == WaitingReason::MemoryInsufficient => {
+            let free = step.kv_cache_total.saturating_sub(step.kv_cache_used);
+            let message = "there is memory enough for the head of the queue";
+            (message, format!("{expected}, with {free} blocks free"))
+        }
+        _ => ("the step's token budget is not spent", expected),
+    }
+}
+
+fn prompt_of(tokens: Tokens) -> String {
+    format!("a prompt of {tokens} tokens")
+}
+
+fn budget(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
+    let settings = &cx.facts.settings;
     let (drafts, chunked) = (settings.num_speculative_tokens?, settings.enable_chunked_prefill?);
-    let room = Room::of(step, cx.facts)?.least;
-    // The head of the queue may be one of the rows that the log leaves out.
-    let is_head = row.is_head() || !cx.facts.dialect.hides_waiting();
-    let fits = if !chunked {
-        // What is padded with drafts takes one token and all of them.
-        is_head && known_tokens(row, view)?.max(drafts.saturating_add(1)) <= room
-    } else if drafts > 0 && !(row.is_head() && never_padded(row, view, cx)) {
+    if !chunked {
+        return length(WaitingReason::MaxNumBatchedTokens, row, view, cx);
+    }
+    let room = room(view, cx)?.least;
+    let fits = if drafts > 0 && !(row.is_head() && never_padded(row, view, cx)) {
         room > drafts
     } else {
         room > 0
     };
     fits.then(|| {
         let expected = match drafts {
-            0 => "no room, or too little for the prompt".to_owned(),
-            _ => "no room, or too little for the prompt or its drafts".to_owned(),
+            0 => "no room".to_owned(),
+            _ => "no room, or too little for drafts".to_owned(),
         };
         ("the step's token budget is not spent", expected, format!("room for {room} tokens"))
     })
@@ -297,30 +410,6 @@ fn never_padded(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> bool {
         (_, Some(block_size @ 1..)) => known % block_size != 1 % block_size,
         _ => false,
     }
-}
-
-fn memory(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Objection {
-    let step = &view.iteration?.row;
-    let settings = &cx.facts.settings;
-    // The head of the queue may be one of the rows that the log leaves out.
-    let hidden = cx.facts.dialect.hides_waiting();
-    if hidden && !row.is_head() {
-        return None;
-    }
-    let block_size = settings.block_size.filter(|size| *size > 0)?;
-    // The most that an admission can ask for: all known tokens, drafts, look-ahead, watermark.
-    let drafts = settings.num_speculative_tokens?;
-    let ahead = settings.num_lookahead_tokens.unwrap_or(drafts);
-    let tokens = known_tokens(row, view)?.saturating_add(ahead).saturating_add(drafts);
-    let blocks =
-        f64::from(settings.num_gpu_blocks.unwrap_or(step.kv_cache_total.0.saturating_add(1)));
-    let margin = (settings.watermark? * blocks) as u32;
-    let need = tokens.div_ceil(block_size).saturating_add(margin);
-    let free = step.kv_cache_total.0.saturating_sub(step.kv_cache_used.0);
-    (need <= free).then(|| {
-        let expected = format!("less than {need} free blocks");
-        ("there is memory enough for the head of the queue", expected, format!("{free} free"))
-    })
 }
 
 #[cold]

@@ -169,6 +169,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
             s.p.set(nothing[0], "throughput", "");
         }
     }),
+    mutant("memory-blamed-without-details", "a guess from what is nearly full", &["Q008"], |s| {
+        let no_details = |s: &mut Sheets| s.e.map_text("details", |_| String::new());
+        in_dialect(s, no_details, |s| {
+            for row in s.r.where_is("waiting_reason", "max_num_batched_tokens") {
+                s.r.set(row, "waiting_reason", "memory_insufficient");
+            }
+        });
+    }),
     mutant("waits-for-an-adapter", "a reason of a feature that is off", &["Q008"], |s| {
         waits_for(s, "lora_limit");
     }),

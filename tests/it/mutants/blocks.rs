@@ -46,11 +46,6 @@ fn preempted_hold(s: &mut Sheets) {
     }
 }
 
-/// Whether outputs in flight keep the rows from telling how much of a request is cached.
-fn overlaps(s: &Sheets) -> bool {
-    s.run["overlapping_steps"] == true
-}
-
 fn details_blocks(s: &mut Sheets, kind: &str, change: impl Fn(i64) -> i64) {
     for row in s.e.where_is("event_type", kind) {
         if let Some(blocks) = s.detail(row, "blocks") {
@@ -181,22 +176,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }
     }),
     mutant("nothing-evicted", "what the cache loses is counted nowhere", &["C010"], |s| {
-        if !overlaps(s) {
-            s.i.map("evicted_blocks", |_| 0);
-        }
+        s.i.map("evicted_blocks", |_| 0);
     }),
     mutant("one-eviction-lost", "one of two code paths counts", &["C010"], |s| {
-        if overlaps(s) {
-            return;
-        }
         if let Some(row) = (0..s.i.len()).find(|row| s.i.n(*row, "evicted_blocks") > 0) {
             s.i.add(row, "evicted_blocks", -1);
         }
     }),
     mutant("evicted-are-lost", "only what a preempted request misses counts", &["C010"], |s| {
-        if overlaps(s) {
-            return;
-        }
         let size = s.setting("block_size");
         let mut lost = vec![0; s.i.len()];
         for row in s.e.where_is("event_type", "request_evicted") {

@@ -115,10 +115,6 @@ fn empty_passes_left_out(s: &mut Sheets) {
 fn idle_passes_left_out(s: &mut Sheets) {
     let idle: Vec<i64> =
         s.i.where_is("batch_size", "0").into_iter().map(|row| s.i.n(row, "iteration_id")).collect();
-    // Where steps overlap the next one begins before the end of the one before.
-    if s.run["overlapping_steps"] == true {
-        return;
-    }
     let renumbered = |id: i64| id - idle.iter().filter(|other| **other < id).count() as i64;
     for sheet in [&mut s.i, &mut s.r] {
         sheet.rows.retain(|row| !idle.contains(&row[0].parse().unwrap()));
