@@ -6,6 +6,7 @@ use schedlog::diagnose::Diagnosis;
 use schedlog::log::dialect::Habit;
 use schedlog::log::values::LogLevel;
 
+use crate::dialect_writer::written;
 use crate::fixtures::{Log, tripped};
 use crate::mutants::{catalogue, full_logs, logs_at};
 use crate::sheets::{Sheets, TABLES};
@@ -347,4 +348,27 @@ fn a_log_level_that_the_files_contradict_is_an_error_and_a_cut_is_not() {
         assert_eq!(level("summary", without_rows), 1, "{name}");
         assert_eq!(level("summary", without_events), 1, "{name}");
     }
+}
+
+/// A pipeline with one request at a time may overlap and does not.
+#[test]
+fn steps_that_may_overlap_need_not() {
+    let mut tried = 0;
+    for (name, mut log) in full_logs() {
+        if log.run["overlapping_steps"] == true {
+            continue;
+        }
+        log.run["overlapping_steps"] = true.into();
+        for habits in [&["fixed-columns-only"][..], &["no-details"], &["no-transitions"], &[]] {
+            let (_directory, report) = written(&log, habits, true).check();
+            assert_eq!(
+                report.verdict(),
+                Verdict::Clean,
+                "{name} {habits:?}: {:?}",
+                tripped(&report)
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 20);
 }
