@@ -372,3 +372,33 @@ fn steps_that_may_overlap_need_not() {
     }
     assert!(tried > 20);
 }
+
+/// Its row was read long ago; only the events are out of order.
+#[test]
+fn an_event_that_is_written_again_later_is_no_lost_request() {
+    let mut tried = 0;
+    for (name, log) in full_logs() {
+        for event in log.e.where_is("event_type", "request_completed") {
+            let at = log.e.n(event, "timestamp");
+            let over = log.i.len()
+                - log.i.rows.iter().filter(|row| row[1].parse::<i64>().unwrap() > at).count();
+            let Some(behind) = log.i.rows.get(over + 6).map(|row| row[2].parse::<i64>().unwrap())
+            else {
+                continue;
+            };
+            let mut wrong = log.clone();
+            let place =
+                wrong.e.rows.iter().rposition(|row| row[0].parse::<i64>().unwrap() <= behind);
+            let again = wrong.e.rows[event].clone();
+            wrong.e.rows.insert(place.unwrap() + 1, again);
+            let (_directory, report) = wrong.log().check();
+            let found = tripped(&report);
+            assert!(
+                found.contains(&"M012") && !found.contains(&"X003"),
+                "{name}, {event}: {found:?}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 10);
+}
