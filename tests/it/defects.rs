@@ -4,6 +4,7 @@
 use schedlog::check::{CheckReport, Severity, Verdict};
 use schedlog::diagnose::Diagnosis;
 use schedlog::log::dialect::Habit;
+use schedlog::log::schema::Table;
 use schedlog::log::values::LogLevel;
 
 use crate::dialect_writer::written;
@@ -401,4 +402,22 @@ fn an_event_that_is_written_again_later_is_no_lost_request() {
         }
     }
     assert!(tried > 10);
+}
+
+/// The caret stands under the value with which the others do not agree.
+#[test]
+fn the_end_that_the_event_contradicts_is_the_wrong_one() {
+    let (_, log) = full_logs().into_iter().find(|(name, _)| name == "plain-run").unwrap();
+    let blamed = |log: &Sheets| {
+        let (_directory, report) = log.log().check();
+        let mark = report.rule("S003").unwrap().findings[0].primary.clone().unwrap();
+        (mark.at.table, mark.column)
+    };
+    let mut change = log.clone();
+    let end = change.t.where_is("state", "completed")[0];
+    change.t.add(end, "timestamp", -5);
+    assert_eq!(blamed(&change), (Table::StateTransitions, Some("timestamp")));
+    let mut row = log;
+    row.p.add(0, "completion_time", 5);
+    assert_eq!(blamed(&row), (Table::PerRequest, Some("completion_time")));
 }
