@@ -1,11 +1,35 @@
 //! Mistakes that what is left of a log still shows: without details, settings, changes or rows.
 
-use super::{Mutant, mutant, rates, written};
+use super::{Mutant, mutant, rates, sort_events, written};
 use crate::sheets::Sheets;
 
 /// With run.json.
 fn with_settings(s: &mut Sheets, habits: &[&str], mistake: impl Fn(&mut Sheets)) {
     written(s, habits, |_| {}, mistake);
+}
+
+/// Every first token one step early where that is behind the first scheduling, in all files; the events
+/// are stamped by a clock of their own.
+fn first_tokens_a_step_early(s: &mut Sheets) {
+    let correct = s.clone();
+    for event in s.e.where_is("event_type", "first_token_generated") {
+        let Some(step) = s.detail(event, "iteration_id").filter(|step| *step > 0) else { continue };
+        let earlier = s.i.n(s.step(step - 1), "end_time");
+        let Some(row) = s.request(s.e.text(event, "request_id")) else { continue };
+        if earlier >= s.p.n(row, "first_scheduled_time") {
+            s.e.set(event, "timestamp", earlier);
+            s.set_detail(event, "iteration_id", step - 1);
+            s.p.set(row, "ttft", earlier - s.p.n(row, "arrival_time"));
+            if s.p.num(row, "e2e_latency").is_some() {
+                rates(s, row);
+            }
+        }
+    }
+    if *s != correct {
+        sort_events(s);
+        *s = crate::skew::stamps(s, 2);
+        s.t = correct.t;
+    }
 }
 
 /// One output more than there was of the first request that reached its limit.
@@ -26,10 +50,17 @@ fn one_output_more(s: &mut Sheets) {
     }
 }
 
-pub(super) const MUTANTS: &[Mutant] =
-    &[mutant("bare-one-output-more", "the stop token counts twice", &["K004"], |s| {
+pub(super) const MUTANTS: &[Mutant] = &[
+    mutant(
+        "skewed-first-token-a-step-early",
+        "stamped with the end of the step before, by another clock",
+        &["M018"],
+        first_tokens_a_step_early,
+    ),
+    mutant("bare-one-output-more", "the stop token counts twice", &["K004"], |s| {
         // Of several drafts any number may have been accepted.
         if s.setting("num_speculative_tokens") == 0 {
             with_settings(s, &["fixed-columns-only"], one_output_more);
         }
-    })];
+    }),
+];
