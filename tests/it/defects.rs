@@ -421,3 +421,19 @@ fn the_end_that_the_event_contradicts_is_the_wrong_one() {
     row.p.add(0, "completion_time", 5);
     assert_eq!(blamed(&row), (Table::PerRequest, Some("completion_time")));
 }
+
+/// At log level `summary` there are no rows to count.
+#[test]
+fn waiting_requests_are_counted_by_the_events_where_there_are_no_rows() {
+    for (name, log) in logs_at(LogLevel::Summary) {
+        let mut tried = 0;
+        for row in 0..log.i.len() {
+            let mut wrong = log.clone();
+            wrong.i.add(row, "waiting_count", 2);
+            let found = verdict(&wrong).1;
+            // Who arrives as a step begins may be counted or not.
+            tried += usize::from(found.contains(&"Q001"));
+        }
+        assert!(tried * 3 > log.i.len() * 2, "{name}: {tried} of {}", log.i.len());
+    }
+}

@@ -1,6 +1,6 @@
 //! Mistakes that what is left of a log still shows: without details, settings, changes or rows.
 
-use super::{Mutant, mutant, rates, sort_events, written};
+use super::{Mutant, mutant, rates, sort_events, written, written_in};
 use crate::sheets::Sheets;
 
 /// With run.json.
@@ -32,6 +32,25 @@ fn first_tokens_a_step_early(s: &mut Sheets) {
     }
 }
 
+/// waiting_count leaves out those that have run before.
+fn preempted_do_not_wait(s: &mut Sheets) {
+    for row in 0..s.i.len() {
+        let id = s.i.text(row, "iteration_id").to_owned();
+        let rows = s.r.where_is("iteration_id", &id).into_iter();
+        let preempted = rows.filter(|row| s.r.text(*row, "state") == "preempted").count();
+        s.i.add(row, "waiting_count", -(preempted as i64));
+    }
+}
+
+/// Neither rows nor counts of requests that wait.
+fn nobody_waits(s: &mut Sheets) {
+    if s.r.where_is("state", "preempted").is_empty() {
+        return;
+    }
+    s.r.rows.retain(|row| row[2] != "waiting" && row[2] != "preempted");
+    s.i.map("waiting_count", |_| 0);
+}
+
 /// One output more than there was of the first request that reached its limit.
 fn one_output_more(s: &mut Sheets) {
     let Some(row) = s.p.where_is("finish_reason", "length").into_iter().next() else { return };
@@ -57,6 +76,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         &["M018"],
         first_tokens_a_step_early,
     ),
+    mutant("nobody-waits", "the waiting queue is never looked at", &["Q001"], nobody_waits),
+    mutant("unseen-preempted-do-not-wait", "only new requests count", &["Q001"], |s| {
+        written_in(s, &["no-preempted-rows"], preempted_do_not_wait);
+    }),
+    mutant("bare-preempted-do-not-wait", "only new requests count", &["Q001"], |s| {
+        written_in(s, &["no-preempted-rows", "fixed-columns-only"], preempted_do_not_wait);
+    }),
     mutant("bare-one-output-more", "the stop token counts twice", &["K004"], |s| {
         // Of several drafts any number may have been accepted.
         if s.setting("num_speculative_tokens") == 0 {
