@@ -51,6 +51,39 @@ fn nobody_waits(s: &mut Sheets) {
     s.i.map("waiting_count", |_| 0);
 }
 
+/// A request that was aborted as it waited stands in the queue for one more step.
+fn aborted_request_stays(s: &mut Sheets) {
+    let aborted = s.p.where_is("finish_reason", "abort").into_iter();
+    let mut stays = aborted.filter_map(|request| {
+        let id = s.p.text(request, "request_id");
+        let last = s.r.where_is("request_id", id).pop()?;
+        let step = s.r.n(last, "iteration_id");
+        let waits = s.r.text(last, "state") == "waiting";
+        (waits && step + 1 < s.i.len() as i64).then_some((last, step))
+    });
+    let Some((last, step)) = stays.next_back() else { return };
+    let (now, next) = (s.step(step), s.step(step + 1));
+    let mut row = s.r.rows[last].clone();
+    let in_queue =
+        |s: &Sheets, row: &usize| matches!(s.r.text(*row, "state"), "waiting" | "preempted");
+    let id = s.i.text(next, "iteration_id").to_owned();
+    let own = s.r.where_is("iteration_id", &id);
+    let queue: Vec<_> = own.iter().copied().filter(|row| in_queue(s, row)).collect();
+    let passed = s.moments(next)[1] - s.moments(now)[1];
+    let waited = s.r.n(last, "time_in_state") + passed;
+    row[s.r.column("iteration_id")] = id;
+    row[s.r.column("time_in_state")] = waited.to_string();
+    row[s.r.column("queue_position")] = queue.len().to_string();
+    if let Some(other) = queue.last() {
+        let reason = s.r.column("waiting_reason");
+        row[reason] = s.r.rows[*other][reason].clone();
+    }
+    let ends = |row: &&usize| s.r.text(**row, "state") == "completed";
+    let behind = own.iter().find(ends).copied().or(own.last().map(|row| row + 1));
+    s.r.rows.insert(behind.unwrap_or(s.r.len()), row);
+    s.i.add(next, "waiting_count", 1);
+}
+
 /// One output more than there was of the first request that reached its limit.
 fn one_output_more(s: &mut Sheets) {
     let Some(row) = s.p.where_is("finish_reason", "length").into_iter().next() else { return };
@@ -82,6 +115,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant("bare-preempted-do-not-wait", "only new requests count", &["Q001"], |s| {
         written_in(s, &["no-preempted-rows", "fixed-columns-only"], preempted_do_not_wait);
+    }),
+    mutant("aborted-request-stays", "the abort comes to the queue a step late", &["S002"], |s| {
+        written_in(s, &["no-transitions"], aborted_request_stays);
     }),
     mutant("bare-one-output-more", "the stop token counts twice", &["K004"], |s| {
         // Of several drafts any number may have been accepted.
