@@ -119,6 +119,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant("aborted-request-stays", "the abort comes to the queue a step late", &["S002"], |s| {
         written_in(s, &["no-transitions"], aborted_request_stays);
     }),
+    mutant("silent-priorities-negated", "more is more urgent", &["Q011"], |s| {
+        let urgency = |s: &Sheets, row: usize| s.p.n(row, "priority_score");
+        // Nobody waits behind another of other urgency elsewhere.
+        if s.run["config"]["policy"] == "priority" && (0..s.p.len()).any(|row| urgency(s, row) > 0)
+        {
+            with_settings(s, &["no-details"], |s| s.p.map("priority_score", |score| -score));
+        }
+    }),
     mutant("bare-one-output-more", "the stop token counts twice", &["K004"], |s| {
         // Of several drafts any number may have been accepted.
         if s.setting("num_speculative_tokens") == 0 {
