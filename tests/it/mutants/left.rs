@@ -127,6 +127,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
             with_settings(s, &["no-details"], |s| s.p.map("priority_score", |score| -score));
         }
     }),
+    mutant("bare-prompt-of-others", "the prompt is that of another request", &["C009"], |s| {
+        let longer = 3 * s.setting("block_size");
+        with_settings(s, &["fixed-columns-only", "no-details"], |s| {
+            let ends = s.r.where_is("state", "completed");
+            let id = s.r.text(ends[0], "request_id").to_owned();
+            if let Some(row) = s.request(&id) {
+                s.p.add(row, "input_tokens", longer);
+            }
+        });
+    }),
     mutant("bare-one-output-more", "the stop token counts twice", &["K004"], |s| {
         // Of several drafts any number may have been accepted.
         if s.setting("num_speculative_tokens") == 0 {
