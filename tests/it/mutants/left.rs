@@ -102,6 +102,10 @@ fn one_output_more(s: &mut Sheets) {
     }
 }
 
+fn recomputed_zero(s: &mut Sheets) {
+    s.p.map("recomputed_tokens", |_| 0);
+}
+
 pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "skewed-first-token-a-step-early",
@@ -136,6 +140,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 s.p.add(row, "input_tokens", longer);
             }
         });
+    }),
+    mutant("silent-recomputed-zero", "recomputation is not counted", &["K007"], |s| {
+        let drafts = s.setting("num_speculative_tokens") > 0;
+        if !drafts {
+            with_settings(s, &["no-details"], recomputed_zero);
+        }
+    }),
+    mutant("unsettled-recomputed-zero", "recomputation is not counted", &["K011"], |s| {
+        written_in(s, &[], recomputed_zero);
     }),
     mutant("bare-one-output-more", "the stop token counts twice", &["K004"], |s| {
         // Of several drafts any number may have been accepted.
