@@ -102,6 +102,55 @@ fn one_output_more(s: &mut Sheets) {
     }
 }
 
+/// The whole prompt counts in the step that admits it, and nothing in those behind.
+fn prompt_at_admission(s: &mut Sheets) {
+    let mut admitted = vec![0; s.i.len()];
+    for event in s.e.where_is("event_type", "request_scheduled") {
+        let row = s.request(s.e.text(event, "request_id"));
+        if let (Some(step), Some(row)) = (s.detail(event, "iteration_id"), row) {
+            let cached = s.detail(event, "cached_tokens").unwrap_or(0);
+            admitted[s.step(step)] += s.p.n(row, "input_tokens") - cached;
+        }
+    }
+    let lost = |s: &Sheets, row: usize| {
+        admitted[row] == 0 && s.i.n(row, "prefill_tokens") > 0 && s.i.n(row, "decode_tokens") > 0
+    };
+    let shows = (0..s.i.len() - 1).any(|row| {
+        let tokens = |row: usize| {
+            let id = s.i.text(row, "iteration_id").to_owned();
+            let rows = s.r.where_is("iteration_id", &id).into_iter();
+            rows.map(|row| s.r.n(row, "tokens_generated")).sum::<i64>()
+        };
+        let ended = s.i.n(row, "completed_count") + s.i.n(row + 1, "admitted_count");
+        let others = s.i.n(row, "decode_tokens");
+        lost(s, row) && ended == 0 && tokens(row + 1) - tokens(row) > others
+    });
+    if !shows || s.run["overlapping_steps"] == true {
+        return;
+    }
+    for (row, prefill) in admitted.into_iter().enumerate() {
+        s.i.set(row, "prefill_tokens", prefill);
+        let decode = s.i.n(row, "decode_tokens");
+        s.i.set(row, "total_tokens", prefill + decode);
+    }
+}
+
+/// Drafts are not counted.
+fn drafts_are_no_tokens(s: &mut Sheets) {
+    if s.setting("num_speculative_tokens") == 0 || s.run["overlapping_steps"] == true {
+        return;
+    }
+    for row in s.r.where_is("state", "running") {
+        let drafts = s.r.n(row, "scheduled_tokens") - 1;
+        let decodes = s.r.n(row, "tokens_generated") > 0;
+        if decodes && (1..=s.setting("num_speculative_tokens")).contains(&drafts) {
+            let step = s.step(s.r.n(row, "iteration_id"));
+            s.i.add(step, "decode_tokens", -drafts);
+            s.i.add(step, "total_tokens", -drafts);
+        }
+    }
+}
+
 fn recomputed_zero(s: &mut Sheets) {
     s.p.map("recomputed_tokens", |_| 0);
 }
@@ -155,5 +204,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         if s.setting("num_speculative_tokens") == 0 {
             with_settings(s, &["fixed-columns-only"], one_output_more);
         }
+    }),
+    mutant("bare-prompt-at-admission", "chunks are not told apart", &["K002"], |s| {
+        written_in(s, &["fixed-columns-only"], prompt_at_admission);
+    }),
+    mutant("bare-drafts-are-no-tokens", "only sampled tokens count", &["K002"], |s| {
+        written_in(s, &["fixed-columns-only"], drafts_are_no_tokens);
     }),
 ];
