@@ -211,4 +211,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant("bare-drafts-are-no-tokens", "only sampled tokens count", &["K002"], |s| {
         written_in(s, &["fixed-columns-only"], drafts_are_no_tokens);
     }),
+    mutant("bare-cache-read-empty", "read while it was reset", &["C003"], |s| {
+        written_in(s, &["fixed-columns-only", "no-details"], |s| {
+            let row = s.i.len() / 2;
+            if s.i.n(row, "running_count") > 0 {
+                s.i.set(row, "kv_cache_used", 0);
+            }
+        });
+    }),
 ];
