@@ -151,6 +151,28 @@ fn drafts_are_no_tokens(s: &mut Sheets) {
     }
 }
 
+/// Decisions are stamped as their step begins.
+fn decisions_at_start(s: &mut Sheets) {
+    let starts: Vec<_> = (0..s.i.len()).map(|row| s.moments(row)).collect();
+    let start = |at: i64| starts.iter().find(|moments| moments[1] == at).map(|moments| moments[0]);
+    for row in 0..s.p.len() {
+        let Some(at) = s.p.num(row, "first_scheduled_time").and_then(start) else { continue };
+        let at = at.max(s.p.n(row, "arrival_time"));
+        let by = s.p.n(row, "first_scheduled_time") - at;
+        s.p.set(row, "first_scheduled_time", at);
+        s.p.add(row, "waiting_time", -by);
+        s.p.add(row, "execution_time", by);
+    }
+    for event in s.e.where_is("event_type", "request_scheduled") {
+        let row = s.request(s.e.text(event, "request_id"));
+        let at = row.and_then(|row| s.p.num(row, "first_scheduled_time"));
+        if let Some(at) = at {
+            s.e.set(event, "timestamp", at);
+        }
+    }
+    sort_events(s);
+}
+
 fn recomputed_zero(s: &mut Sheets) {
     s.p.map("recomputed_tokens", |_| 0);
 }
@@ -218,5 +240,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 s.i.set(row, "kv_cache_used", 0);
             }
         });
+    }),
+    mutant("bare-decisions-at-start", "stamped as the step begins", &["M015"], |s| {
+        written_in(s, &["fixed-columns-only", "no-transitions"], decisions_at_start);
     }),
 ];
