@@ -173,6 +173,21 @@ fn decisions_at_start(s: &mut Sheets) {
     sort_events(s);
 }
 
+/// A step begins when the one before has ended, also where the engine slept between.
+fn steps_begin_with_the_sleep(s: &mut Sheets) {
+    for row in 1..s.i.len() {
+        let (end, start) = (s.i.n(row - 1, "end_time"), s.i.n(row, "start_time"));
+        let decided = s.moments(row)[1];
+        let first = s.p.where_is("first_scheduled_time", &decided.to_string());
+        let slept = start > end && first.iter().any(|row| s.p.n(*row, "arrival_time") > end);
+        if slept {
+            s.i.set(row, "start_time", end);
+            s.i.add(row, "duration", start - end);
+            s.i.add(row, "scheduling_overhead", start - end);
+        }
+    }
+}
+
 fn recomputed_zero(s: &mut Sheets) {
     s.p.map("recomputed_tokens", |_| 0);
 }
@@ -243,5 +258,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant("bare-decisions-at-start", "stamped as the step begins", &["M015"], |s| {
         written_in(s, &["fixed-columns-only", "no-transitions"], decisions_at_start);
+    }),
+    mutant("bare-step-begins-with-the-sleep", "the loop is timed, not the step", &["Q004"], |s| {
+        written_in(s, &["fixed-columns-only"], steps_begin_with_the_sleep);
     }),
 ];
