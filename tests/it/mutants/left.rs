@@ -188,6 +188,22 @@ fn steps_begin_with_the_sleep(s: &mut Sheets) {
     }
 }
 
+/// Evictions are noted with the preemption.
+fn evicted_as_preempted(s: &mut Sheets) {
+    for event in s.e.where_is("event_type", "request_evicted") {
+        let id = s.e.text(event, "request_id").to_owned();
+        let before = (0..event).rfind(|other| {
+            s.e.text(*other, "request_id") == id
+                && s.e.text(*other, "event_type") == "request_preempted"
+        });
+        if let Some(before) = before {
+            let at = s.e.n(before, "timestamp");
+            s.e.set(event, "timestamp", at);
+        }
+    }
+    sort_events(s);
+}
+
 fn recomputed_zero(s: &mut Sheets) {
     s.p.map("recomputed_tokens", |_| 0);
 }
@@ -261,5 +277,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant("bare-step-begins-with-the-sleep", "the loop is timed, not the step", &["Q004"], |s| {
         written_in(s, &["fixed-columns-only"], steps_begin_with_the_sleep);
+    }),
+    mutant("silent-evicted-as-preempted", "noted as the blocks are freed", &["C006"], |s| {
+        written_in(s, &["no-details"], evicted_as_preempted);
     }),
 ];
