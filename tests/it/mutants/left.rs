@@ -281,4 +281,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant("silent-evicted-as-preempted", "noted as the blocks are freed", &["C006"], |s| {
         written_in(s, &["no-details"], evicted_as_preempted);
     }),
+    mutant("unsettled-freed-zero", "counted after they were freed", &["C008"], |s| {
+        written_in(s, &[], |s| {
+            for event in s.e.where_is("event_type", "kv_cache_freed") {
+                s.set_detail(event, "blocks", 0);
+            }
+        });
+    }),
 ];
