@@ -110,6 +110,16 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_iteration("M010", &["M013", "M014", "Q004", "S004"], "the step's moments are wrong"),
     of_iteration("M011", &["X004", "M010", "M014", "Q004"], "steps are missing or twice"),
     of_iteration("M011", &["M013", "K004", "K006", "S007"], "steps are missing or twice"),
+    of_all(
+        "X009",
+        &["Q001", "Q003", "Q004", "Q005", "Q006", "Q011", "S002", "S004", "S006", "S007", "X004"],
+        "rows stand among those of other steps",
+    ),
+    of_all(
+        "X009",
+        &["C002", "C003", "C004", "C008", "C009", "K002", "K004", "K006", "K010", "K011", "M013"],
+        "rows stand among those of other steps",
+    ),
     of_log("M011", &["X005"], "the run before the appended one was killed"),
     of_all("X005", &["C008"], "the end of a request may be cut off"),
     of_all("M019", &["M004", "M005", "M006", "M007", "M012", "M013"], "the clocks differ"),

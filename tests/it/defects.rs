@@ -404,6 +404,32 @@ fn an_event_that_is_written_again_later_is_no_lost_request() {
     assert!(tried > 10);
 }
 
+/// What leads is that rows are out of order, not what seems to be missing or wrong then.
+#[test]
+fn rows_out_of_the_order_of_steps_are_called_so() {
+    for (name, log) in full_logs() {
+        let step = |row: usize| log.r.n(row, "iteration_id");
+        let seam = (log.r.len() / 2..log.r.len()).find(|row| step(*row) > step(row - 1));
+        let mut swapped = log.clone();
+        swapped.r.rows.swap(seam.unwrap() - 1, seam.unwrap());
+        let mut threads = log.clone();
+        (0..log.r.len() - 1).step_by(7).for_each(|row| threads.r.rows.swap(row, row + 1));
+        let mut flushed = log.clone();
+        let half = log.r.rows[log.r.len() / 3..log.r.len() / 2].to_vec();
+        flushed.r.rows.splice(log.r.len() / 2..log.r.len() / 2, half);
+        for (what, wrong) in [("swapped", swapped), ("threads", threads), ("flushed", flushed)] {
+            let (_directory, report) = wrong.log().check();
+            let errors = report.rule("X009").unwrap().errors;
+            assert!(errors > 0, "{name} {what}: {:?}", tripped(&report));
+            let x004 = &report.rule("X004").unwrap().findings;
+            assert!(x004.iter().all(|it| !it.message.contains("does not have")), "{name} {what}");
+            let diagnosis = Diagnosis::of(&report, false);
+            let first = diagnosis.groups[0].rule().id;
+            assert_eq!(first, "X009", "{name} {what}");
+        }
+    }
+}
+
 /// The caret stands under the value with which the others do not agree.
 #[test]
 fn the_end_that_the_event_contradicts_is_the_wrong_one() {
