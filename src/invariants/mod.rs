@@ -104,6 +104,7 @@ pub static ALL: &[&Declaration] = &[
     &between_files::x006::X006,
     &between_files::x007::X007,
     &between_files::x008::X008,
+    &between_files::x009::X009,
 ];
 
 /// Rules that the streaming pass does not judge; whoever judges one adds its part to the report.

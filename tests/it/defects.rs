@@ -4,9 +4,11 @@
 use schedlog::check::{CheckReport, Severity, Verdict};
 use schedlog::diagnose::Diagnosis;
 use schedlog::log::dialect::Habit;
+use schedlog::log::schema::Table;
 use schedlog::log::values::LogLevel;
 
-use crate::fixtures::{Log, tripped};
+use crate::dialect_writer::written;
+use crate::fixtures::{Log, repo, tripped};
 use crate::mutants::{catalogue, full_logs, logs_at};
 use crate::sheets::{Sheets, TABLES};
 
@@ -347,4 +349,157 @@ fn a_log_level_that_the_files_contradict_is_an_error_and_a_cut_is_not() {
         assert_eq!(level("summary", without_rows), 1, "{name}");
         assert_eq!(level("summary", without_events), 1, "{name}");
     }
+}
+
+/// A pipeline with one request at a time may overlap and does not.
+#[test]
+fn steps_that_may_overlap_need_not() {
+    let mut tried = 0;
+    for (name, mut log) in full_logs() {
+        if log.run["overlapping_steps"] == true {
+            continue;
+        }
+        log.run["overlapping_steps"] = true.into();
+        for habits in [&["fixed-columns-only"][..], &["no-details"], &["no-transitions"], &[]] {
+            let (_directory, report) = written(&log, habits, true).check();
+            assert_eq!(
+                report.verdict(),
+                Verdict::Clean,
+                "{name} {habits:?}: {:?}",
+                tripped(&report)
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 20);
+}
+
+/// Its row was read long ago; only the events are out of order.
+#[test]
+fn an_event_that_is_written_again_later_is_no_lost_request() {
+    let mut tried = 0;
+    for (name, log) in full_logs() {
+        for event in log.e.where_is("event_type", "request_completed") {
+            let at = log.e.n(event, "timestamp");
+            let over = log.i.len()
+                - log.i.rows.iter().filter(|row| row[1].parse::<i64>().unwrap() > at).count();
+            let Some(behind) = log.i.rows.get(over + 6).map(|row| row[2].parse::<i64>().unwrap())
+            else {
+                continue;
+            };
+            let mut wrong = log.clone();
+            let place =
+                wrong.e.rows.iter().rposition(|row| row[0].parse::<i64>().unwrap() <= behind);
+            let again = wrong.e.rows[event].clone();
+            wrong.e.rows.insert(place.unwrap() + 1, again);
+            let (_directory, report) = wrong.log().check();
+            let found = tripped(&report);
+            assert!(
+                found.contains(&"M012") && !found.contains(&"X003"),
+                "{name}, {event}: {found:?}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 10);
+}
+
+/// What leads is that rows are out of order, not what seems to be missing or wrong then.
+#[test]
+fn rows_out_of_the_order_of_steps_are_called_so() {
+    for (name, log) in full_logs() {
+        let step = |row: usize| log.r.n(row, "iteration_id");
+        let seam = (log.r.len() / 2..log.r.len()).find(|row| step(*row) > step(row - 1));
+        let mut swapped = log.clone();
+        swapped.r.rows.swap(seam.unwrap() - 1, seam.unwrap());
+        let mut threads = log.clone();
+        (0..log.r.len() - 1).step_by(7).for_each(|row| threads.r.rows.swap(row, row + 1));
+        let mut flushed = log.clone();
+        let half = log.r.rows[log.r.len() / 3..log.r.len() / 2].to_vec();
+        flushed.r.rows.splice(log.r.len() / 2..log.r.len() / 2, half);
+        for (what, wrong) in [("swapped", swapped), ("threads", threads), ("flushed", flushed)] {
+            let (_directory, report) = wrong.log().check();
+            let errors = report.rule("X009").unwrap().errors;
+            assert!(errors > 0, "{name} {what}: {:?}", tripped(&report));
+            let x004 = &report.rule("X004").unwrap().findings;
+            assert!(x004.iter().all(|it| !it.message.contains("does not have")), "{name} {what}");
+            let diagnosis = Diagnosis::of(&report, false);
+            let first = diagnosis.groups[0].rule().id;
+            assert_eq!(first, "X009", "{name} {what}");
+        }
+    }
+}
+
+/// The caret stands under the value with which the others do not agree.
+#[test]
+fn the_end_that_the_event_contradicts_is_the_wrong_one() {
+    let (_, log) = full_logs().into_iter().find(|(name, _)| name == "plain-run").unwrap();
+    let blamed = |log: &Sheets| {
+        let (_directory, report) = log.log().check();
+        let mark = report.rule("S003").unwrap().findings[0].primary.clone().unwrap();
+        (mark.at.table, mark.column)
+    };
+    let mut change = log.clone();
+    let end = change.t.where_is("state", "completed")[0];
+    change.t.add(end, "timestamp", -5);
+    assert_eq!(blamed(&change), (Table::StateTransitions, Some("timestamp")));
+    let mut row = log;
+    row.p.add(0, "completion_time", 5);
+    assert_eq!(blamed(&row), (Table::PerRequest, Some("completion_time")));
+}
+
+/// At log level `summary` there are no rows to count.
+#[test]
+fn waiting_requests_are_counted_by_the_events_where_there_are_no_rows() {
+    for (name, log) in logs_at(LogLevel::Summary) {
+        let mut tried = 0;
+        for row in 0..log.i.len() {
+            let mut wrong = log.clone();
+            wrong.i.add(row, "waiting_count", 2);
+            let found = verdict(&wrong).1;
+            // Who arrives as a step begins may be counted or not.
+            tried += usize::from(found.contains(&"Q001"));
+        }
+        assert!(tried * 3 > log.i.len() * 2, "{name}: {tried} of {}", log.i.len());
+    }
+}
+
+/// A name that every line of a log would have without its header says nothing; what the bytes are does.
+#[test]
+fn a_file_without_its_header_is_told_what_it_is() {
+    let (_, log) = full_logs().into_iter().find(|(name, _)| name == "shared-prefixes").unwrap();
+    let told_of = |table: &str, bytes: fn(Vec<u8>) -> Vec<u8>| {
+        let (_directory, report) = log.log().map(table, bytes).check();
+        let findings = &report.rule("F001").unwrap().findings;
+        assert!(findings.len() < 2, "{findings:#?}");
+        findings.first().map(|finding| finding.message.clone())
+    };
+    let told = |bytes| told_of("events.csv", bytes).unwrap();
+    // Where the bytes of the first line happen to open a quote, the file seems to be cut.
+    let compressed = TABLES.iter().find_map(|table| {
+        told_of(table, |bytes| {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            std::io::Write::write_all(&mut out, &bytes).unwrap();
+            out.finish().unwrap()
+        })
+    });
+    let gzip = compressed.unwrap();
+    let utf16 = told(|bytes| {
+        let text = String::from_utf8(bytes).unwrap();
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    });
+    let marked = told(|bytes| {
+        let text = format!("\u{feff}{}", String::from_utf8(bytes).unwrap());
+        text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+    });
+    let random = told(|_| (0..=255).rev().filter(|byte| *byte != b'"').collect());
+    let rows = told(|bytes| {
+        let header = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        bytes[header + 1..].to_vec()
+    });
+    insta::with_settings!({
+        snapshot_path => repo("snapshots"), prepend_module_to_snapshot => false, omit_expression => true
+    }, {
+        insta::assert_snapshot!("headless", [gzip, utf16, marked, random, rows].join("\n"));
+    });
 }

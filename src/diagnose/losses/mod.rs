@@ -153,8 +153,8 @@ pub(super) fn fold(
         .collect();
     let taken = vec![false; items.len()];
     let mut board = Board { items, seen, taken, leads: Vec::new() };
-    // Where clocks differ nothing is told of what is missing.
-    if !board.has(explain::TRACES) || board.has(&["M019", "F007"]) {
+    // Where clocks differ, or rows are out of order, nothing is told of what is missing.
+    if !board.has(explain::TRACES) || board.has(&["M019", "F007", "X009"]) {
         return Vec::new();
     }
     let Some(counts) = Counts::of(dir, &report.dialect, &board) else { return Vec::new() };

@@ -11,7 +11,8 @@ declare_invariant! {
     /// known dialect leaves out or spells differently are accepted; the report names the dialect.
     ///
     /// A missing file is damage (the rest is checked), and so is a file that was appended to itself (its
-    /// first half is checked); an unknown column is a warning.
+    /// first half is checked); an unknown column is a warning. Where the first line has no column of the
+    /// file at all, it is told what it seems to be.
     ///
     /// Blind spot: two columns whose names were swapped; their values contradict other rules then.
     ///
@@ -26,10 +27,24 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Whether it was told that the file has no header of its own.
+    headless: [bool; Table::ALL.len()],
+}
 
 impl Invariant for Check {
     fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
+        let of_header = matches!(
+            problem.kind,
+            FormKind::UnknownColumn | FormKind::MissingColumn { .. } | FormKind::DuplicateColumn
+        );
+        let layout = cx.facts.table(problem.table).layout.as_ref();
+        if of_header && layout.is_some_and(|layout| layout.positions.iter().all(Option::is_none)) {
+            if !std::mem::replace(&mut self.headless[problem.table as usize], true) {
+                cx.found(headless(problem));
+            }
+            return;
+        }
         let severity = match problem.kind {
             FormKind::MissingFile | FormKind::Empty | FormKind::Doubled => Severity::Damage,
             FormKind::UnknownColumn | FormKind::Twice => Severity::Warning,
@@ -53,4 +68,25 @@ impl Invariant for Check {
         let files = cx.facts.tables.iter().filter(|table| table.layout.is_some()).count();
         cx.exercised(files);
     }
+}
+
+/// What a file is whose first line has none of its columns, by the first name in it.
+fn headless(problem: &FormProblem) -> Finding {
+    let name = problem.table.file_name();
+    let text = problem.text.as_deref().unwrap_or_default();
+    // Bytes that are no UTF-8 come as this.
+    const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
+    let what = if text.starts_with("\u{1f}\u{fffd}") {
+        format!("the file is compressed with gzip: name it {name}.gz")
+    } else if text.contains('\0') {
+        "the file is in UTF-16: write it in UTF-8".to_owned()
+    } else if text.contains(NO_TEXT) {
+        "the file is no text in UTF-8".to_owned()
+    } else {
+        format!("the first line is no header of {name}: none of its columns stands there")
+    };
+    let mut found = Finding::new(format!("{}: {what}", problem.table));
+    found.expected = Some(problem.table.schema().header());
+    found.actual = problem.text.clone();
+    found
 }

@@ -7,7 +7,8 @@ declare_invariant! {
     /// resumptions that found fewer cached tokens than had been computed when it was preempted.
     ///
     /// The last is told by the details of `request_preempted` and `request_resumed`. There are never
-    /// more evictions than preemptions.
+    /// more evictions than preemptions. What was lost is seen by a resumption, and the event is at its
+    /// moment, not at that of the preemption.
     ///
     /// Blind spot: evictions in logs without events; only the bound is checked there.
     ///
@@ -43,6 +44,7 @@ impl Invariant for Check {
                 .of(request.key, ids)
                 .values(events, counted)
             });
+            moments(request, cx);
             if counted as usize == events {
                 losses(request, counted, record.at(), cx);
             }
@@ -88,4 +90,21 @@ fn losses(request: &RequestHistory, counted: u32, at: Location, cx: &mut Cx<'_>)
         .of(request.key, ids)
         .values(evicted, counted)
     });
+}
+
+/// Evictions at the moment of a preemption and of no resumption.
+fn moments(request: &RequestHistory, cx: &mut Cx<'_>) {
+    let at = |kind, moment| request.events_of(kind).find(|event| event.row.timestamp == moment);
+    for event in request.events_of(EventType::RequestEvicted) {
+        let moment = event.row.timestamp;
+        let preempted = at(EventType::RequestPreempted, moment);
+        let resumed = at(EventType::RequestResumed, moment);
+        let wrong = preempted.filter(|_| resumed.is_none());
+        cx.expect(wrong.is_none(), |ids| {
+            Finding::new("the request is evicted as it is preempted, not as it is resumed")
+                .at(event.at(), "timestamp")
+                .with_row(wrong.map(Located::at), "the preemption")
+                .of(request.key, ids)
+        });
+    }
 }

@@ -1,5 +1,6 @@
 //! Q001: the counts of a step.
 
+use crate::check::{Alive, Living};
 use crate::invariants::prelude::*;
 
 declare_invariant! {
@@ -10,6 +11,9 @@ declare_invariant! {
     /// another moment differs by the requests that moved in between. completed_count is also that of
     /// the `request_completed` events at the end of the step, those of aborts excepted, and at most
     /// batch_size: only the batch has an output.
+    ///
+    /// Where the log does not show every waiting request, the events tell how many there are: whoever has
+    /// arrived and is not over waits if it does not run, preempted or not.
     ///
     /// Blind spot: in logs without `completed` rows, an abort on the end of a step where nothing says
     /// why the request ended, steps whose ends per_iteration.csv does not tell if they overlap or the
@@ -30,10 +34,19 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    living: Living,
+}
 
 impl Invariant for Check {
+    fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
+        if hides_waiting(cx) {
+            self.living.see(events);
+        }
+    }
+
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let alive = hides_waiting(cx).then(|| self.living.at(view, cx.slack())).flatten();
         let Some(step) = view.iteration.filter(|_| !view.damaged) else { return };
         let row = &step.row;
         let dialect = &cx.facts.dialect;
@@ -76,6 +89,9 @@ impl Invariant for Check {
         if !covered || !cx.facts.whole(Table::Events) {
             return;
         }
+        if let Some(alive) = alive {
+            by_the_living(view, alive, (waiting, preempted), cx);
+        }
         use EventType as T;
         let counts = [
             ("preempted_count", Some(row.preempted_count), T::RequestPreempted),
@@ -88,6 +104,42 @@ impl Invariant for Check {
             }
         }
     }
+}
+
+/// Whether the rows do not tell how many requests wait.
+fn hides_waiting(cx: &Cx<'_>) -> bool {
+    cx.facts.dialect.hides_waiting() || !cx.facts.has(Table::PerIterationRequests)
+}
+
+/// The waiting requests by who is alive and does not run, and by the rows of waiting and preempted ones
+/// that there are.
+fn by_the_living(
+    view: &IterationView<'_>,
+    alive: Alive,
+    (waiting, preempted): (usize, usize),
+    cx: &mut Cx<'_>,
+) {
+    let Some(step) = view.iteration else { return };
+    let running = u64::from(step.row.running_count.0);
+    // Logs without the reference columns may notice an arrival late.
+    let noticed = if cx.facts.dialect.has(Habit::FixedColumnsOnly) { 0 } else { alive.least };
+    let shown = waiting as u64 + alive.away.max(preempted as u64);
+    let least = noticed.saturating_sub(running).max(shown);
+    let most = alive.most.saturating_sub(running);
+    let waiting = step.row.waiting_count;
+    cx.expect((least..=most).contains(&u64::from(waiting.0)), |_| {
+        let expected = match least {
+            least if least < most => format!("{least} to {most}"),
+            least => least.to_string(),
+        };
+        Finding::new(format!(
+            "waiting_count is {waiting}, but {expected} requests have arrived, are not over and do \
+             not run"
+        ))
+        .at(step.at(), "waiting_count")
+        .in_iteration(view.id)
+        .values(expected, waiting)
+    });
 }
 
 /// The completions of a step by its batch and its events: those at its end that are no aborts.

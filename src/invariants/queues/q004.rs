@@ -95,8 +95,8 @@ impl Check {
         };
         let (Some(arrival), Some(moments)) = (history.arrival(), view.moments) else { return };
         let strict = !cx.facts.dialect.has(Habit::FixedColumnsOnly);
-        // A step takes in what has arrived when it begins; other logs may note an arrival late.
-        let latest = if strict { moments.start } else { moments.decided };
+        // A step takes in what has arrived when it begins.
+        let latest = moments.start;
         let slack = cx.slack();
         let early = arrival > latest.saturating_add(slack);
         let late =

@@ -1,9 +1,12 @@
 //! Q011: the order of the queues.
 
+use std::collections::BTreeMap;
+
 use crate::config::Policy;
 use crate::invariants::prelude::*;
-use crate::log::ids::Ids;
+use crate::log::ids::{Ids, RequestKey};
 use crate::log::schema::IterationRequestRow;
+use crate::units::{IterationId, Priority};
 
 declare_invariant! {
     /// Requests keep their order in a queue from step to step.
@@ -14,7 +17,8 @@ declare_invariant! {
     /// equally urgent requests keep their order: it is that of the client's clock, which need not be
     /// the order in which they reached the server. In the log of a reference model, which is given
     /// arrival_time as that clock, it is the order of arrival_time, and of the ids among those of one
-    /// moment.
+    /// moment. Where details do not tell priorities, those of neighbours in the queue are compared once both
+    /// are over.
     ///
     /// Blind spot: under FCFS the order among requests of one arrival; under `priority`, in logs of other
     /// engines, where a request that is new in the queue belongs among equally urgent ones.
@@ -23,13 +27,45 @@ declare_invariant! {
     pub static Q011 = {
         name: "queues-keep-their-order",
         reads: [PerIterationRequests(iteration_id, request_id, state)],
-        also: [PerRequest(arrival_time), Events(timestamp, details)],
+        also: [PerRequest(arrival_time, priority_score), Events(timestamp, details)],
         severity: Error,
     } => Check
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// By key, for requests whose priorities only their rows tell.
+    neighbours: BTreeMap<RequestKey, Neighbours>,
+}
+
+/// The requests that stood next to one in the waiting queue.
+#[derive(Debug, Default)]
+struct Neighbours {
+    /// Those that are alive, and how they stood.
+    alive: Vec<(RequestKey, Pair)>,
+    /// The least urgent of those that stood ahead and are over.
+    ahead: Option<Over>,
+    /// The most urgent of those that stood behind and are over.
+    behind: Option<Over>,
+}
+
+/// Two rows of one step, one right behind the other.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    step: IterationId,
+    ahead: Location,
+    behind: Location,
+    /// Whether the neighbour is the one ahead.
+    other_is_ahead: bool,
+}
+
+/// A neighbour that is over.
+#[derive(Debug)]
+struct Over {
+    priority: i64,
+    id: String,
+    pair: Pair,
+}
 
 /// A place in a queue by what is known of the request; rows are in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +105,11 @@ impl Invariant for Check {
         let mut running = Queue::default();
         let mut waiting = Queue { order, ..Queue::default() };
         let mut equals = Queue { order, ..Queue::default() };
+        if policy == Some(Policy::Priority)
+            && cx.facts.has_column(Table::PerRequest, "priority_score")
+        {
+            self.note_neighbours(view);
+        }
         for (ahead, row) in view.changed_behind().filter(|(_, row)| row.queued()) {
             // A steady row stands behind all others so far.
             let stands = ahead.and_then(|(_, row)| Some((Place(0, row.before?.offset, ""), row)));
@@ -88,6 +129,74 @@ impl Invariant for Check {
             }
         }
     }
+
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let Some(own) = self.neighbours.remove(&request.key) else { return };
+        let record = request.record.as_ref().filter(|_| !request.damaged);
+        let priority = record.and_then(|record| record.row.priority_score);
+        for (other, pair) in own.alive {
+            let Some(theirs) = self.neighbours.get_mut(&other) else { continue };
+            theirs.alive.retain(|(key, _)| *key != request.key);
+            let Some(Priority(priority)) = priority else { continue };
+            let over = Over { priority, id: cx.id(request.key).to_owned(), pair };
+            // To the neighbour it is the other one.
+            if pair.other_is_ahead {
+                let known = theirs.behind.as_ref().map_or(i64::MAX, |known| known.priority);
+                theirs.behind = theirs.behind.take().filter(|_| known <= priority).or(Some(over));
+            } else {
+                let known = theirs.ahead.as_ref().map_or(i64::MIN, |known| known.priority);
+                theirs.ahead = theirs.ahead.take().filter(|_| known >= priority).or(Some(over));
+            }
+        }
+        let Some(Priority(priority)) = priority else { return };
+        cx.exercised(1);
+        if let Some(ahead) = own.ahead.filter(|ahead| ahead.priority > priority) {
+            let own = cx.id(request.key).to_owned();
+            less_urgent(&ahead.id, ahead.priority, own, priority, ahead.pair, cx);
+        }
+        if let Some(behind) = own.behind.filter(|behind| behind.priority < priority) {
+            let own = cx.id(request.key).to_owned();
+            less_urgent(&own, priority, behind.id, behind.priority, behind.pair, cx);
+        }
+    }
+}
+
+impl Check {
+    /// Notes who stands next to whom where nothing tells yet how urgent they are.
+    fn note_neighbours(&mut self, view: &IterationView<'_>) {
+        let mut last: Option<&RowView> = None;
+        for row in view.changed().filter(|row| row.queued() && row.state != State::Running) {
+            let Some(ahead) = last.replace(row) else { continue };
+            let (one, other) = (ahead.request_id, row.request_id);
+            let told = urgency(ahead, view).is_some() && urgency(row, view).is_some();
+            let known = self.neighbours.get(&other).is_some_and(|theirs| {
+                theirs.alive.iter().any(|(key, pair)| *key == one && pair.other_is_ahead)
+            });
+            if told || known || one == other {
+                continue;
+            }
+            let (step, ahead, behind) = (view.id, ahead.row.at(), row.row.at());
+            let mut note = |key: RequestKey, neighbour, other_is_ahead| {
+                let pair = Pair { step, ahead, behind, other_is_ahead };
+                self.neighbours.entry(key).or_default().alive.push((neighbour, pair));
+            };
+            note(one, other, false);
+            note(other, one, true);
+        }
+    }
+}
+
+/// A request stood right ahead of a more urgent one.
+#[cold]
+fn less_urgent(ahead: &str, its: i64, behind: String, own: i64, pair: Pair, cx: &mut Cx<'_>) {
+    let mut finding = Finding::new(format!(
+        "{ahead}, of priority {its}, stands before the request, of priority {own}"
+    ))
+    .at(pair.behind, "request_id")
+    .with(pair.ahead, "request_id", "it is less urgent")
+    .in_iteration(pair.step);
+    finding.request = Some(behind);
+    cx.found(finding);
 }
 
 /// The row that stands last so far among those whose place is known.

@@ -7,7 +7,8 @@ declare_invariant! {
     ///
     /// No change of state, no event (but the freeing of its blocks) and no row in a step that was
     /// decided after the completion. With overlapping steps a step may be decided before the output
-    /// that ends the request is known; its rows and events carry earlier times and are in order.
+    /// that ends the request is known; its rows and events carry earlier times and are in order. Of a
+    /// request without a `completed` row, as an aborted one, the end is that of its row or its event.
     ///
     /// Blind spot: a completion that comes too late; M001 and S003 compare its moment.
     ///
@@ -15,7 +16,12 @@ declare_invariant! {
     pub static S002 = {
         name: "nothing-after-completion",
         reads: [],
-        also: [StateTransitions(state), Events(event_type), PerIterationRequests(state)],
+        also: [
+            StateTransitions(state),
+            Events(event_type),
+            PerIterationRequests(state),
+            PerRequest(completion_time),
+        ],
         severity: Error,
     } => Check
 }
@@ -60,6 +66,10 @@ impl Invariant for Check {
                 }
             }
         }
+        // The changes are compared with the rows by S004.
+        if !cx.facts.has(Table::StateTransitions) && !request.damaged {
+            rows_after_end(request, cx);
+        }
         let Some(end) = request.event(EventType::RequestCompleted) else { return };
         let over = end.row.timestamp.saturating_add(cx.slack());
         let later = |event: &&Located<EventRow>| {
@@ -75,4 +85,19 @@ impl Invariant for Check {
             );
         }
     }
+}
+
+/// Rows of steps that were decided after the end of a request that has no `completed` row.
+fn rows_after_end(request: &RequestHistory, cx: &mut Cx<'_>) {
+    let (Some(end), Some(last)) = (request.completion(), request.spans.last()) else { return };
+    let Some(decided) = last.last_moment.filter(|_| request.completed.is_none()) else { return };
+    let event = request.event(EventType::RequestCompleted).map(Located::at);
+    cx.expect(decided <= end.saturating_add(cx.slack()), |ids| {
+        Finding::new(format!("a {} row of a step decided after the end", last.state))
+            .at(last.last_at, "state")
+            .with_row(request.record.as_ref().map(Located::at).or(event), "it ended here")
+            .of(request.key, ids)
+            .in_iteration(last.last)
+            .values(format!("a decision by {end}"), decided)
+    });
 }

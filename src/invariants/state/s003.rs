@@ -1,6 +1,7 @@
 //! S003: one completion.
 
 use crate::invariants::prelude::*;
+use crate::log::schema::{RequestRow, TransitionRow};
 
 declare_invariant! {
     /// A request with a completion_time has exactly one `completed` change, at that moment; one
@@ -35,11 +36,9 @@ impl Invariant for Check {
         match (expected, changes.as_slice()) {
             (Some(expected), [change])
                 if cx.agree(expected, change.row.timestamp, 1, change.at()) => {}
-            (Some(expected), [change]) => cx.found(
-                finding("the completed change is at another moment".to_owned())
-                    .with(change.at(), "timestamp", "the change")
-                    .values(expected, change.row.timestamp),
-            ),
+            (Some(expected), [change]) => {
+                cx.found(elsewhere(request, record, expected, change, cx))
+            }
             (Some(expected), []) => {
                 // X005 speaks of a file that ends before, X001 of a request that is not in it.
                 let covered = cx.facts.covers(Table::StateTransitions, expected);
@@ -67,4 +66,28 @@ impl Invariant for Check {
             ),
         }
     }
+}
+
+/// A change at another moment than the row's: the one with which the event does not agree is wrong.
+fn elsewhere(
+    request: &RequestHistory,
+    record: &Located<RequestRow>,
+    expected: Nanos,
+    change: &Located<TransitionRow>,
+    cx: &Cx<'_>,
+) -> Finding {
+    let told = request.event(EventType::RequestCompleted).map(|event| event.row.timestamp);
+    let own = change.row.timestamp;
+    if told == Some(own) {
+        return Finding::new("completion_time is not the moment of the completed change")
+            .at(record.at(), "completion_time")
+            .with(change.at(), "timestamp", "the change")
+            .of(request.key, cx.ids)
+            .values(own, expected);
+    }
+    Finding::new("the completed change is at another moment")
+        .at(change.at(), "timestamp")
+        .with(record.at(), "completion_time", "the request's row")
+        .of(request.key, cx.ids)
+        .values(expected, own)
 }

@@ -14,8 +14,11 @@ declare_invariant! {
     /// A request is over while the output of the step of its `completed` row is processed: in any log not
     /// before the output has arrived, and not with the end of a later step.
     ///
-    /// Blind spot: logs that lack all but one of the files; in logs without the reference columns
-    /// decisions may fall anywhere in their step (M014).
+    /// In logs without the reference columns a decision may be stamped by a reading of its own; it is not
+    /// exactly at another moment of its step.
+    ///
+    /// Blind spot: logs that lack all but one of the files; where in their step decisions fall that are
+    /// stamped by readings of their own (M014).
     ///
     /// Example: a change to `preempted` at 800 and a `request_preempted` event at 804.
     pub static M015 = {
@@ -54,6 +57,7 @@ impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         if !cx.facts.dialect.is_exact() {
             rows_of_ends(view, cx);
+            decisions_elsewhere(view, cx);
             return;
         }
         if let Some(moments) = view.moments {
@@ -177,6 +181,42 @@ impl Check {
                 .of(request.key, ids)
                 .in_iteration(span.first)
                 .values(moment, end)
+        });
+    }
+}
+
+/// Units of the clock that rounding cannot explain.
+const FAR: u64 = 10;
+
+/// Decisions that are exactly at another moment of their step, where they may be stamped anywhere in it.
+fn decisions_elsewhere(view: &IterationView<'_>, cx: &mut Cx<'_>) {
+    use EventType as T;
+    let (Some(moments), Some(unit)) = (view.moments, cx.facts.dialect.output_unit) else { return };
+    let decisions =
+        [T::RequestScheduled, T::RequestPreempted, T::RequestResumed, T::RequestEvicted];
+    let far = unit.0.saturating_mul(FAR).max(cx.slack().0.saturating_add(1));
+    let others = [("S", moments.start), ("O", moments.output), ("E", moments.end)];
+    for event in view.events.iter().filter(|event| decisions.contains(&event.row.event_type)) {
+        let now = event.row.timestamp;
+        let named =
+            event.row.details.iteration_id.map_or(!cx.facts.overlapping, |id| id == view.id);
+        if !named || moments.decided.0.abs_diff(now.0) < far {
+            continue;
+        }
+        let met = others.iter().find(|(_, at)| *at == now);
+        cx.expect(met.is_none(), |ids| {
+            let kind = event.row.event_type;
+            let at = met.map_or("", |(name, _)| name);
+            let finding =
+                Finding::new(format!("the {kind} event is at the {at} of its step, not at the D"))
+                    .at(event.at(), "timestamp")
+                    .with_row(view.iteration.map(Located::at), "the step")
+                    .in_iteration(view.id)
+                    .values(moments.decided, now);
+            match event.row.request_id {
+                Some(key) => finding.of(key, ids),
+                None => finding,
+            }
         });
     }
 }

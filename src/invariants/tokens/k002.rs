@@ -1,7 +1,7 @@
 //! K002: the tokens of a step, request by request.
 
 use crate::invariants::prelude::*;
-use crate::log::schema::IterationRequestRow;
+use crate::log::schema::{IterationRequestRow, IterationRow};
 use crate::units::IterationId;
 
 declare_invariant! {
@@ -18,8 +18,8 @@ declare_invariant! {
     /// Where no prompt lengths are told by then, the rows tell: a request without a token catches up; one
     /// that got a token from the step before has caught up, which also gives away the length of its
     /// prompt. What they leave open bounds the two columns. In logs without scheduled_tokens a step whose
-    /// running requests are all in one phase has no tokens in the other, and a request decodes no more
-    /// than one token and its drafts.
+    /// running requests are all in one phase has no tokens in the other, a request decodes no more than one
+    /// token and its drafts, and one after the other steps bring no more tokens than they scheduled.
     ///
     /// Blind spot: steps with requests in both phases in logs without scheduled_tokens; single tokens
     /// behind the first step of a request, where steps overlap and no prompt lengths are told.
@@ -44,6 +44,28 @@ declare_invariant! {
 struct Check {
     /// By key, for requests whose prompts' lengths are not told.
     progress: Vec<Progress>,
+    /// The step before, in logs without scheduled_tokens.
+    gains: Option<Gains>,
+}
+
+/// What requests got from a step: its output shows in `completed` rows, and in the rows of the next.
+#[derive(Clone, Copy, Debug)]
+struct Gains {
+    step: Located<IterationRow>,
+    tokens: u64,
+}
+
+impl Gains {
+    fn judge(self, cx: &mut Cx<'_>) {
+        let Self { step, tokens } = self;
+        let scheduled = step.row.total_tokens;
+        cx.expect(tokens <= u64::from(scheduled.0), |_| {
+            Finding::new(format!("{tokens} tokens came of a step that scheduled {scheduled}"))
+                .at(step.at(), "total_tokens")
+                .in_iteration(step.row.iteration_id)
+                .values(format!("at least {tokens}"), scheduled)
+        });
+    }
 }
 
 /// What the rows tell of a request in the running queue.
@@ -73,6 +95,10 @@ struct Split {
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let by_tokens = cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens");
+        if !by_tokens && !cx.facts.overlapping {
+            self.note_gains(view, cx);
+        }
         let Some(step) = view.iteration else { return };
         // A step without any row is X004's business.
         if view.rows.is_empty() {
@@ -101,7 +127,7 @@ impl Invariant for Check {
         let Split { prefill, decode, open, .. } = split;
         let (total, row) = (prefill + decode + open, &step.row);
         let mut compare = Compare { view, at: step.at(), cx };
-        if !compare.cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens") {
+        if !by_tokens {
             if !split.may_prefill {
                 compare.exactly("prefill_tokens", 0, row.prefill_tokens);
             }
@@ -122,6 +148,12 @@ impl Invariant for Check {
         } else {
             compare.at_least("prefill_tokens", prefill, row.prefill_tokens);
             compare.at_least("decode_tokens", decode, row.decode_tokens);
+        }
+    }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        if let Some(gains) = self.gains {
+            gains.judge(cx);
         }
     }
 }
@@ -166,6 +198,26 @@ impl Compare<'_, '_> {
 }
 
 impl Check {
+    /// Judges the step before by the tokens that its requests have now.
+    fn note_gains(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let (mut earlier, mut own) = (0, 0);
+        let before = self.gains.take();
+        for row in view.changed() {
+            let Some(last) = row.before else { continue };
+            let gain = row.tokens_generated.0.saturating_sub(last.row.tokens_generated.0);
+            let of = last.row.iteration_id;
+            if row.state == State::Completed && of == view.id {
+                own += u64::from(gain);
+            } else if before.is_some_and(|before| before.step.row.iteration_id == of) {
+                earlier += u64::from(gain);
+            }
+        }
+        if let Some(before) = before {
+            Gains { tokens: before.tokens + earlier, ..before }.judge(cx);
+        }
+        self.gains = view.iteration.map(|step| Gains { step: *step, tokens: own });
+    }
+
     /// Whether the tokens of a running request are prefill; none if nothing tells.
     fn is_prefill(&mut self, row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<bool> {
         // A gap in a log without rows of preempted requests is a preemption.

@@ -15,8 +15,8 @@ declare_invariant! {
     /// A step accepts no more drafts than it computes beyond what was known. The rows behind a
     /// `completed` row, of steps decided before the end was known, are held to the same.
     ///
-    /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bound is checked, and
-    /// where steps overlap only that tokens are not lost; how many of several drafts were accepted.
+    /// Blind spot: in logs without scheduled_tokens and computed_tokens only the bounds are checked: no token
+    /// is lost, and none comes without a step that ended; how many of several drafts were accepted.
     ///
     /// Example: a counter that is set back at a preemption; tokens survive it.
     pub static K004 = {
@@ -34,21 +34,23 @@ struct Check {
     flights: Vec<Flight>,
 }
 
-/// Steps that sample for a request and have not ended.
+/// Steps that may sample for a request and have not ended.
 #[derive(Clone, Debug, Default)]
 struct Flight {
     /// The last row's tokens, if all its steps are known.
     tokens: Option<u32>,
     pending: Vec<Sampling>,
-    /// Until when an output may come of a step that is not known.
-    doubt: Nanos,
+    /// Whether it ran in a step of which nothing is known.
+    untold: bool,
 }
 
-/// A step that samples for a request.
+/// A step that may sample for a request.
 #[derive(Clone, Copy, Debug)]
 struct Sampling {
     step: IterationId,
     end: Nanos,
+    /// The fewest tokens that it brings.
+    least: u32,
     /// The most tokens that it brings.
     most: u32,
 }
@@ -101,7 +103,7 @@ impl Check {
                 *flight = Flight { tokens: (!row.past_lost).then_some(0), ..Flight::default() };
             }
             let Some(moments) = moments else {
-                flight.doubt = Nanos::MAX;
+                flight.untold = true;
                 continue;
             };
             let certain = |sampling: &Sampling| match row.state {
@@ -109,14 +111,13 @@ impl Check {
                 _ => sampling.end <= moments.start,
             };
             let possible = |step: &Sampling| certain(step) || step.end <= moments.decided;
-            let least = flight.pending.iter().filter(|step| certain(step)).count() as u32;
+            let ended = flight.pending.iter().filter(|step| certain(step));
+            let least: u32 = ended.map(|step| step.least).sum();
             let steps = flight.pending.iter().filter(|step| possible(step));
             let gain = steps.fold(0u32, |sum, step| sum.saturating_add(step.most));
             // Which outputs had come back by a decision is known only where the steps' ends are.
-            let known = !row.past_lost
-                && !view.damaged
-                && !cx.facts.dialect.hides_ends()
-                && flight.doubt <= moments.start;
+            let known =
+                !row.past_lost && !view.damaged && !cx.facts.dialect.hides_ends() && !flight.untold;
             let base = flight.tokens.filter(|_| known);
             // Rows of steps decided before a request's end stand behind its `completed` row and show
             // what was known when they began.
@@ -153,18 +154,16 @@ impl Flight {
         if row.state != State::Running {
             return;
         }
-        match view.history(row.request_id).and_then(|history| history.phase(&row.row)) {
-            Some(phase) if phase.samples => {
-                let scheduled = row.scheduled_tokens.map_or(most, |tokens| tokens.0);
-                let drafted =
-                    if phase.prefill { phase.beyond.saturating_add(1) } else { scheduled };
-                let most = most.min(drafted);
-                self.pending.push(Sampling { step: view.id, end: moments.end, most });
-            }
-            Some(_) => {}
-            // What is in flight is not known from here on.
-            None => self.doubt = self.doubt.max(moments.end),
-        }
+        let scheduled = row.scheduled_tokens.map_or(most, |tokens| tokens.0);
+        let phase = view.history(row.request_id).and_then(|history| history.phase(&row.row));
+        let (least, drafted) = match phase {
+            Some(phase) if !phase.samples => return,
+            Some(phase) if phase.prefill => (1, phase.beyond.saturating_add(1)),
+            Some(_) => (1, scheduled),
+            None => (0, scheduled),
+        };
+        let most = most.min(drafted);
+        self.pending.push(Sampling { step: view.id, end: moments.end, least, most });
     }
 }
 

@@ -27,10 +27,16 @@ declare_invariant! {
 }
 
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// By key, where steps overlap and nothing is said of drafts: whether the request may have had some.
+    drafted: Vec<bool>,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        if cx.facts.overlapping && cx.facts.settings.num_speculative_tokens.is_none() {
+            self.note_drafts(view);
+        }
         for event in view.events {
             if event.row.event_type == EventType::RequestPreempted {
                 preemption(event, view, cx);
@@ -52,7 +58,11 @@ impl Invariant for Check {
             });
         let covered = row.completion_time.is_none_or(|end| cx.facts.reaches(Table::Events, end));
         let settings = &cx.facts.settings;
-        let exact = !cx.facts.overlapping || settings.num_speculative_tokens == Some(0);
+        let exact = !cx.facts.overlapping
+            || match settings.num_speculative_tokens {
+                Some(drafts) => drafts == 0,
+                None => self.drafted.get(request.key.index()) == Some(&false),
+            };
         if !told || !covered || !exact {
             return;
         }
@@ -78,6 +88,25 @@ impl Invariant for Check {
         let computed = request.totals.computed_untold == 0;
         if steps && computed && counted == Some(request.totals.scheduled) {
             compare("recomputed_tokens", row.recomputed_tokens, request.totals.recomputed);
+        }
+    }
+}
+
+impl Check {
+    /// A row that computes more than is known of its request has drafts.
+    fn note_drafts(&mut self, view: &IterationView<'_>) {
+        for row in view.changed().filter(|row| row.state == State::Running) {
+            let index = row.request_id.index();
+            if self.drafted.len() <= index {
+                self.drafted.resize(index + 1, false);
+            }
+            let first = row.before.is_none() && !row.past_lost;
+            let phase = view.history(row.request_id).and_then(|history| history.phase(row));
+            let drafts = phase.is_none_or(|phase| match phase.prefill {
+                true => phase.beyond > 0,
+                false => row.scheduled_tokens > Some(Tokens(1)),
+            });
+            self.drafted[index] = drafts || self.drafted[index] && !first;
         }
     }
 }

@@ -6,6 +6,7 @@ mod blocks;
 mod cells;
 mod files;
 mod four_files;
+mod left;
 mod lost_rows;
 mod moments;
 mod outputs;
@@ -71,6 +72,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         outputs::MUTANTS,
         phases::MUTANTS,
         four_files::MUTANTS,
+        left::MUTANTS,
     ]
     .into_iter()
     .flatten()
@@ -113,11 +115,21 @@ fn caught_by(report: &CheckReport, expected: &[&str]) -> BTreeSet<&'static str> 
 
 /// A mistake in a log in these habits, if it still shows there.
 fn written_in(s: &mut Sheets, habits: &[&str], mistake: impl Fn(&mut Sheets)) {
+    written(s, habits, |s| s.run = serde_json::Value::Null, mistake);
+}
+
+/// As [`written_in`], in a log without what `leave_out` takes away.
+fn written(
+    s: &mut Sheets,
+    habits: &[&str],
+    leave_out: impl Fn(&mut Sheets),
+    mistake: impl Fn(&mut Sheets),
+) {
     let write = |log: &Sheets| {
         let mut log = log.clone();
         let chosen = VARIATIONS.iter().filter(|variation| habits.contains(&variation.habit));
         chosen.for_each(|variation| (variation.write)(&mut log));
-        log.run = serde_json::Value::Null;
+        leave_out(&mut log);
         log
     };
     let mut wrong = s.clone();
