@@ -241,15 +241,15 @@ impl Content {
                 return false;
             };
             let may_run = decided <= at.saturating_add(cx.slack());
-            let Some(last) = view.last_queued(*key).map(|last| &last.row) else { return may_run };
+            let Some(last) = view.last_queued(*key).map(|last| last.row) else { return may_run };
             let stays = last.iteration_id == view.id;
             if last.state != State::Running {
                 return stays || may_run;
             }
-            *ran = Some(*last);
+            *ran = Some(last);
             let has_left = !stays && *at <= decided.saturating_add(cx.slack());
             if has_left {
-                self.emptied += without_content(last, history, cx);
+                self.emptied += without_content(&last, history, cx);
             }
             !has_left
         });
