@@ -199,9 +199,10 @@ impl Gather {
                 while taken < run.len {
                     let steady = groups.take_run(&run, taken, offsets);
                     (going_on, taken) = (going_on + steady, taken + steady);
-                    if taken < run.len
-                        && let Some(row) = groups.row_of_run(&run, taken, offsets, &mut shared.ids)
-                    {
+                    if taken < run.len {
+                        let row = groups.row_of_run(&run, taken, offsets, &mut shared.ids);
+                        // The reader saw the same rows of the step before, in the same places.
+                        let Some(row) = row else { unreachable!("{run:?} follows no row") };
                         going_on += usize::from(take_row(shared, groups, &row));
                         taken += 1;
                     }

@@ -95,13 +95,14 @@ impl Groups {
             let bases = std::mem::take(&mut self.bases);
             self.bases = self.before.move_bases(&bases);
         }
-        self.now.begin(id, now.map(|moments| moments.decided));
         self.expected = 0;
         self.passed = before
-            .filter(|(other, _)| self.possible && last == Some(*other))
+            .filter(|(other, _)| self.possible && !self.gap && last == Some(*other))
             .filter(|(other, _)| other.0.checked_add(1) == Some(id.0))
             .zip(now)
             .and_then(|((_, before), now)| now.decided.checked_sub(before.decided));
+        let clock = self.before.clock.saturating_add(self.passed.unwrap_or_default());
+        self.now.begin(id, now.map(|moments| moments.decided), clock);
     }
 
     /// Takes in rows of a run from this one on as steady ones, as many as are. Returns how many.
@@ -231,7 +232,7 @@ impl Groups {
         // A step with four billion rows would not fit in memory.
         self.places[key] = place as u32;
         self.now.push(row, sure, self.bases.len() as u32);
-        self.bases.push(Base { row: row.row, decided: self.now.decided });
+        self.bases.push(Base { row: row.row, clock: self.now.clock });
     }
 
     /// Whether the next row of the request may be a steady one, by the history with this row in it,

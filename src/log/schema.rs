@@ -5,8 +5,9 @@
 
 use std::fmt;
 
+use crate::log::decimal::Decimal;
 use crate::log::details::Details;
-use crate::log::field::{Count, Decimal, Field, FieldError, QueuePosition};
+use crate::log::field::{Count, Field, FieldError, QueuePosition};
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::scan::Cursor;
 use crate::log::sink::Sink;

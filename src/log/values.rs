@@ -181,6 +181,14 @@ wire_enum! {
 pub struct ActionSet(u8);
 
 impl ActionSet {
+    /// Reads `continue` or `admit_new;preempt`.
+    #[must_use]
+    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+        text.split(|byte| *byte == b';').try_fold(Self::default(), |set, word| {
+            SchedulerAction::from_bytes(word).map(|action| set.with(action))
+        })
+    }
+
     /// The set of this one action.
     #[must_use]
     pub const fn of(action: SchedulerAction) -> Self {

@@ -1,6 +1,7 @@
 //! What the logger knows of one live request.
 
-use crate::log::field::{Count, Decimal};
+use crate::log::decimal::Decimal;
+use crate::log::field::Count;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::packed::IdPlace;
 use crate::log::schema::{RequestRow, Row, TransitionRow};

@@ -16,8 +16,8 @@ const GONE: RequestKey = RequestKey(u32::MAX);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Base {
     pub(super) row: Located<IterationRequestRow>,
-    /// The `D` of its step.
-    pub(super) decided: Option<Nanos>,
+    /// The [`Group::clock`] of its step.
+    pub(super) clock: Nanos,
 }
 
 /// Steady rows, one behind the other, as they stood in the step before.
@@ -38,6 +38,9 @@ pub(super) struct Group {
     id: IterationId,
     /// The step's `D`.
     pub(super) decided: Option<Nanos>,
+    /// How much time has passed since some moment; only the difference of two groups means anything, if
+    /// all between them may have steady rows.
+    pub(super) clock: Nanos,
     /// By place: the request, the last row of it that was told in full, where the row begins, and 1 if
     /// the next row of the request cannot be a steady one.
     keys: Vec<RequestKey>,
@@ -59,8 +62,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn begin(&mut self, id: IterationId, decided: Option<Nanos>) {
-        (self.id, self.decided) = (id, decided);
+    pub(super) fn begin(&mut self, id: IterationId, decided: Option<Nanos>, clock: Nanos) {
+        (self.id, self.decided, self.clock) = (id, decided, clock);
         self.keys.clear();
         self.bases.clear();
         self.offsets.clear();
@@ -179,7 +182,7 @@ impl Group {
         let Some(stretch) = self.stretch(place) else { return Some(base.row) };
         // Of steps that follow one another in time, without a gap; a request has fewer tokens than that.
         let steps = self.id.0.saturating_sub(base.row.row.iteration_id.0) as u32;
-        let passed = self.decided?.saturating_sub(base.decided?);
+        let passed = self.clock.saturating_sub(base.clock);
         let mut row = echo(&base.row.row, steps, passed, block_size);
         row.queue_position = i32::try_from(place).ok().map(QueuePosition);
         let line = stretch.line + (place - stretch.place) as u64;

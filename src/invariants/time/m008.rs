@@ -1,7 +1,7 @@
 //! M008: the time per output token.
 
 use crate::invariants::prelude::*;
-use crate::log::field::Decimal;
+use crate::log::decimal::Decimal;
 
 declare_invariant! {
     /// tpot = floor((e2e_latency - ttft) / (output_tokens - 1)), and empty below two output tokens.

@@ -1,7 +1,7 @@
 //! M009: throughput.
 
 use crate::invariants::prelude::*;
-use crate::log::field::Decimal;
+use crate::log::decimal::Decimal;
 
 declare_invariant! {
     /// throughput = output_tokens per second of e2e_latency, rounded to six decimals.
