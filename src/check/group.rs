@@ -101,7 +101,7 @@ impl Groups {
             .filter(|(other, _)| other.0.checked_add(1) == Some(id.0))
             .zip(now)
             .and_then(|((_, before), now)| now.decided.checked_sub(before.decided));
-        let clock = self.before.clock.saturating_add(self.passed.unwrap_or_default());
+        let clock = self.before.clock.wrapping_add(self.passed.unwrap_or_default().0);
         self.now.begin(id, now.map(|moments| moments.decided), clock);
     }
 
@@ -219,6 +219,7 @@ impl Groups {
         let next = echo(then, 1, passed, self.block_size);
         let more = now.kv_cache_blocks.checked_sub(then.kv_cache_blocks);
         then.computed_tokens.is_some()
+            && then.time_in_state.0.checked_add(passed.0).is_some()
             && more.is_some_and(|more| more.0 <= 1)
             && *now == IterationRequestRow { queue_position: now.queue_position, ..next }
     }

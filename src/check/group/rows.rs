@@ -17,7 +17,7 @@ const GONE: RequestKey = RequestKey(u32::MAX);
 pub(super) struct Base {
     pub(super) row: Located<IterationRequestRow>,
     /// The [`Group::clock`] of its step.
-    pub(super) clock: Nanos,
+    pub(super) clock: u64,
 }
 
 /// Steady rows, one behind the other, as they stood in the step before.
@@ -38,9 +38,9 @@ pub(super) struct Group {
     id: IterationId,
     /// The step's `D`.
     pub(super) decided: Option<Nanos>,
-    /// How much time has passed since some moment; only the difference of two groups means anything, if
-    /// all between them may have steady rows.
-    pub(super) clock: Nanos,
+    /// Nanoseconds since some moment, round and round; only the difference of two groups means anything,
+    /// if all between them may have steady rows.
+    pub(super) clock: u64,
     /// By place: the request, the last row of it that was told in full, where the row begins, and 1 if
     /// the next row of the request cannot be a steady one.
     keys: Vec<RequestKey>,
@@ -62,7 +62,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn begin(&mut self, id: IterationId, decided: Option<Nanos>, clock: Nanos) {
+    pub(super) fn begin(&mut self, id: IterationId, decided: Option<Nanos>, clock: u64) {
         (self.id, self.decided, self.clock) = (id, decided, clock);
         self.keys.clear();
         self.bases.clear();
@@ -182,7 +182,7 @@ impl Group {
         let Some(stretch) = self.stretch(place) else { return Some(base.row) };
         // Of steps that follow one another in time, without a gap; a request has fewer tokens than that.
         let steps = self.id.0.saturating_sub(base.row.row.iteration_id.0) as u32;
-        let passed = self.clock.saturating_sub(base.clock);
+        let passed = Nanos(self.clock.wrapping_sub(base.clock));
         let mut row = echo(&base.row.row, steps, passed, block_size);
         row.queue_position = i32::try_from(place).ok().map(QueuePosition);
         let line = stretch.line + (place - stretch.place) as u64;
