@@ -166,14 +166,13 @@ impl Batches {
         Self::from(Box::new(Here { splitter, echoes, ours }))
     }
 
-    /// As [`new`](Self::new), on threads of their own, of which one reads and one takes rows apart. They
-    /// end with the file or once nobody asks any more.
+    /// As [`new`](Self::new), on a thread of its own. That ends with the file or once nobody asks any
+    /// more.
     pub(super) fn on_thread<S: Read + Send + 'static>(
-        splitter: Splitter<S>,
+        mut splitter: Splitter<S>,
         mut echoes: Echoes,
         ours: bool,
     ) -> io::Result<Self> {
-        let mut splitter = splitter.read_ahead()?;
         let (filled, full) = sync_channel(BATCHES_AHEAD);
         let (empty, emptied) = channel();
         let read = move || read_all(&mut splitter, &mut echoes, ours, &filled, &emptied);

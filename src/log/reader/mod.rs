@@ -5,7 +5,6 @@
 
 mod ahead;
 mod batches;
-mod blocks;
 mod dir;
 mod echo;
 mod growing;

@@ -7,14 +7,13 @@
 
 use std::io::{self, Read};
 
-use crate::log::reader::blocks::Blocks;
 use crate::log::scan::{BEHIND, Cursor, WINDOW};
 use crate::log::schema::{RawRecord, Row};
 
 /// The longest record that is read as one.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 
-pub(super) const BUFFER_BYTES: usize = 256 << 10;
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Zeros behind the bytes that were read, so that a row can be looked at in pieces of a constant size
 /// up to the last one. A zero ends a field and is no end of a row.
@@ -106,18 +105,10 @@ impl RawRecord for Record<'_> {
     }
 }
 
-/// Where bytes come from.
-#[derive(Debug)]
-enum Source<R> {
-    Stream(R),
-    /// A thread of its own that reads.
-    Thread(Blocks),
-}
-
 /// Splits a stream into records.
 #[derive(Debug)]
 pub struct Splitter<R> {
-    input: Source<R>,
+    input: R,
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
@@ -145,7 +136,7 @@ impl<R: Read> Splitter<R> {
     /// Splits `input`.
     pub fn new(input: R) -> Self {
         Self {
-            input: Source::Stream(input),
+            input,
             buffer: vec![0; BUFFER_BYTES + PADDING],
             start: 0,
             filled: 0,
@@ -315,17 +306,6 @@ impl<R: Read> Splitter<R> {
 
     /// Reads more behind what is in the buffer, moving and growing it as needed.
     fn refill(&mut self) -> io::Result<()> {
-        let input = match &mut self.input {
-            Source::Stream(input) => input,
-            Source::Thread(blocks) => {
-                let next = blocks.next(&mut self.buffer, self.start, self.filled);
-                // What was read before a failure is still there to be split.
-                let (start, filled) = *next.as_ref().unwrap_or(&(self.start, self.filled));
-                self.eof = filled - start == self.filled - self.start;
-                (self.start, self.filled) = (start, filled);
-                return next.map(|_| ());
-            }
-        };
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.filled, 0);
             self.filled -= self.start;
@@ -336,7 +316,7 @@ impl<R: Read> Splitter<R> {
         }
         let room = self.buffer.len() - PADDING;
         let read = loop {
-            match input.read(&mut self.buffer[self.filled..room]) {
+            match self.input.read(&mut self.buffer[self.filled..room]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -347,17 +327,6 @@ impl<R: Read> Splitter<R> {
         self.filled += count;
         self.buffer[self.filled..self.filled + PADDING].fill(0);
         read.map(|_| ())
-    }
-}
-
-impl<R: Read + Send + 'static> Splitter<R> {
-    /// Lets a thread of its own read the stream, some blocks ahead. What comes out is the same.
-    pub(super) fn read_ahead(self) -> io::Result<Self> {
-        let input = match self.input {
-            Source::Stream(input) => Source::Thread(Blocks::start(input)?),
-            thread => thread,
-        };
-        Ok(Self { input, ..self })
     }
 }
 
