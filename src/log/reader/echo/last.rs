@@ -135,7 +135,7 @@ impl Last {
         passed: u64,
     ) -> Option<usize> {
         let head = u8x16::new(*text.first_chunk()?).simd_eq(u8x16::new(prefix.text)).to_bitmask();
-        if head as u32 & prefix.mask != prefix.mask {
+        if head & prefix.mask != prefix.mask {
             return None;
         }
         let mask = MASKS.get(MOST_BYTES - self.lead_len..)?.first_chunk()?;
