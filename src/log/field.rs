@@ -72,73 +72,50 @@ pub trait Field: Sized {
     fn write<I: Ids + ?Sized, O: Sink>(&self, ids: &I, out: &mut O);
 }
 
-/// Eight decimal digits, the first in the lowest byte, as numbers 0 to 9. Divides by multiplication in
-/// all lanes of a word at once, since most of a log is digits.
-const fn eight_digits(value: u32) -> u64 {
-    let fours = (value / 10_000) as u64 | ((value % 10_000) as u64) << 32;
-    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let twos = hundreds | (fours - 100 * hundreds) << 16;
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | (twos - 10 * tens) << 8
-}
-
-/// `'0'` in each byte.
-const ZEROS: u64 = 0x3030_3030_3030_3030;
-
-/// Four decimal digits of a number below ten thousand, the first in the lowest byte.
-const fn four_digits(value: u32) -> u32 {
-    let hundreds = (value * 5_243) >> 19;
-    let twos = hundreds | (value - 100 * hundreds) << 16;
-    let tens = ((twos * 103) >> 10) & 0x000f_000f;
-    tens | (twos - 10 * tens) << 8
-}
-
-/// The numbers below a thousand, as most are: their digits, and in the highest byte how many.
-static SHORT: [u32; 1000] = {
+/// The numbers below a thousand: in the lowest three bytes with as many digits as they have (how many, in
+/// the highest byte), in the next three with leading zeros.
+static SHORT: [u64; 1000] = {
     let (mut short, mut value) = ([0; 1000], 0);
-    while value < short.len() {
-        let digits = four_digits(value as u32);
-        let leading = (digits | 1 << 24).trailing_zeros() / 8;
-        short[value] = (digits + ZEROS as u32) >> (8 * leading) | (4 - leading) << 24;
+    while value < 1000 {
+        let digits = 0x30_3030 | (value / 100 | value / 10 % 10 << 8 | value % 10 << 16);
+        let length = 1 + (value > 9) as u64 + (value > 99) as u64;
+        short[value as usize] = length << 56 | digits << 24 | digits >> (8 * (3 - length));
         value += 1;
     }
     short
 };
 
-/// Appends a number in decimal, a word of digits at a time.
+/// Appends a number in decimal. Nearly all of a log is numbers; three digits at a time need few divisions,
+/// and a table that fits the first-level cache.
 #[inline(always)]
 pub(super) fn write_unsigned<O: Sink>(value: u64, out: &mut O) {
-    const BASE: u64 = 100_000_000;
-    if let Some(&short) = SHORT.get(value as usize) {
-        return out.put_word(u64::from(short & 0x00ff_ffff), (short >> 24) as usize);
-    }
-    if value < 10_000 {
-        let digits = four_digits(value as u32);
-        // The last digit stays, zero or not.
-        let leading = (digits | 1 << 24).trailing_zeros() / 8;
-        out.put_word(u64::from((digits + ZEROS as u32) >> (8 * leading)), 4 - leading as usize);
-        return;
-    }
-    let (head, rest) = (value / BASE, value % BASE);
-    if head > 0 {
-        if head >= BASE {
-            write_head(head / BASE, out);
-            out.put_word(eight_digits((head % BASE) as u32) + ZEROS, 8);
-        } else {
-            write_head(head, out);
-        }
-        out.put_word(eight_digits(rest as u32) + ZEROS, 8);
+    const THOUSAND: u64 = 1_000;
+    const MILLION: u64 = 1_000_000;
+    const BILLION: u64 = 1_000_000_000;
+    let three = |value: u64, out: &mut O| {
+        out.put_word(SHORT[(value % THOUSAND) as usize] >> 24, 3);
+    };
+    let first = |value: u64, out: &mut O| {
+        let short = SHORT[(value % THOUSAND) as usize];
+        out.put_word(short, (short >> 56) as usize);
+    };
+    if value < THOUSAND {
+        first(value, out);
+    } else if value < MILLION {
+        first(value / THOUSAND, out);
+        three(value, out);
+    } else if value < BILLION {
+        first(value / MILLION, out);
+        three(value / THOUSAND, out);
+        three(value, out);
+    } else if value < THOUSAND * BILLION {
+        first(value / BILLION, out);
+        three(value / MILLION, out);
+        three(value / THOUSAND, out);
+        three(value, out);
     } else {
-        write_head(rest, out);
+        out.put(itoa::Buffer::new().format(value).as_bytes());
     }
-}
-
-/// Appends a number of one to eight digits.
-#[inline(always)]
-fn write_head<O: Sink>(value: u64, out: &mut O) {
-    let digits = eight_digits(value as u32);
-    let leading = digits.trailing_zeros() / 8;
-    out.put_word((digits + ZEROS) >> (8 * leading), 8 - leading as usize);
 }
 
 /// Reads an unsigned decimal that is at most `max`.

@@ -6,21 +6,19 @@
 use crate::log::field::QueuePosition;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::schema::{IterationRequestRow, Row};
-use crate::log::sink::Line;
+use crate::log::sink::{Line, LineRoom};
 use crate::log::values::{State, WaitingReason};
 use crate::units::{Blocks, IterationId, Nanos, Tokens};
 
 /// The values of a row; its id follows them, unless it stands behind an earlier row.
 const HEAD: usize = 48;
 
-/// More than the text of a row takes without its id: 10 numbers of at most 20 digits, two words.
-const MOST_TEXT: usize = 256;
+/// Rows whose id is longer are packed as text. A row with such an id has fewer than the 512 bytes of a
+/// [`Line`]: 7 numbers of at most 20 digits, two words of some 30 letters.
+const LONGEST_ID: usize = 256;
 
-/// Rows whose id is longer are packed as text.
-const LONGEST_ID: usize = 1 << 12;
-
-/// Memory that [`unpack`] needs for one row.
-pub(super) const ROW_ROOM: usize = MOST_TEXT + LONGEST_ID;
+/// Memory that [`Packed::unpack`] needs for one row.
+pub(super) const ROW_ROOM: usize = size_of::<LineRoom>();
 
 /// Flags in a packed row.
 mod flag {
@@ -185,9 +183,9 @@ impl<'a> Packed<'a> {
             scheduled_tokens: (flags & flag::SCHEDULED != 0).then(|| Tokens(number(28))),
             computed_tokens: (flags & flag::COMPUTED != 0).then(|| Tokens(number(32))),
         };
-        let mut line = Line::new(page);
+        let mut line = Line::new(page.first_chunk_mut()?);
         row.write(&OnlyId(id), &mut line);
-        Some(Unpacked::Written(line.length()?))
+        Some(Unpacked::Written(line.length()))
     }
 
     /// The id that follows the values at `start`.

@@ -30,57 +30,80 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// A row that is written to memory which is there already. Its length stays in a register from field
-/// to field, which makes it twice as fast as a vector.
+/// The longest text of a row that [`Line`] takes; a power of two.
+const LONGEST_LINE: usize = 512;
+
+/// Copies of constant length may reach this far beyond the text.
+const OVERHANG: usize = 48;
+
+/// The memory of a [`Line`].
+pub type LineRoom = [u8; LONGEST_LINE + OVERHANG];
+
+/// A row of fewer than 512 bytes that is written to memory which is there already.
 ///
-/// What does not fit is left out; [`Line::length`] tells.
+/// Its length stays in a register from field to field, and where it stands needs no comparison: it is taken
+/// modulo 512. That makes it three times as fast as a vector.
 #[derive(Debug)]
 pub struct Line<'a> {
-    bytes: &'a mut [u8],
+    bytes: &'a mut LineRoom,
     length: usize,
-    overflown: bool,
 }
 
 impl<'a> Line<'a> {
-    /// A row at the beginning of `bytes`, which is to have 8 more than the row.
-    pub fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes, length: 0, overflown: false }
+    /// A row at the beginning of `bytes`.
+    pub fn new(bytes: &'a mut LineRoom) -> Self {
+        Self { bytes, length: 0 }
     }
 
-    /// How long the row is; `None` if it did not fit.
+    /// How long the row is.
     #[must_use]
-    pub fn length(&self) -> Option<usize> {
-        (!self.overflown).then_some(self.length)
+    pub fn length(&self) -> usize {
+        debug_assert!(self.length < LONGEST_LINE, "{} bytes are no short row", self.length);
+        self.length
+    }
+
+    /// Copies the bytes to `behind` the end.
+    #[inline(always)]
+    fn copy<const LENGTH: usize>(&mut self, bytes: &[u8; LENGTH], behind: usize) {
+        const { assert!(LENGTH <= OVERHANG) };
+        let at = (self.length + behind) % LONGEST_LINE;
+        self.bytes[at..at + LENGTH].copy_from_slice(bytes);
+    }
+
+    /// Copies a text of at least `LENGTH` and at most twice as many bytes.
+    #[inline(always)]
+    fn put_twice<const LENGTH: usize>(&mut self, bytes: &[u8]) {
+        if let (Some(first), Some(last)) =
+            (bytes.first_chunk::<LENGTH>(), bytes.last_chunk::<LENGTH>())
+        {
+            self.copy(first, 0);
+            self.copy(last, bytes.len() - LENGTH);
+        }
+        self.length += bytes.len();
     }
 }
 
 impl Sink for Line<'_> {
     #[inline(always)]
-    fn put(&mut self, bytes: &[u8]) {
-        let length = bytes.len();
-        let Some(target) = self.bytes.get_mut(self.length..self.length + length) else {
-            self.overflown = true;
-            return;
-        };
-        // Most ids are this long. Copies of constant length, which may overlap, need no call.
-        if let (16..=48, Some(last)) = (length, bytes.last_chunk::<16>()) {
-            target[..16].copy_from_slice(&bytes[..16]);
-            if length > 32 {
-                target[16..32].copy_from_slice(&bytes[16..32]);
-            }
-            target[length - 16..].copy_from_slice(last);
-        } else {
-            target.copy_from_slice(bytes);
+    fn put(&mut self, mut bytes: &[u8]) {
+        // Copies of constant length, which may overlap, need no call.
+        while let Some((first, rest)) = bytes.split_first_chunk::<32>() {
+            self.copy(first, 0);
+            self.length += first.len();
+            bytes = rest;
         }
-        self.length += length;
+        match bytes.len() {
+            16.. => self.put_twice::<16>(bytes),
+            8.. => self.put_twice::<8>(bytes),
+            4.. => self.put_twice::<4>(bytes),
+            2.. => self.put_twice::<2>(bytes),
+            _ => self.put_twice::<1>(bytes),
+        }
     }
 
     #[inline(always)]
     fn put_word(&mut self, word: u64, length: usize) {
-        match self.bytes.get_mut(self.length..self.length + 8) {
-            Some(target) => target.copy_from_slice(&word.to_le_bytes()),
-            None => self.overflown = true,
-        }
+        self.copy(&word.to_le_bytes(), 0);
         self.length += length;
     }
 }
@@ -93,30 +116,17 @@ mod tests {
     fn a_line_holds_what_a_vector_holds() {
         let text: Vec<u8> = (b'!'..=b'~').collect();
         for length in 0..=text.len() {
-            let mut memory = [0; 256];
+            let mut memory = [0; _];
             let mut line = Line::new(&mut memory);
             let mut vector = Vec::new();
-            for part in [&text[..length], b",", &text[..length.min(7)]] {
+            for part in [&text[..length], b",", &text[..length.min(7)], &text[length..], &text] {
                 line.put(part);
                 vector.put(part);
                 line.put_word(0x0030_3132_3334_3536, 5);
                 vector.put_word(0x0030_3132_3334_3536, 5);
             }
-            let written = line.length().unwrap();
+            let written = line.length();
             assert_eq!(memory[..written], vector);
         }
-    }
-
-    #[test]
-    fn a_line_tells_that_it_is_too_long() {
-        let mut memory = [0; 16];
-        let mut line = Line::new(&mut memory);
-        line.put(b"123456789");
-        line.put_byte(b',');
-        assert_eq!(line.length(), None);
-        let mut memory = [0; 16];
-        let mut line = Line::new(&mut memory);
-        line.put(b"12345678901234567");
-        assert_eq!(line.length(), None);
     }
 }
