@@ -44,11 +44,31 @@ pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
 pub(super) const fn digits(word: u64, len: usize) -> (u64, u64) {
     // Zeros in front make it a number of eight digits, which three multiplications add up.
     let digits = (word ^ ZEROS).wrapping_shl(0u32.wrapping_sub(8 * len as u32));
-    // A byte above 9 gets its highest bit, or one that it has already.
-    let odd = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH;
+    (value(digits), odd(digits))
+}
+
+/// Not zero if one of eight digits is above 9: its byte gets the highest bit, or one that it has already.
+#[inline(always)]
+const fn odd(digits: u64) -> u64 {
+    (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH
+}
+
+/// The number that eight digits are.
+#[inline(always)]
+const fn value(digits: u64) -> u64 {
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
-    (fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff, odd)
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
+}
+
+/// The value of sixteen bytes as digits, of which the masks choose the last ones, and something that is not
+/// zero if one of them is none.
+#[inline(always)]
+pub(super) const fn sixteen_digits(text: &[u8; 16], masks: [u64; 2]) -> (u64, u64) {
+    let (Some(high), Some(low)) = (text.first_chunk(), text.last_chunk()) else { return (0, 1) };
+    let high = (u64::from_le_bytes(*high) ^ ZEROS) & masks[0];
+    let low = (u64::from_le_bytes(*low) ^ ZEROS) & masks[1];
+    (value(high) * 100_000_000 + value(low), odd(high) | odd(low))
 }
 
 impl<'a> Cursor<'a> {

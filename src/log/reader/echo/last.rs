@@ -2,9 +2,9 @@
 
 use wide::u8x16;
 
-use crate::log::reader::echo::text::{Digits, MASKS, MOST_BYTES, Prefix, Short, agree};
+use crate::log::reader::echo::text::{MASKS, MOST_BYTES, Prefix, Short, count_up, differ};
 use crate::log::reader::splitter::PADDING;
-use crate::log::scan::digits;
+use crate::log::scan::sixteen_digits;
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::State;
 
@@ -13,6 +13,8 @@ pub(super) const LEAD_BYTES: usize = MOST_BYTES;
 pub(super) const RUNNING: &[u8] = b",running,";
 /// Bytes of what stands behind the position, line break included.
 const TAIL_BYTES: usize = 48;
+/// Numbers are counted up in words of eight bytes, so there are as many before the first one's last digit.
+const BEFORE_TAIL: usize = 8;
 /// Numbers of tokens and blocks that are too many for eight digits, by far.
 const MOST: u32 = 50_000_000;
 /// The first time that has more than sixteen digits.
@@ -25,20 +27,18 @@ pub(super) struct Last {
     /// The name and [`RUNNING`].
     pub(super) lead: [u8; LEAD_BYTES],
     /// What stands behind the position of an echo, and the bits of it that are known before.
-    tail: [u8; TAIL_BYTES],
+    tail: [u8; BEFORE_TAIL + TAIL_BYTES],
     known: [u8; TAIL_BYTES],
     pub(super) lead_len: usize,
     tail_len: usize,
-    /// Where the time stands in the tail, and the computed tokens.
-    time_at: Part,
-    computed_at: Part,
-    /// The digits of tokens, computed tokens and blocks of an echo, and how many digits tokens have.
-    tokens_digits: Digits,
-    computed_digits: Digits,
-    blocks_digits: Digits,
-    tokens_len: usize,
-    /// The first time that has too many digits for the tail.
-    pub(super) time_limit: u64,
+    /// Where the time ends in the tail, and the bytes that are its digits, of the eight that end there and of
+    /// the eight before.
+    time_end: usize,
+    time_masks: [u64; 2],
+    /// Where tokens, computed tokens and blocks end in the tail; what [`count_up`] takes.
+    tokens_at: usize,
+    computed_at: usize,
+    blocks_at: usize,
     pub(super) time: u64,
     /// The step of the row, by the count of the reader.
     pub(super) step: u64,
@@ -57,54 +57,58 @@ pub(super) struct Last {
     pub(super) runs: bool,
 }
 
-/// A part of the tail.
-#[derive(Clone, Copy, Debug, Default)]
-struct Part {
-    at: usize,
-    len: usize,
+/// What the echoes of a step have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment<'a> {
+    pub(super) prefix: Prefix,
+    /// How much later the step is than the one before, and its number by the count of the reader.
+    pub(super) passed: u64,
+    pub(super) step: u64,
+    /// The tokens of a block, 0 if that is not known.
+    pub(super) block_size: u64,
+    pub(super) line_break: &'a str,
 }
 
 /// A tail that is being written.
 struct Tail {
-    text: [u8; TAIL_BYTES],
+    text: [u8; BEFORE_TAIL + TAIL_BYTES],
     len: usize,
 }
 
 impl Default for Tail {
     fn default() -> Self {
-        Self { text: [0; TAIL_BYTES], len: 0 }
+        Self { text: [0; _], len: 0 }
     }
 }
 
 impl Tail {
-    /// Writes a number and what stands behind it; where the number stands. There is room for three
-    /// of at most eight digits, the time of at most sixteen, and what stands between them.
-    fn number(&mut self, number: u64, behind: &[u8]) -> Part {
+    /// Writes a number and what stands behind it; where its digits end and how many there are. There is
+    /// room for three numbers of at most eight digits, the time of at most sixteen, and what stands between
+    /// them.
+    fn number(&mut self, number: u64, behind: &[u8]) -> (usize, usize) {
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(number).as_bytes();
-        let part = Part { at: self.len, len: digits.len() };
+        let end = self.len + digits.len();
         for piece in [digits, behind] {
-            self.text[self.len..][..piece.len()].copy_from_slice(piece);
+            self.text[BEFORE_TAIL + self.len..][..piece.len()].copy_from_slice(piece);
             self.len += piece.len();
         }
-        part
+        (end, digits.len())
     }
 }
 
 impl Last {
     pub(super) const NOBODY: Self = Self {
         lead: [0; LEAD_BYTES],
-        tail: [0; TAIL_BYTES],
-        known: [0; TAIL_BYTES],
+        tail: [0; _],
+        known: [0; _],
         lead_len: 0,
         tail_len: 0,
-        time_at: Part { at: 0, len: 0 },
-        computed_at: Part { at: 0, len: 0 },
-        tokens_digits: Digits(0),
-        computed_digits: Digits(0),
-        blocks_digits: Digits(0),
-        tokens_len: 0,
-        time_limit: 0,
+        time_end: 0,
+        time_masks: [0; 2],
+        tokens_at: 0,
+        computed_at: 0,
+        blocks_at: 0,
         time: 0,
         step: 0,
         tokens: 0,
@@ -130,62 +134,37 @@ impl Last {
     pub(super) fn echo(
         &self,
         text: &[u8; PADDING],
-        prefix: &Prefix,
+        moment: &Moment<'_>,
         position: Short,
-        passed: u64,
     ) -> Option<usize> {
-        let head = u8x16::new(*text.first_chunk()?).simd_eq(u8x16::new(prefix.text)).to_bitmask();
-        if head & prefix.mask != prefix.mask {
-            return None;
-        }
-        let mask = MASKS.get(MOST_BYTES - self.lead_len..)?.first_chunk()?;
-        if !agree(text.get(prefix.len..)?.first_chunk()?, &self.lead, mask) {
-            return None;
-        }
-        let at = prefix.len + self.lead_len;
+        let Moment { prefix, passed, .. } = moment;
+        // The remainders only spare comparisons with the end of the text, which is longer than all parts are.
+        let mut at = prefix.len % 32;
+        let head = differ(text.first_chunk()?, &prefix.text, &prefix.mask);
+        let mask = MASKS.get((MOST_BYTES - self.lead_len) % MOST_BYTES..)?.first_chunk()?;
+        let lead = differ(text.get(at..)?.first_chunk()?, &self.lead, mask);
+        at += self.lead_len % 128;
         let word = u64::from_le_bytes(*text.get(at..)?.first_chunk()?);
-        if word & position.mask != position.text {
-            return None;
-        }
-        let at = at + position.len;
-        let tail = text.get(at..)?.first_chunk()?;
-        if !agree(tail, &self.tail, &self.known) {
-            return None;
-        }
-        let (time, odd) = self.time_of(tail);
-        (odd == 0 && time == self.time.wrapping_add(passed)).then_some(at + self.tail_len)
-    }
-
-    /// The time in a tail, and something that is not zero if a digit of it is none.
-    #[inline(always)]
-    fn time_of(&self, tail: &[u8; TAIL_BYTES]) -> (u64, u64) {
-        let Part { at, len } = self.time_at;
-        let word = |at: usize| {
-            let bytes = tail.get(at..).and_then(<[u8]>::first_chunk);
-            bytes.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
-        };
-        if len <= 8 {
-            return digits(word(at), len);
-        }
-        let (high, odd_high) = digits(word(at), len - 8);
-        let (low, odd_low) = digits(word(at + len - 8), 8);
-        (high * 100_000_000 + low, odd_high | odd_low)
+        at += position.len % 16;
+        let known = self.tail.last_chunk()?;
+        let tail = differ(text.get(at..)?.first_chunk()?, known, &self.known);
+        // There are more bytes before the time's last digit: those of the lead.
+        let digits = text.get((at + self.time_end).wrapping_sub(16) % 256..)?.first_chunk()?;
+        let (time, odd) = sixteen_digits(digits, self.time_masks);
+        let differ = (head | lead | tail).simd_eq(u8x16::ZERO).to_bitmask() & 0xffff ^ 0xffff;
+        let differ = u64::from(differ) | odd | (word & position.mask ^ position.text);
+        (differ == 0 && time == self.time.wrapping_add(*passed)).then_some(at + self.tail_len)
     }
 
     /// Takes in an echo of the row.
     #[inline(always)]
-    pub(super) fn follow(&mut self, passed: u64, step: u64) {
-        self.tokens_digits = self.tokens_digits.next();
-        self.tokens_digits.write(&mut self.tail, self.tokens_len);
-        self.computed_digits = self.computed_digits.next();
-        let Part { at, len } = self.computed_at;
-        if let Some(text) = self.tail.get_mut(at..) {
-            self.computed_digits.write(text, len);
-        }
+    pub(super) fn follow(&mut self, moment: &Moment<'_>) {
+        count_up(&mut self.tail, self.tokens_at);
+        count_up(&mut self.tail, self.computed_at);
         self.echoes += 1;
         self.held = self.blocks;
-        self.time += passed;
-        self.step = step;
+        self.time += moment.passed;
+        self.step = moment.step;
     }
 
     /// Takes in a row that is told in full.
@@ -197,31 +176,52 @@ impl Last {
         self.runs = row.state == State::Running && row.computed_tokens.is_some();
         self.step = step;
         // The tail is made when it is asked for.
-        (self.echoes, self.most_echoes, self.same_digits, self.time_limit) = (0, 0, 0, 0);
+        (self.echoes, self.most_echoes, self.same_digits) = (0, 0, 0);
     }
 
     /// Brings the tail up to that of the next echo where a digit more is not enough. Says whether there is
     /// one: there is none of a row that does not run.
     #[cold]
-    pub(super) fn renew(&mut self, block_size: u64, passed: u64, line_break: &str) -> bool {
-        let in_time = self.time.saturating_add(passed) < self.time_limit;
-        if in_time && self.echoes < self.same_digits {
+    pub(super) fn renew(&mut self, moment: &Moment<'_>) -> bool {
+        if self.echoes < self.same_digits {
             // Only the block is full.
             self.blocks += 1;
-            self.blocks_digits = self.blocks_digits.next();
-            let len = self.time_at.at - self.tokens_len - 2;
-            self.blocks_digits.write(&mut self.tail[self.tokens_len + 1..], len);
-            let size = u32::try_from(block_size).unwrap_or(MOST);
+            count_up(&mut self.tail, self.blocks_at);
+            let size = u32::try_from(moment.block_size).unwrap_or(MOST);
             self.most_echoes = self.most_echoes.saturating_add(size).min(self.same_digits);
-        } else if self.runs {
-            self.make_tail(block_size, passed, line_break);
+            true
+        } else {
+            self.renew_all(moment)
+        }
+    }
+
+    /// As [`echo`](Self::echo), where the time may have got another digit, so that the tail is another one.
+    #[cold]
+    pub(super) fn longer_echo(
+        &mut self,
+        text: &[u8; PADDING],
+        moment: &Moment<'_>,
+        position: Short,
+    ) -> Option<usize> {
+        let [high, low] = self.time_masks.map(|mask| mask.count_ones() / 8);
+        let time = self.time.saturating_add(moment.passed);
+        let longer = time.checked_ilog10().unwrap_or(0) + 1 > high + low;
+        (longer && self.renew_all(moment)).then(|| self.echo(text, moment, position))?
+    }
+
+    /// Makes the tail of the next echo anew; says whether there is one.
+    #[cold]
+    fn renew_all(&mut self, moment: &Moment<'_>) -> bool {
+        if self.runs {
+            self.make_tail(moment);
         }
         self.runs
     }
 
     /// Makes the tail of the next echo. There is none of a row whose numbers are very large, or that does
     /// not have the blocks that its tokens take.
-    fn make_tail(&mut self, block_size: u64, passed: u64, line_break: &str) {
+    fn make_tail(&mut self, moment: &Moment<'_>) {
+        let Moment { passed, block_size, line_break, .. } = *moment;
         self.tokens += self.echoes;
         self.computed += self.echoes;
         self.echoes = 0;
@@ -239,24 +239,25 @@ impl Last {
         }
         self.blocks = blocks;
         let mut tail = Tail::default();
-        self.tokens_len = tail.number(u64::from(tokens), b",").len;
-        let blocks_len = tail.number(u64::from(blocks), b",").len;
-        self.time_at = tail.number(time, b",1,");
-        self.computed_at = tail.number(u64::from(computed), line_break.as_bytes());
+        let (tokens_end, tokens_len) = tail.number(u64::from(tokens), b",");
+        let (blocks_end, blocks_len) = tail.number(u64::from(blocks), b",");
+        let (time_end, time_len) = tail.number(time, b",1,");
+        let (computed_end, computed_len) = tail.number(u64::from(computed), line_break.as_bytes());
         (self.tail, self.tail_len) = (tail.text, tail.len);
         self.known = [0; TAIL_BYTES];
         self.known[..tail.len].fill(u8::MAX);
-        self.known[self.time_at.at..][..self.time_at.len].fill(0);
-        (self.tokens_digits, self.computed_digits) = (Digits::of(tokens), Digits::of(computed));
-        self.blocks_digits = Digits::of(blocks);
-        self.time_limit = 10u64.pow(self.time_at.len as u32);
+        self.known[time_end - time_len..time_end].fill(0);
+        (self.tokens_at, self.blocks_at) = (tokens_end, blocks_end);
+        (self.computed_at, self.time_end) = (computed_end, time_end);
+        let digits = |len: usize| u64::MAX.checked_shl(64 - 8 * len as u32).unwrap_or(0);
+        self.time_masks = [digits(time_len.saturating_sub(8)), digits(time_len.min(8))];
         // As long as no number gets another digit, and the blocks have room.
         let room = |number: u32, len: usize| 10u32.pow(len as u32) - number;
         let in_blocks = match block_size {
             0 => MOST,
             size => (u64::from(blocks) * size - u64::from(computed)).min(u64::from(MOST)) as u32,
         };
-        let in_digits = room(tokens, self.tokens_len).min(room(computed, self.computed_at.len));
+        let in_digits = room(tokens, tokens_len).min(room(computed, computed_len));
         // The blocks get one more for as many tokens as one has.
         let more = u64::from(room(blocks, blocks_len) - 1).saturating_mul(block_size.max(1));
         let in_blocks_digits = u64::from(in_blocks).saturating_add(more);

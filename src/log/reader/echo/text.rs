@@ -2,39 +2,20 @@
 
 use wide::u8x16;
 
-use crate::log::scan::{HIGH, ZEROS};
 use crate::units::IterationId;
 
-/// The digits of a number of one to eight, the last one in the lowest byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Digits(pub(super) u64);
-
-impl Digits {
-    /// Those of a number of at most eight.
-    pub(super) fn of(number: u32) -> Self {
-        let mut bytes = *b"00000000";
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(number).bytes().rev();
-        bytes.iter_mut().rev().zip(digits).for_each(|(byte, digit)| *byte = digit);
-        Self(u64::from_be_bytes(bytes) ^ ZEROS)
-    }
-
-    /// Those of the number that comes next.
-    #[inline(always)]
-    pub(super) const fn next(self) -> Self {
-        // What is above nine carries over; what is not goes back to where it was.
-        let sum = self.0.wrapping_add(0xf6f6_f6f6_f6f6_f6f7);
-        Self(sum.wrapping_sub(((sum & HIGH) >> 7).wrapping_mul(0xf6)))
-    }
-
-    /// Writes the last `len` of them, one to eight, to the beginning of a text.
-    #[inline(always)]
-    pub(super) fn write(self, text: &mut [u8], len: usize) {
-        if let Some(bytes) = text.first_chunk_mut() {
-            let shift = 64 - 8 * len as u32;
-            let behind = u64::from_le_bytes(*bytes) & !(u64::MAX >> shift);
-            *bytes = (behind | (self.0 | ZEROS).swap_bytes() >> shift).to_le_bytes();
-        }
+/// Counts a number up that has at most eight digits, the last of them at `at + 7`. It must not be one of
+/// nines alone; what stands before it stays.
+#[inline(always)]
+pub(super) fn count_up(text: &mut [u8], at: usize) {
+    const NINES: u64 = 0x3939_3939_3939_3939;
+    const NINE_EACH: u64 = 0x0909_0909_0909_0909;
+    if let Some(bytes) = text.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        let word = u64::from_be_bytes(*bytes);
+        // The nines at the end become zeros, and the digit before them one more.
+        let nines = (word ^ NINES).trailing_zeros() & !7;
+        let one = 1u64.wrapping_shl(nines);
+        *bytes = word.wrapping_add(one).wrapping_sub(NINE_EACH & (one - 1)).to_be_bytes();
     }
 }
 
@@ -62,7 +43,7 @@ impl Short {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Prefix {
     pub(super) text: [u8; 16],
-    pub(super) mask: u32,
+    pub(super) mask: [u8; 16],
     pub(super) len: usize,
 }
 
@@ -71,7 +52,7 @@ impl Prefix {
         let text = format!("{},", id.0);
         let mut prefix = Self { len: text.len(), ..Self::default() };
         prefix.text.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        prefix.mask = (1 << text.len()) - 1;
+        prefix.mask[..text.len()].fill(u8::MAX);
         Some(prefix)
     }
 }
@@ -90,17 +71,38 @@ pub(super) static MASKS: [u8; 2 * MOST_BYTES] = {
     masks
 };
 
-/// Whether two texts have the same bits where `mask` has one.
+/// The bits in which two texts differ where `mask` has one, in sixteen bytes one upon the other.
 #[inline(always)]
-pub(super) fn agree<const BYTES: usize>(
+pub(super) fn differ<const BYTES: usize>(
     one: &[u8; BYTES],
     other: &[u8; BYTES],
     mask: &[u8; BYTES],
-) -> bool {
+) -> u8x16 {
     let blocks = one.as_chunks::<16>().0.iter().zip(other.as_chunks::<16>().0);
     let blocks = blocks.zip(mask.as_chunks::<16>().0);
-    let differ = blocks.fold(u8x16::ZERO, |differ, ((one, other), mask)| {
+    blocks.fold(u8x16::ZERO, |differ, ((one, other), mask)| {
         differ | ((u8x16::new(*one) ^ u8x16::new(*other)) & u8x16::new(*mask))
-    });
-    differ.simd_eq(u8x16::ZERO).to_bitmask() & 0xffff == 0xffff
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_counted_up_where_they_stand() {
+        for (number, next) in [
+            ("7,0", "7,1"),
+            ("x,19,", "x,20,"),
+            ("12345678", "12345679"),
+            ("09999999", "10000000"),
+            ("9,1099", "9,1100"),
+            ("0999", "1000"),
+        ] {
+            let end = number.trim_end_matches(',').len();
+            let mut text = format!("{:>20}{}", &number[..end], &number[end..]).into_bytes();
+            count_up(&mut text, 12);
+            assert_eq!(String::from_utf8(text).unwrap().trim_start(), next);
+        }
+    }
 }
