@@ -28,18 +28,14 @@ impl RowsCut<'_> {
         queued || has_rows && self.lacks_completed() && self.an_end_is_missing(live)
     }
 
-    fn count(&self, wanted: impl Fn(State) -> bool) -> usize {
-        self.rows.count(wanted)
-    }
-
     /// Whether rows of the queues are missing, and those that are there are the first of the step.
     fn lacks_queued(&self) -> bool {
         let dialect = &self.facts.dialect;
         let waiting =
             if dialect.hides_waiting() { Requests::ZERO } else { self.step.waiting_count };
         let expected = self.step.running_count;
-        let running = self.count(|state| state == State::Running);
-        let queued = self.count(|state| state != State::Completed);
+        let running = self.rows.count(|state| state == State::Running);
+        let queued = self.rows.count(|state| state != State::Completed);
         let lacks = queued < expected.saturating_add(waiting).0 as usize;
         let all_running = running >= expected.0 as usize;
         let none_waiting = running == queued;
@@ -50,7 +46,7 @@ impl RowsCut<'_> {
     }
 
     fn lacks_completed(&self) -> bool {
-        let completed = self.count(|state| state == State::Completed);
+        let completed = self.rows.count(|state| state == State::Completed);
         let count = self.step.completed_count.map_or(0, |count| count.0 as usize);
         completed < count && !self.facts.dialect.has(Habit::NoCompletedRows)
     }

@@ -16,7 +16,6 @@ use crate::check::facts::LogFacts;
 use crate::check::history::{Histories, RequestHistory};
 use crate::check::view::{Moments, RowView};
 use crate::log::dialect::Habit;
-use crate::log::field::QueuePosition;
 use crate::log::ids::{IdTable, RequestKey};
 use crate::log::reader::{Located, Run, echo};
 use crate::log::schema::IterationRequestRow;
@@ -137,13 +136,11 @@ impl Groups {
     ) -> Option<Located<IterationRequestRow>> {
         let from = run.from + index;
         let before = self.row_before(from)?;
-        let mut row = echo(&before.row, 1, run.passed, self.block_size);
+        let place = run.place + index;
+        let mut row = echo(&before.row, 1, run.passed, place, self.block_size);
         if let Some(name) = self.before.gone(from) {
             row.request_id = ids.intern(name);
         }
-        // A place is an index of rows in memory.
-        let place = i32::try_from(run.place + index).ok()?;
-        row.queue_position = Some(QueuePosition(place));
         Some(Located { row, line: run.line + index as u64, offset: *offsets.get(index)? })
     }
 
@@ -199,7 +196,8 @@ impl Groups {
             return self.nothing_is_sure();
         }
         self.expected = place + 1;
-        (self.before.sure_from(place, 1) == 1 && self.goes_on(row, &then, passed)).then_some(place)
+        let sure = self.before.sure_from(place, 1) == 1;
+        (sure && self.goes_on(row, &then, passed, here)).then_some(place)
     }
 
     /// Behind a row that is not of a running request, or out of order, nothing is sure of the others.
@@ -215,13 +213,14 @@ impl Groups {
         now: &IterationRequestRow,
         then: &IterationRequestRow,
         passed: Nanos,
+        here: usize,
     ) -> bool {
-        let next = echo(then, 1, passed, self.block_size);
+        let next = echo(then, 1, passed, here, self.block_size);
         let more = now.kv_cache_blocks.checked_sub(then.kv_cache_blocks);
         then.computed_tokens.is_some()
             && then.time_in_state.0.checked_add(passed.0).is_some()
             && more.is_some_and(|more| more.0 <= 1)
-            && *now == IterationRequestRow { queue_position: now.queue_position, ..next }
+            && *now == next
     }
 
     /// Takes in the next row of the step, and whether the request's next one may be a steady one.

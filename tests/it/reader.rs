@@ -254,8 +254,7 @@ fn read_steps(bytes: &[u8], reading: Reading) -> (Vec<String>, usize) {
                     for (index, offset) in offsets.iter().enumerate() {
                         let (name, row): &(String, Located<_>) = &before[run.from + index];
                         let size = reading.runs.unwrap();
-                        let mut row = echo(&row.row, 1, run.passed, size);
-                        row.queue_position = Some(QueuePosition((run.place + index) as i32));
+                        let row = echo(&row.row, 1, run.passed, run.place + index, size);
                         let line = run.line + index as u64;
                         now.push((name.clone(), Located { row, line, offset: *offset }));
                     }

@@ -2,10 +2,9 @@
 
 use crate::check::group::Groups;
 use crate::check::view::RowView;
-use crate::log::field::QueuePosition;
 use crate::log::ids::RequestKey;
-use crate::log::reader::{Located, echo};
-use crate::log::schema::IterationRequestRow;
+use crate::log::reader::{Located, Location, echo};
+use crate::log::schema::{IterationRequestRow, Table};
 use crate::log::values::State;
 use crate::units::{IterationId, Nanos};
 
@@ -183,8 +182,7 @@ impl Group {
         // Of steps that follow one another in time, without a gap; a request has fewer tokens than that.
         let steps = self.id.0.saturating_sub(base.row.row.iteration_id.0) as u32;
         let passed = Nanos(self.clock.wrapping_sub(base.clock));
-        let mut row = echo(&base.row.row, steps, passed, block_size);
-        row.queue_position = i32::try_from(place).ok().map(QueuePosition);
+        let row = echo(&base.row.row, steps, passed, place, block_size);
         let line = stretch.line + (place - stretch.place) as u64;
         Some(Located { row, line, offset: *self.offsets.get(place)? })
     }
@@ -269,6 +267,19 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn last(&self) -> Option<RowView> {
         self.get(self.len().checked_sub(1)?)
+    }
+
+    /// Where the row at a place stands.
+    #[must_use]
+    pub fn at(&self, place: usize) -> Option<Location> {
+        let now = &self.groups.now;
+        if let Ok(at) = now.changed_at(place) {
+            return now.views.get(at).map(|view| view.row.at());
+        }
+        let stretch = now.stretch(place)?;
+        let line = stretch.line + (place - stretch.place) as u64;
+        let offset = *now.offsets.get(place)?;
+        Some(Location { table: Table::PerIterationRequests, line, offset })
     }
 
     /// All of them. Steady ones are put together on the way.

@@ -27,15 +27,16 @@ struct Check {
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        let (Some(first), Some(last)) = (view.rows.first(), view.rows.last()) else { return };
-        let before = self.last.replace(last.row.at());
+        let Some(last) = view.rows.len().checked_sub(1) else { return };
+        let before = std::mem::replace(&mut self.last, view.rows.at(last));
         let Some(earlier) = view.previous_group else { return };
+        let Some(first) = view.rows.at(0) else { return };
         cx.expect(earlier < view.id, |_| {
             Finding::new(format!(
                 "iteration_id goes back: rows of step {} stand behind those of step {earlier}",
                 view.id
             ))
-            .at(first.row.at(), "iteration_id")
+            .at(first, "iteration_id")
             .with_row(before, "the row before")
             .values(format!("{earlier} or more"), view.id)
         });

@@ -16,6 +16,7 @@ use std::io::Read;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+use crate::log::field::QueuePosition;
 use crate::log::reader::echo::last::{LEAD_BYTES, Last, Moment, RUNNING};
 use crate::log::reader::echo::text::{Prefix, Short};
 use crate::log::reader::splitter::Splitter;
@@ -46,12 +47,14 @@ pub struct Run {
     pub begun: u64,
 }
 
-/// The row that is the echo of a row; of blocks of a known size it holds those that its tokens take.
+/// The row so many steps later at a place of its step, if all between are echoes of one another; of
+/// blocks of a known size it holds those that its tokens take.
 #[must_use]
 pub fn echo(
     of: &IterationRequestRow,
     steps: u32,
     passed: Nanos,
+    place: usize,
     block_size: u64,
 ) -> IterationRequestRow {
     let computed = of.computed_tokens.unwrap_or_default().0.saturating_add(steps);
@@ -64,6 +67,8 @@ pub fn echo(
         iteration_id: IterationId(of.iteration_id.0.saturating_add(u64::from(steps))),
         tokens_generated: of.tokens_generated.saturating_add(Tokens(steps)),
         kv_cache_blocks: blocks,
+        // A place is an index of rows in memory.
+        queue_position: i32::try_from(place).ok().map(QueuePosition),
         time_in_state: of.time_in_state.saturating_add(passed),
         waiting_reason: None,
         scheduled_tokens: Some(Tokens(1)),
