@@ -1,9 +1,12 @@
 //! The JSON object in the `details` column of events.csv.
 
+mod short;
+
 use serde::{Deserialize, Serialize};
 
 use crate::log::field::{Field, FieldError};
 use crate::log::ids::{IdTable, Ids};
+use crate::log::scan::Cursor;
 use crate::log::sink::Sink;
 use crate::log::values::{EventType, FinishReason};
 use crate::units::{Blocks, IterationId, Priority, Tokens};
@@ -171,6 +174,14 @@ impl Field for Details {
         let members = memchr::memchr_iter(b':', text).count();
         details.unknown = members != details.members().0.count_ones() as usize;
         Ok(details)
+    }
+
+    #[inline]
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        if cursor.is_empty() && !cursor.is_quoted() {
+            return Some(Self::default());
+        }
+        short::object(cursor.quoted()?)
     }
 
     fn write<I: Ids + ?Sized, O: Sink>(&self, _: &I, out: &mut O) {

@@ -261,6 +261,16 @@ impl Field for Priority {
         parse_signed(text).map(Self)
     }
 
+    #[inline(always)]
+    fn scan(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let negative = cursor.is_negative();
+        if negative {
+            cursor.skip();
+        }
+        let number = i64::try_from(cursor.number()?).ok()?;
+        Some(Self(if negative { -number } else { number }))
+    }
+
     fn write<I: Ids + ?Sized, O: Sink>(&self, _: &I, out: &mut O) {
         out.put(itoa::Buffer::new().format(self.0).as_bytes());
     }

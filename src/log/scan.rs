@@ -216,6 +216,38 @@ impl<'a> Cursor<'a> {
         self.text.get(self.first..self.last).filter(|bytes| !bytes.is_empty())
     }
 
+    /// Whether the field begins with a quote.
+    #[inline(always)]
+    pub(super) const fn is_quoted(&self) -> bool {
+        self.byte(self.first) == b'"'
+    }
+
+    /// The bytes between the quotes of a field, each quote among them twice as in the file. `None` if it has
+    /// none, or anything below a blank.
+    pub(super) fn quoted(&mut self) -> Option<&'a [u8]> {
+        if !self.is_quoted() {
+            return None;
+        }
+        let first = self.first + 1;
+        loop {
+            self.begin_field()?;
+            match self.byte(self.last) {
+                b'"' => {
+                    let quote = self.last;
+                    self.begin_field()?;
+                    if self.last != quote + 1 {
+                        return None;
+                    }
+                    if self.byte(self.last) != b'"' {
+                        return self.text.get(first..quote);
+                    }
+                }
+                b' '.. => {}
+                _ => return None,
+            }
+        }
+    }
+
     /// The request's id.
     #[inline(always)]
     pub(super) fn take_name(&mut self) -> Option<()> {
