@@ -59,7 +59,7 @@ pub(super) struct Last {
 
 /// What the echoes of a step have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment<'a> {
+pub(super) struct Common<'a> {
     pub(super) prefix: Prefix,
     /// How much later the step is than the one before, and its number by the count of the reader.
     pub(super) passed: u64,
@@ -134,10 +134,10 @@ impl Last {
     pub(super) fn echo(
         &self,
         text: &[u8; PADDING],
-        moment: &Moment<'_>,
+        common: &Common<'_>,
         position: Short,
     ) -> Option<usize> {
-        let Moment { prefix, passed, .. } = moment;
+        let Common { prefix, passed, .. } = common;
         // The remainders only spare comparisons with the end of the text, which is longer than all parts are.
         let mut at = prefix.len % 32;
         let head = differ(text.first_chunk()?, &prefix.text, &prefix.mask);
@@ -158,13 +158,13 @@ impl Last {
 
     /// Takes in an echo of the row.
     #[inline(always)]
-    pub(super) fn follow(&mut self, moment: &Moment<'_>) {
+    pub(super) fn follow(&mut self, common: &Common<'_>) {
         count_up(&mut self.tail, self.tokens_at);
         count_up(&mut self.tail, self.computed_at);
         self.echoes += 1;
         self.held = self.blocks;
-        self.time += moment.passed;
-        self.step = moment.step;
+        self.time += common.passed;
+        self.step = common.step;
     }
 
     /// Takes in a row that is told in full.
@@ -182,16 +182,16 @@ impl Last {
     /// Brings the tail up to that of the next echo where a digit more is not enough. Says whether there is
     /// one: there is none of a row that does not run.
     #[cold]
-    pub(super) fn renew(&mut self, moment: &Moment<'_>) -> bool {
+    pub(super) fn renew(&mut self, common: &Common<'_>) -> bool {
         if self.echoes < self.same_digits {
             // Only the block is full.
             self.blocks += 1;
             count_up(&mut self.tail, self.blocks_at);
-            let size = u32::try_from(moment.block_size).unwrap_or(MOST);
+            let size = u32::try_from(common.block_size).unwrap_or(MOST);
             self.most_echoes = self.most_echoes.saturating_add(size).min(self.same_digits);
             true
         } else {
-            self.renew_all(moment)
+            self.renew_all(common)
         }
     }
 
@@ -200,28 +200,28 @@ impl Last {
     pub(super) fn longer_echo(
         &mut self,
         text: &[u8; PADDING],
-        moment: &Moment<'_>,
+        common: &Common<'_>,
         position: Short,
     ) -> Option<usize> {
         let [high, low] = self.time_masks.map(|mask| mask.count_ones() / 8);
-        let time = self.time.saturating_add(moment.passed);
+        let time = self.time.saturating_add(common.passed);
         let longer = time.checked_ilog10().unwrap_or(0) + 1 > high + low;
-        (longer && self.renew_all(moment)).then(|| self.echo(text, moment, position))?
+        (longer && self.renew_all(common)).then(|| self.echo(text, common, position))?
     }
 
     /// Makes the tail of the next echo anew; says whether there is one.
     #[cold]
-    fn renew_all(&mut self, moment: &Moment<'_>) -> bool {
+    fn renew_all(&mut self, common: &Common<'_>) -> bool {
         if self.runs {
-            self.make_tail(moment);
+            self.make_tail(common);
         }
         self.runs
     }
 
     /// Makes the tail of the next echo. There is none of a row whose numbers are very large, or that does
     /// not have the blocks that its tokens take.
-    fn make_tail(&mut self, moment: &Moment<'_>) {
-        let Moment { passed, block_size, line_break, .. } = *moment;
+    fn make_tail(&mut self, common: &Common<'_>) {
+        let Common { passed, block_size, line_break, .. } = *common;
         self.tokens += self.echoes;
         self.computed += self.echoes;
         self.echoes = 0;
