@@ -344,6 +344,7 @@ fn what_cannot_be_compared_is_void_and_says_what_is_missing() {
     let rows = log.path().join("per_iteration_requests.csv");
     let renamed = fs::read_to_string(&rows).unwrap().replace("scheduled_tokens", "given_tokens");
     fs::write(&rows, renamed).unwrap();
+    claim(log.path(), |info| info["config"]["async_scheduling"] = json!(true));
     note(log, &none);
     let other = Trace::open(&bundled("idle-gap"), &ReadOptions::default()).unwrap();
     note(logged(), &Options { trace: Some(&other), ..Options::default() });

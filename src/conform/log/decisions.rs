@@ -10,7 +10,7 @@ use crate::conform::log::sides::{self, is_of_reference};
 use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment, Void};
 use crate::log::reader::Located;
 use crate::log::schema::{IterationRequestRow, Table};
-use crate::log::values::{FinishReason, State, WaitingReason};
+use crate::log::values::{EventType, FinishReason, State, WaitingReason};
 use crate::scheduler::{Kind, Pass, Status};
 use crate::units::Tokens;
 
@@ -38,7 +38,6 @@ impl Replay<'_> {
         self.learn_from_rows(&group);
         self.tell_the_cache(&group);
         let outcome = self.scheduler.schedule(&mut pass);
-        self.tape.read_events(self.tape.latest(group.moments.decided));
         if let Err(assertion) = outcome {
             let difference = Difference {
                 field: "assertion",
@@ -187,13 +186,34 @@ impl Replay<'_> {
         }
     }
 
+    /// What an admission of a step found in the prefix cache, by its row or its event.
+    fn hit_of(&self, group: &Group, row: &Located<IterationRequestRow>) -> Option<Tokens> {
+        let by_event = |kind| {
+            let event = self.tape.decision(group.id(), kind, row.row.request_id)?;
+            event.details.cached_tokens
+        };
+        let events = [EventType::RequestScheduled, EventType::RequestResumed];
+        row.row.computed_tokens.or_else(|| events.into_iter().find_map(by_event))
+    }
+
+    /// Whether an admission of a step has no event that tells what it found, although only that would.
+    pub(super) fn lacks_hits(&self, group: &Group) -> bool {
+        let counted = matches!(self.scheduler.kv_cache(), Cache::Counted(_));
+        let open = self.config.enable_prefix_caching && counted && !self.tape.tells_tokens;
+        open && group.running().any(|row| {
+            let live = self.live.get(&row.row.request_id);
+            live.is_some_and(|it| self.scheduler.request(it.slot).status() != Status::Running)
+                && self.hit_of(group, row).is_none()
+        })
+    }
+
     fn told(&self, group: &Group) -> Told {
         let mut told = Told::default();
         for row in group.running() {
             let Some(live) = self.live.get(&row.row.request_id) else { continue };
             let request = self.scheduler.request(live.slot);
             if request.status() != Status::Running {
-                let hit = row.row.computed_tokens.unwrap_or(Tokens::ZERO);
+                let hit = self.hit_of(group, row).unwrap_or(Tokens::ZERO);
                 told.hits.insert(request.id().clone(), hit);
             }
         }

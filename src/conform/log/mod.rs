@@ -101,7 +101,7 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
     let resolved = config::resolve(info, &options.settings, Some(usable), &tape.dialect)?;
     let prompts = options.trace.map(Prompts::new).transpose()?;
     if !tape.tells_tokens {
-        without_tokens(&resolved.scheduler, prompts.is_some())?;
+        without_tokens(&resolved.scheduler, prompts.is_some() || tape.tells_hits())?;
     }
     let mut replay = Replay::new(resolved.scheduler, tape, prompts);
     replay.always_take_over = options.always_take_over;
@@ -141,13 +141,14 @@ const NO_TOKENS: &str = "the dialect has no tokens per request and step: what ea
 
 /// Whether all inputs of the reference are told where rows tell no tokens: without drafts, outputs in
 /// flight and prefix hits, they follow from the lengths.
-fn without_tokens(config: &SchedulerConfig, has_prompts: bool) -> Result<(), Void> {
+fn without_tokens(config: &SchedulerConfig, hits_told: bool) -> Result<(), Void> {
     let (column, open) = if config.speculative.is_some() {
         ("scheduled_tokens", "how many drafts were proposed to a request")
     } else if config.async_scheduling {
         ("scheduled_tokens", "which limit a request had that ended otherwise")
-    } else if config.enable_prefix_caching && !has_prompts {
-        ("computed_tokens", "what an admission found in the prefix cache (a trace, --trace, would)")
+    } else if config.enable_prefix_caching && !hits_told {
+        let open = "what admissions found in the prefix cache (details of events or --trace would)";
+        ("computed_tokens", open)
     } else {
         return Ok(());
     };

@@ -258,6 +258,10 @@ impl<'t> Replay<'t> {
             if self.has_untold_end(&group) {
                 return Ok(Some(Table::Events));
             }
+            self.tape.read_events(self.tape.latest(group.moments.decided));
+            if self.lacks_hits(&group) {
+                return Ok(Some(Table::Events));
+            }
             self.decide(group)?;
         } else {
             self.skipped += 1;
@@ -315,8 +319,7 @@ impl<'t> Replay<'t> {
             .collect();
         let all_told = group.queued.len() == group.alive() || new.len() == group.alive();
         let all_new = group.queued.iter().all(|row| new.contains(&row.row.request_id));
-        // What is found in the prefix cache is told by rows, or known from the start.
-        let hits_told = self.tape.tells_tokens || !self.config.enable_prefix_caching;
+        let hits_told = self.tape.tells_hits() || !self.config.enable_prefix_caching;
         if group.damaged || !all_told || !all_new || !hits_told {
             return;
         }

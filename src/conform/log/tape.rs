@@ -126,6 +126,11 @@ impl Tape {
         self.dialect.has(Habit::NoCompletedRows)
     }
 
+    /// Whether rows or events say what admissions found in the prefix cache.
+    pub(super) fn tells_hits(&self) -> bool {
+        self.tells_tokens || !self.dialect.has(Habit::NoDetails)
+    }
+
     /// Up to which moment something may be stamped that happened at this one.
     pub(super) fn latest(&self, moment: Nanos) -> Nanos {
         moment.saturating_add(self.slack)
