@@ -279,6 +279,7 @@ fn one_altered_value_is_caught_in_its_iteration() {
         (steps, "kv_cache_used", "1", ""),
         (steps, "batch_size", "7", ""),
         (steps, "preempted_count", "3", ""),
+        (steps, "evicted_blocks", "99", ""),
     ];
     for (file, column, value, state) in edits {
         let directory = tempfile::tempdir().unwrap();
@@ -442,4 +443,18 @@ fn the_comparison_joins_a_check_as_v001() {
     claim(directory.path(), |info| info["config"]["block_size"] = json!(null));
     let rule = conform(directory.path()).as_rule();
     assert!(matches!(rule.outcome, Outcome::NotExercised { .. }), "{rule:?}");
+}
+
+/// Without prefix caching no block holds content that could be dropped, trace or not.
+#[test]
+fn an_eviction_without_prefix_caching_is_a_divergence() {
+    let directory = tempfile::tempdir().unwrap();
+    run(Bug::None, &jobs(1), &settings(Policy::Fcfs), directory.path());
+    let report = conform(directory.path());
+    let counts = report.counts;
+    assert_eq!((counts.evictions, counts.evictions_untold()), (counts.compared, 0));
+    set(directory.path(), "per_iteration.csv", "evicted_blocks", "1", |row| row[0] == "9");
+    let report = conform(directory.path());
+    assert_eq!(report.verdict, LogVerdict::Diverges(schedlog::units::IterationId(9)));
+    assert_eq!(report.divergences[0].differences[0].field, "evicted_blocks");
 }

@@ -12,7 +12,7 @@ use crate::log::reader::Located;
 use crate::log::schema::{IterationRequestRow, Table};
 use crate::log::values::{EventType, FinishReason, State, WaitingReason};
 use crate::scheduler::{Kind, Pass, Status};
-use crate::units::Tokens;
+use crate::units::{Blocks, Tokens};
 
 impl Replay<'_> {
     /// Runs a pass and compares it with the step.
@@ -51,9 +51,11 @@ impl Replay<'_> {
             self.lose();
             return Ok(());
         }
-        let differences = self.sight(&group, &pass).differences();
+        let sight = self.sight(&group, &pass);
+        let (differences, evictions) = (sight.differences(), sight.evictions());
         if differences.is_empty() {
             self.count(&pass);
+            self.count_evictions(evictions);
             if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
                 cache.settle(group.step.row.kv_cache_used);
             }
@@ -76,6 +78,7 @@ impl Replay<'_> {
         } else {
             self.diverge(&group, &pass, LogMoment::Decision, &differences);
             self.counts.different += 1;
+            self.count_evictions(evictions);
             Judged::Different
         };
         self.tape.forget_decisions(&group);
@@ -106,6 +109,14 @@ impl Replay<'_> {
         counts.resumed += of_kind(Kind::Resumed);
         counts.preempted += pass.preempted.len() as u64;
         counts.waiting += self.scheduler.waiting_len() as u64;
+    }
+
+    fn count_evictions(&mut self, evictions: Option<(Blocks, Blocks)>) {
+        match evictions {
+            Some((fewest, most)) if fewest == most => self.counts.evictions += 1,
+            Some(_) => self.counts.evictions_bounded += 1,
+            None => {}
+        }
     }
 
     /// What the rows tell of inputs that the log does not state: how many drafts were proposed, and
@@ -182,6 +193,7 @@ impl Replay<'_> {
         let told = if caching { self.told(group) } else { Told::default() };
         if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
             cache.told = told;
+            cache.taken = Blocks::ZERO;
             cache.guessed = false;
         }
     }

@@ -161,6 +161,10 @@ pub struct LogCounts {
     pub waiting: u64,
     /// Requests finished by an output.
     pub finished: u64,
+    /// Iterations whose evicted_blocks were compared with the one number that they can be.
+    pub evictions: u64,
+    /// Iterations whose evicted_blocks were held to what is possible, as contents are unknown.
+    pub evictions_bounded: u64,
     /// How often the reference took over what the log decided.
     pub taken_over: u64,
     /// How often the reference was started anew.
@@ -172,6 +176,12 @@ impl LogCounts {
     #[must_use]
     pub const fn skipped(&self) -> u64 {
         self.iterations.saturating_sub(self.compared)
+    }
+
+    /// Iterations compared in which the log does not tell how many blocks were evicted.
+    #[must_use]
+    pub const fn evictions_untold(&self) -> u64 {
+        self.compared.saturating_sub(self.evictions + self.evictions_bounded)
     }
 
     /// All decisions compared.
