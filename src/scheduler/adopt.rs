@@ -192,6 +192,11 @@ fn named(pass: &Pass) -> impl Iterator<Item = Slot> + '_ {
     entries.chain(preempted).chain(pass.set_aside.iter().copied()).chain(pass.stopped_at)
 }
 
+/// The outputs that passes in flight promise to a request.
+pub(crate) fn promised<'p>(slot: Slot, flying: impl Iterator<Item = &'p Pass>) -> Tokens {
+    in_flight(slot, flying).promised
+}
+
 fn in_flight<'p>(slot: Slot, flying: impl Iterator<Item = &'p Pass>) -> Flight {
     let mut flight = Flight::default();
     for pass in flying {

@@ -64,7 +64,7 @@ use crate::scheduler::waiting::WaitingQueue;
 use crate::units::{BlockId, Blocks, Tokens};
 
 /// The scheduler: its queues, its requests and its KV cache blocks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scheduler<K = KvCacheManager> {
     config: SchedulerConfig,
     stop_tokens: StopTokens,

@@ -32,12 +32,9 @@ fn missing(log: &Sheets, habits: &[&str]) -> Option<Void> {
         return Some(Void::NoReasons);
     }
     let config = &log.run["config"];
-    if bare && config["num_speculative_tokens"].as_u64() > Some(0) {
+    let overlap = config["async_scheduling"] == true;
+    if bare && !overlap && config["num_speculative_tokens"].as_u64() > Some(0) {
         let open = "how many drafts were proposed to a request";
-        return Some(Void::NoTokens { column: "scheduled_tokens", open });
-    }
-    if bare && config["async_scheduling"] == true {
-        let open = "which limit a request had that ended otherwise";
         return Some(Void::NoTokens { column: "scheduled_tokens", open });
     }
     if bare && has("no-details") && config["enable_prefix_caching"] == true {

@@ -1,16 +1,21 @@
 //! After a difference the reference goes on from where the log is, also where a request is on one side
 //! only.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use schedlog::config::Policy;
 use schedlog::conform::log::{LogReport, LogVerdict};
 use schedlog::log::values::LogLevel;
+use schedlog::units::IterationId;
 
-use crate::conform_canaries::{conform, jobs, replay, settings, text};
+use crate::conform_canaries::{
+    BUGS, conform, first_difference, jobs, many_jobs, replay, settings, text,
+};
+use crate::dialect_writer::written;
 use crate::sheets::Sheets;
 use crate::support::in_snapshots;
-use crate::wrong_scheduler::{Bug, run};
+use crate::wrong_scheduler::{Bug, run, run_with};
 
 /// The log of a right scheduler, changed.
 fn changed(change: impl FnOnce(&mut Sheets)) -> LogReport {
@@ -23,6 +28,19 @@ fn compared(directory: &Path, change: impl FnOnce(&mut Sheets)) -> LogReport {
     let mut log = Sheets::read(directory);
     change(&mut log);
     conform(log.log().write().path())
+}
+
+/// The log of a scheduler that is wrong in one iteration, the first of some in which that makes a
+/// difference, amid steady work.
+fn wrong_once(bug: Bug, policy: Policy) -> Option<(tempfile::TempDir, u64)> {
+    let jobs = many_jobs(1, 48, [0, 100, 1_500, 3_000]);
+    let right = tempfile::tempdir().unwrap();
+    run(Bug::None, &jobs, &settings(policy), right.path());
+    (40..80).find_map(|iteration| {
+        let wrong = tempfile::tempdir().unwrap();
+        run_with((bug, Some(iteration)), &jobs, &settings(policy), wrong.path());
+        (first_difference(right.path(), wrong.path()) == iteration).then_some((wrong, iteration))
+    })
 }
 
 /// Takes the middle one of the rows in a state away.
@@ -94,6 +112,33 @@ fn a_request_goes_on_beyond_its_limit_as_in_the_log() {
     assert!(matches!(report.verdict, LogVerdict::Diverges(_)), "{shown}");
     assert_eq!((report.diverged, report.counts.skipped()), (1, 0), "{shown}");
     in_snapshots("conform", || insta::assert_snapshot!("beyond-its-limit", shown));
+}
+
+/// With all columns and with the fixed ones: found where it is, and compared again from the next
+/// iteration on.
+#[test]
+fn one_wrong_decision_in_a_busy_log_is_one_divergence() {
+    let mut table = String::new();
+    for (bug, policy) in BUGS {
+        let Some((directory, iteration)) = wrong_once(bug, policy) else { continue };
+        let log = Sheets::read(directory.path());
+        for habits in [&[][..], &["fixed-columns-only"]] {
+            let report = conform(written(&log, habits, true).write().path());
+            let (counts, shown) = (report.counts, text(&report));
+            let found = LogVerdict::Diverges(IterationId(iteration));
+            assert_eq!(report.verdict, found, "{bug:?}, {habits:?}: {shown}");
+            let _ = writeln!(
+                table,
+                "{bug:?} at {iteration}, {}: {} of {} iterations compared, {} different, {} skipped",
+                habits.first().unwrap_or(&"all columns"),
+                counts.compared,
+                counts.iterations,
+                counts.different,
+                counts.skipped(),
+            );
+        }
+    }
+    in_snapshots("conform", || insta::assert_snapshot!("wrong-once", table));
 }
 
 /// Rows that cannot be read cannot be taken over: the reference waits until the log's engine is empty.

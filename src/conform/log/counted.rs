@@ -17,7 +17,7 @@ use crate::scheduler::{AllocationCheck, Refusal, Request};
 use crate::units::{BlockId, Blocks, RequestId, Tokens};
 
 /// What the log says of the pass at hand.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     /// Tokens found in the prefix cache by the requests that the pass admits.
     pub(super) hits: HashMap<RequestId, Tokens, FxBuildHasher>,
@@ -34,7 +34,7 @@ pub(super) struct Told {
 }
 
 /// A cache of which only the number of used blocks is known, between two bounds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CountedCache {
     config: SchedulerConfig,
     /// Blocks in all tables.

@@ -6,6 +6,7 @@
 //! that the log shows can be compared. The content comes from the trace where the log is a replay of
 //! one; without it, what admissions found in the prefix cache is taken from the log.
 
+mod amounts;
 mod cache;
 mod claims;
 mod compare;
@@ -15,6 +16,7 @@ mod decisions;
 mod ends;
 mod group;
 mod inputs;
+mod limits;
 mod outputs;
 mod prompts;
 mod replay;
@@ -136,16 +138,13 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
 
 /// What is not compared where rows tell no tokens.
 const NO_TOKENS: &str = "the dialect has no tokens per request and step: what each got is compared as \
-                         far as the step's totals, blocks and outputs tell; behind a divergence nothing \
-                         is compared until the log's engine is empty";
+                         far as the step's totals, blocks and outputs tell";
 
-/// Whether all inputs of the reference are told where rows tell no tokens: without drafts, outputs in
-/// flight and prefix hits, they follow from the lengths.
+/// Whether all inputs of the reference are told where rows tell no tokens: without prefix hits, and but
+/// for how many drafts a synchronous drafter proposes, they follow from the lengths.
 fn without_tokens(config: &SchedulerConfig, hits_told: bool) -> Result<(), Void> {
-    let (column, open) = if config.speculative.is_some() {
+    let (column, open) = if config.speculative.is_some() && !config.async_scheduling {
         ("scheduled_tokens", "how many drafts were proposed to a request")
-    } else if config.async_scheduling {
-        ("scheduled_tokens", "which limit a request had that ended otherwise")
     } else if config.enable_prefix_caching && !hits_told {
         let open = "what admissions found in the prefix cache (details of events or --trace would)";
         ("computed_tokens", open)

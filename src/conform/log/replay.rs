@@ -262,7 +262,9 @@ impl<'t> Replay<'t> {
             if self.lacks_hits(&group) {
                 return Ok(Some(Table::Events));
             }
-            self.decide(group)?;
+            if let Some(table) = self.decide(group)? {
+                return Ok(Some(table));
+            }
         } else {
             self.skipped += 1;
             self.tape.read_events(self.tape.latest(group.moments.decided));

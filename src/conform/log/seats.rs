@@ -40,17 +40,16 @@ impl Replay<'_> {
     /// The queues of the log; `None` if somebody's place is open, or how far they got.
     pub(super) fn seats(&mut self, group: &Group, pass: &Pass) -> Option<Vec<Seat>> {
         let (mut running, mut waiting) = (Vec::new(), Vec::new());
-        if !self.tape.tells_tokens {
-            return None;
-        }
+        let amounts = self.amounts(group, pass)?;
         for row in &group.queued {
             let row = &row.row;
+            let amount = amounts.get(&row.request_id).copied().unwrap_or_default();
             let seat = Seat {
                 slot: self.live.get(&row.request_id)?.slot,
                 runs: row.state == State::Running,
                 blocks: row.kv_cache_blocks.0,
-                computed: row.computed_tokens.unwrap_or(Tokens::ZERO),
-                scheduled: row.scheduled_tokens.unwrap_or(Tokens::ZERO),
+                computed: amount.computed,
+                scheduled: amount.scheduled,
                 generated: row.tokens_generated,
             };
             if seat.runs { running.push(seat) } else { waiting.push(seat) }

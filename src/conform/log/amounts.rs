@@ -1,0 +1,194 @@
+//! How many tokens each running request had and got in a step, also where rows do not tell.
+//!
+//! How many it had is known, or told with its admission. How many it got is bounded by what it can use
+//! and by the blocks that it took, and the step tells the sum of all. Where that leaves several
+//! ways, each request that may have got what the reference gives it has got that; if it is still
+//! open who got the rest, so is the whole step.
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::conform::log::group::Group;
+use crate::conform::log::replay::Replay;
+use crate::log::dialect::Habit;
+use crate::log::ids::RequestKey;
+use crate::log::reader::Located;
+use crate::log::schema::IterationRequestRow;
+use crate::scheduler::adopt::promised;
+use crate::scheduler::{Pass, Status};
+use crate::units::Tokens;
+
+/// What a running request had and got.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Amount {
+    /// Tokens computed before the step; for an admission, those found in the prefix cache.
+    pub(super) computed: Tokens,
+    /// Tokens that it got.
+    pub(super) scheduled: Tokens,
+}
+
+pub(super) type Amounts = HashMap<RequestKey, Amount, FxBuildHasher>;
+
+/// What a request may have got.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    key: RequestKey,
+    computed: Tokens,
+    prefill: bool,
+    least: u32,
+    most: u32,
+    reference: u32,
+}
+
+impl Replay<'_> {
+    /// What the running requests of a step had and got; `None` if that is open.
+    pub(super) fn amounts(&self, group: &Group, pass: &Pass) -> Option<Amounts> {
+        if self.tape.tells_tokens {
+            let told = |row: &Located<IterationRequestRow>| {
+                let computed = row.row.computed_tokens.unwrap_or(Tokens::ZERO);
+                let scheduled = row.row.scheduled_tokens.unwrap_or(Tokens::ZERO);
+                (row.row.request_id, Amount { computed, scheduled })
+            };
+            return Some(group.running().map(told).collect());
+        }
+        let shares: Option<Vec<_>> =
+            group.running().map(|row| self.share(group, row, pass)).collect();
+        let (prefill, decode): (Vec<_>, Vec<_>) = shares?.into_iter().partition(|it| it.prefill);
+        let step = &group.step.row;
+        let mut amounts = Amounts::default();
+        for (shares, sum) in [(prefill, step.prefill_tokens), (decode, step.decode_tokens)] {
+            let got = spread(&shares, sum.0)?;
+            amounts.extend(shares.iter().zip(got).map(|(share, got)| {
+                (share.key, Amount { computed: share.computed, scheduled: Tokens(got) })
+            }));
+        }
+        let batch = amounts.values().filter(|it| it.scheduled > Tokens::ZERO).count();
+        let counted =
+            self.tape.dialect.has(Habit::BatchIsRunning) || batch == step.batch_size.0 as usize;
+        counted.then_some(amounts)
+    }
+
+    fn share(
+        &self,
+        group: &Group,
+        row: &Located<IterationRequestRow>,
+        pass: &Pass,
+    ) -> Option<Share> {
+        let key = row.row.request_id;
+        let slot = self.live.get(&key)?.slot;
+        let request = self.scheduler.request(slot);
+        let entry = pass.entries.iter().find(|entry| entry.slot == slot);
+        let victim = pass.preempted.iter().find(|victim| victim.slot == slot);
+        let ran = self.scheduler.status_before(slot, pass) == Status::Running;
+        let size = self.config.block_size;
+        // Its table before the step, unless the reference changed that and took it back.
+        let (computed, held) = match (entry, victim) {
+            _ if !ran && !self.config.enable_prefix_caching => (Tokens::ZERO, Some(0)),
+            _ if !ran => {
+                let hit = self.hit_of(group, row)?;
+                (hit, Some(hit.0 / size))
+            }
+            (Some(entry), _) => (entry.computed, Some(entry.new_from)),
+            (None, Some(victim)) => {
+                (victim.computed, (!victim.left_batch).then_some(victim.blocks.0))
+            }
+            (None, None) => (request.computed_tokens(), Some(request.held_blocks().0)),
+        };
+        let promised = if ran {
+            promised(slot, self.in_flight.iter().map(|flying| &flying.pass))
+        } else {
+            Tokens::ZERO
+        };
+        let known = request.prompt_tokens().saturating_add(row.row.tokens_generated);
+        let known = known.saturating_add(promised);
+        let wanted = known.saturating_sub(computed);
+        let drafts = self.config.num_speculative_tokens();
+        let drafts = if wanted <= Tokens(1) { drafts } else { Tokens::ZERO };
+        let (mut least, mut most) = (u32::from(!ran), wanted.saturating_add(drafts).0);
+        let (table, limit) = (row.row.kv_cache_blocks.0, self.config.max_model_len.0);
+        let beside = computed.saturating_add(self.config.num_lookahead_tokens()).0;
+        let room = |blocks: u32| blocks.saturating_mul(size).saturating_sub(beside);
+        if table.saturating_mul(size) < limit {
+            most = most.min(room(table));
+        }
+        if held.is_some_and(|held| held < table) {
+            least = least.max(room(table - 1).saturating_add(1));
+        }
+        let possible = least <= most && held.is_none_or(|held| held <= table);
+        possible.then_some(Share {
+            key,
+            computed,
+            prefill: computed < request.prompt_tokens().max(known.saturating_sub(Tokens(1))),
+            least,
+            most,
+            reference: entry.map_or(0, |entry| entry.tokens.0),
+        })
+    }
+}
+
+/// What each got of a sum; `None` if that is open, or cannot be.
+fn spread(shares: &[Share], sum: u32) -> Option<Vec<u32>> {
+    let may_be = |share: &Share| (share.least..=share.most).contains(&share.reference);
+    let kept = shares.iter().filter(|share| may_be(share)).map(|share| share.reference);
+    let kept = kept.map(u64::from).sum::<u64>();
+    let others: Vec<_> = shares.iter().filter(|share| !may_be(share)).copied().collect();
+    let rest = u64::from(sum).checked_sub(kept).and_then(|rest| u32::try_from(rest).ok());
+    if let Some(rest) = rest
+        && let Some(got) = settle(&others, rest)
+    {
+        let mut got = got.into_iter();
+        let of = |share| if may_be(share) { Some(share.reference) } else { got.next() };
+        return shares.iter().map(of).collect();
+    }
+    settle(shares, sum)
+}
+
+/// What each got of a sum where only one way is possible.
+fn settle(shares: &[Share], sum: u32) -> Option<Vec<u32>> {
+    let all = |of: fn(&Share) -> u32| -> Vec<u32> { shares.iter().map(of).collect() };
+    let (least, most) = (all(|share| share.least), all(|share| share.most));
+    let is_sum = |of: &[u32]| of.iter().copied().map(u64::from).sum::<u64>() == u64::from(sum);
+    match shares {
+        [one] if (one.least..=one.most).contains(&sum) => Some(vec![sum]),
+        _ if is_sum(&most) => Some(most),
+        _ if is_sum(&least) => Some(least),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Share, spread};
+    use crate::log::ids::RequestKey;
+    use crate::units::Tokens;
+
+    fn shares(bounds: &[(u32, u32, u32)]) -> Vec<Share> {
+        let share = |&(least, most, reference): &(u32, u32, u32)| Share {
+            key: RequestKey(0),
+            computed: Tokens::ZERO,
+            prefill: true,
+            least,
+            most,
+            reference,
+        };
+        bounds.iter().map(share).collect()
+    }
+
+    #[test]
+    fn what_the_reference_gives_is_kept_and_the_rest_is_told_by_the_sum() {
+        assert_eq!(spread(&shares(&[(0, 1, 1), (0, 1, 0), (9, 12, 4)]), 12), Some(vec![1, 0, 11]));
+        assert_eq!(spread(&shares(&[(1, 8, 8), (1, 8, 8)]), 16), Some(vec![8, 8]));
+        assert_eq!(spread(&[], 0), Some(vec![]));
+    }
+
+    #[test]
+    fn another_sum_is_told_only_by_the_bounds() {
+        assert_eq!(spread(&shares(&[(0, 1, 1), (0, 1, 0)]), 2), Some(vec![1, 1]));
+        assert_eq!(spread(&shares(&[(3, 9, 5)]), 7), Some(vec![7]));
+        assert_eq!(spread(&shares(&[(1, 8, 8), (1, 8, 8)]), 10), None);
+        assert_eq!(spread(&shares(&[(5, 8, 1), (5, 8, 1)]), 12), None);
+        assert_eq!(spread(&shares(&[(5, 8, 1), (5, 8, 1)]), 10), Some(vec![5, 5]));
+        assert_eq!(spread(&shares(&[(1, 2, 1)]), 3), None);
+        assert_eq!(spread(&[], 1), None);
+    }
+}
