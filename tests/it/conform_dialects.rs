@@ -248,6 +248,35 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
+    /// What each request had and got is told by the step's sums and blocks, so that taking the decision
+    /// over at every step changes nothing.
+    #[test]
+    fn fixed_columns_conform_with_the_decision_taken_over(
+        requests in traces(12),
+        settings in settings(),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let trace = Trace::from_requests("generated", requests);
+        let options = LogOptions::default();
+        if replay_trace(&trace, &settings, Some(directory.path()), &options, |_| {}).is_err() {
+            return Err(TestCaseError::reject("vLLM itself would hang or die"));
+        }
+        let (log, bare) = (Sheets::read(directory.path()), ["fixed-columns-only"]);
+        for always_take_over in [false, true] {
+            let options = Options { always_take_over, ..Options::default() };
+            let report = conform(&log, &bare, &options, true);
+            if report.verdict == LogVerdict::Void(Void::NoIteration) {
+                return Err(TestCaseError::reject("every request is refused at the door"));
+            }
+            let complaint = complaint(&report, missing(&log, &bare));
+            prop_assert!(complaint.is_none(), "{}: {}", always_take_over, complaint.unwrap());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
     /// What is gone with the ends of files is never taken for a decision, in no dialect.
     #[test]
     fn a_cut_log_never_diverges_in_any_dialect(

@@ -4,9 +4,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use proptest::prelude::*;
 use schedlog::config::Policy;
 use schedlog::conform::log::{LogReport, LogVerdict};
+use schedlog::engine::run::{LogOptions, replay_trace};
 use schedlog::log::values::LogLevel;
+use schedlog::trace::Trace;
 use schedlog::units::IterationId;
 
 use crate::conform_canaries::{
@@ -14,6 +17,7 @@ use crate::conform_canaries::{
 };
 use crate::dialect_writer::written;
 use crate::sheets::Sheets;
+use crate::strategies::{self, traces};
 use crate::support::in_snapshots;
 use crate::wrong_scheduler::{Bug, run, run_with};
 
@@ -141,15 +145,62 @@ fn one_wrong_decision_in_a_busy_log_is_one_divergence() {
     in_snapshots("conform", || insta::assert_snapshot!("wrong-once", table));
 }
 
-/// Rows that cannot be read cannot be taken over: the reference waits until the log's engine is empty.
+/// Rows that cannot be read cannot be taken over: the reference goes on from the next step.
+#[test]
+fn the_reference_goes_on_behind_a_row_that_cannot_be_read() {
+    let report = changed(lose_count);
+    let (counts, shown) = (report.counts, text(&report));
+    assert_eq!(report.verdict, LogVerdict::Conforms, "{shown}");
+    assert_eq!((counts.skipped(), counts.taken_over, counts.restarts), (2, 1, 0), "{shown}");
+    in_snapshots("conform", || insta::assert_snapshot!("goes-on", shown));
+}
+
+/// Makes a row of a waiting request unreadable.
+fn lose_count(log: &mut Sheets) {
+    let rows = log.r.where_is("state", "waiting");
+    log.r.set(rows[0], "tokens_generated", "many");
+}
+
+/// Where preempted requests have no rows, no step tells all: the reference waits until the log's engine
+/// is empty.
 #[test]
 fn the_reference_starts_anew_where_the_log_was_empty() {
     let report = changed(|log| {
-        let rows = log.r.where_is("state", "waiting");
-        log.r.set(rows[0], "tokens_generated", "many");
+        lose_count(log);
+        log.r.rows.retain(|row| row[2] != "preempted");
     });
     let (counts, shown) = (report.counts, text(&report));
     assert_eq!(report.verdict, LogVerdict::Conforms, "{shown}");
-    assert!(counts.skipped() > 0 && counts.restarts > 0, "{shown}");
+    assert!(counts.skipped() > 2 && counts.restarts > 0, "{shown}");
     in_snapshots("conform", || insta::assert_snapshot!("starts-anew", shown));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Nothing that a right log lacks is taken for a decision of what comes behind it.
+    #[test]
+    fn what_stands_behind_rows_that_cannot_be_read_conforms(
+        requests in traces(10),
+        settings in strategies::settings(),
+        damaged in proptest::collection::vec(0.0..1.0f64, 1..4),
+        bare: bool,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let trace = Trace::from_requests("generated", requests);
+        let options = LogOptions::default();
+        if replay_trace(&trace, &settings, Some(directory.path()), &options, |_| {}).is_err() {
+            return Err(TestCaseError::reject("vLLM itself would hang or die"));
+        }
+        let mut log = Sheets::read(directory.path());
+        let queued: Vec<_> = (0..log.r.len()).filter(|row| log.r.rows[*row][2] != "completed").collect();
+        prop_assume!(!queued.is_empty());
+        for share in damaged {
+            let row = queued[(queued.len() as f64 * share) as usize];
+            log.r.set(row, "tokens_generated", "many");
+        }
+        let habits = if bare { &["fixed-columns-only"][..] } else { &[] };
+        let report = conform(written(&log, habits, true).write().path());
+        prop_assert!(!matches!(report.verdict, LogVerdict::Diverges(_)), "{}", text(&report));
+    }
 }

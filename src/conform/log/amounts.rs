@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::conform::log::group::Group;
-use crate::conform::log::replay::Replay;
+use crate::conform::log::replay::{Replay, Track};
 use crate::log::dialect::Habit;
 use crate::log::ids::RequestKey;
 use crate::log::reader::Located;
@@ -51,6 +51,9 @@ impl Replay<'_> {
             };
             return Some(group.running().map(told).collect());
         }
+        if self.track != Track::Following {
+            return self.amounts_of_decodes(group);
+        }
         let shares: Option<Vec<_>> =
             group.running().map(|row| self.share(group, row, pass)).collect();
         let (prefill, decode): (Vec<_>, Vec<_>) = shares?.into_iter().partition(|it| it.prefill);
@@ -66,6 +69,26 @@ impl Replay<'_> {
         let counted =
             self.tape.dialect.has(Habit::BatchIsRunning) || batch == step.batch_size.0 as usize;
         counted.then_some(amounts)
+    }
+
+    /// The same where nothing is known of the requests before the step: if all of them decode, each had
+    /// computed all but its newest token, which it got.
+    fn amounts_of_decodes(&self, group: &Group) -> Option<Amounts> {
+        let step = &group.step.row;
+        let ahead = self.config.async_scheduling || self.config.speculative.is_some();
+        let one_each = step.prefill_tokens == Tokens::ZERO
+            && step.total_tokens.0 == step.running_count.0
+            && step.batch_size.0 == step.running_count.0;
+        if ahead || !one_each {
+            return None;
+        }
+        let of_row = |row: &Located<IterationRequestRow>| {
+            let request = self.scheduler.request(self.live.get(&row.row.request_id)?.slot);
+            let known = request.prompt_tokens().saturating_add(row.row.tokens_generated);
+            let computed = known.saturating_sub(Tokens(1));
+            Some((row.row.request_id, Amount { computed, scheduled: Tokens(1) }))
+        };
+        group.running().map(of_row).collect()
     }
 
     fn share(

@@ -62,8 +62,9 @@ impl Replay<'_> {
             if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
                 cache.settle(group.step.row.kv_cache_used);
             }
+            let pass =
+                if self.always_take_over { self.rebuild(&group, &pass)? } else { Some(pass) };
             self.tape.forget_decisions(&group);
-            let pass = if self.always_take_over { self.rebuild(&group, pass)? } else { Some(pass) };
             match pass {
                 Some(pass) => {
                     self.in_flight.push_back(Flying { group, pass, judged: Judged::Same });
@@ -84,10 +85,10 @@ impl Replay<'_> {
             self.count_evictions(evictions);
             Judged::Different
         };
+        let taken = self.take_over(&group, pass, &differences)?;
         self.tape.forget_decisions(&group);
-        match self.take_over(&group, pass, &differences)? {
-            Some(pass) => self.in_flight.push_back(Flying { group, pass, judged }),
-            None => self.lose(),
+        if let Some(pass) = taken {
+            self.in_flight.push_back(Flying { group, pass, judged });
         }
         Ok(None)
     }
@@ -141,7 +142,7 @@ impl Replay<'_> {
     }
 
     /// What a cache without contents has to be told of the step.
-    fn tell_the_cache(&mut self, group: &Group) {
+    pub(super) fn tell_the_cache(&mut self, group: &Group) {
         let caching = self.config.enable_prefix_caching;
         let told = if caching { self.told(group) } else { Told::default() };
         if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {

@@ -82,13 +82,17 @@ impl Replay<'_> {
             self.spare.push(pass);
             return;
         }
+        if judged == Judged::Skipped {
+            self.end_as_logged(&group, next);
+            return;
+        }
         self.diverge(&group, &pass, LogMoment::Output, &differences);
         match judged {
             Judged::Same => {
                 self.counts.same -= 1;
                 self.counts.different += 1;
             }
-            Judged::Different | Judged::Open => {}
+            Judged::Different | Judged::Open | Judged::Skipped => {}
         }
         self.end_as_logged(&group, next);
     }
@@ -136,7 +140,7 @@ impl Replay<'_> {
             group.completed_by(key).is_none() && queued
         };
         if finished.into_iter().any(goes_on) {
-            self.lose();
+            self.fall_behind(None);
             return;
         }
         for done in &group.completed {
