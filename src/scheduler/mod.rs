@@ -244,6 +244,15 @@ impl<K: KvCache> Scheduler<K> {
         request.spec = request.spec.min(drafts);
     }
 
+    /// Adds drafts to an entry of a pass that was not processed yet: its observer learnt of them late.
+    pub(crate) fn add_drafts(&mut self, entry: &mut BatchEntry, more: Tokens) {
+        let request = &mut self.requests[entry.slot];
+        request.computed += more;
+        request.in_flight += more;
+        entry.tokens += more;
+        entry.drafts += more;
+    }
+
     /// Passes so far, empty ones included.
     #[must_use]
     pub fn passes(&self) -> u64 {

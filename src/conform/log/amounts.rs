@@ -60,7 +60,11 @@ impl Replay<'_> {
         let step = &group.step.row;
         let mut amounts = Amounts::default();
         for (shares, sum) in [(prefill, step.prefill_tokens), (decode, step.decode_tokens)] {
-            let got = spread(&shares, sum.0)?;
+            // Which of them had how many drafts makes no difference.
+            let decode = shares.iter().all(|share| !share.prefill);
+            let summed =
+                if decode && self.drafts_are_summed() { fill(&shares, sum.0) } else { None };
+            let got = summed.or_else(|| spread(&shares, sum.0))?;
             amounts.extend(shares.iter().zip(got).map(|(share, got)| {
                 (share.key, Amount { computed: share.computed, scheduled: Tokens(got) })
             }));
@@ -72,23 +76,39 @@ impl Replay<'_> {
     }
 
     /// The same where nothing is known of the requests before the step: if all of them decode, each had
-    /// computed all but its newest token, which it got.
+    /// computed all but its newest token, which it got, with drafts or without.
     fn amounts_of_decodes(&self, group: &Group) -> Option<Amounts> {
         let step = &group.step.row;
-        let ahead = self.config.async_scheduling || self.config.speculative.is_some();
-        let one_each = step.prefill_tokens == Tokens::ZERO
-            && step.total_tokens.0 == step.running_count.0
-            && step.batch_size.0 == step.running_count.0;
-        if ahead || !one_each {
+        let all_decode = step.prefill_tokens == Tokens::ZERO
+            && step.batch_size.0 == step.running_count.0
+            && (self.config.speculative.is_none() || self.has_room(group));
+        if self.config.async_scheduling || !all_decode {
             return None;
         }
         let of_row = |row: &Located<IterationRequestRow>| {
             let request = self.scheduler.request(self.live.get(&row.row.request_id)?.slot);
             let known = request.prompt_tokens().saturating_add(row.row.tokens_generated);
             let computed = known.saturating_sub(Tokens(1));
-            Some((row.row.request_id, Amount { computed, scheduled: Tokens(1) }))
+            let most = self
+                .room(row, computed)
+                .min(self.config.num_speculative_tokens().0.saturating_add(1));
+            let key = row.row.request_id;
+            Some(Share { key, computed, prefill: false, least: 1, most, reference: 1 })
         };
-        group.running().map(of_row).collect()
+        let shares: Vec<_> = group.running().map(of_row).collect::<Option<_>>()?;
+        let got = fill(&shares, step.total_tokens.0)?;
+        let amounts = shares.iter().zip(got).map(|(share, got)| {
+            (share.key, Amount { computed: share.computed, scheduled: Tokens(got) })
+        });
+        Some(amounts.collect())
+    }
+
+    /// The most tokens for which the table of a request has room behind those computed.
+    pub(super) fn room(&self, row: &Located<IterationRequestRow>, computed: Tokens) -> u32 {
+        let held = row.row.kv_cache_blocks.0.saturating_mul(self.config.block_size);
+        let beside = computed.saturating_add(self.config.num_lookahead_tokens());
+        let free = if held < self.config.max_model_len.0 { held } else { u32::MAX };
+        free.saturating_sub(beside.0)
     }
 
     fn share(
@@ -128,14 +148,12 @@ impl Replay<'_> {
         let drafts = self.config.num_speculative_tokens();
         let drafts = if wanted <= Tokens(1) { drafts } else { Tokens::ZERO };
         let (mut least, mut most) = (u32::from(!ran), wanted.saturating_add(drafts).0);
-        let (table, limit) = (row.row.kv_cache_blocks.0, self.config.max_model_len.0);
-        let beside = computed.saturating_add(self.config.num_lookahead_tokens()).0;
-        let room = |blocks: u32| blocks.saturating_mul(size).saturating_sub(beside);
-        if table.saturating_mul(size) < limit {
-            most = most.min(room(table));
-        }
+        most = most.min(self.room(row, computed));
+        let table = row.row.kv_cache_blocks.0;
         if held.is_some_and(|held| held < table) {
-            least = least.max(room(table - 1).saturating_add(1));
+            let beside = computed.saturating_add(self.config.num_lookahead_tokens()).0;
+            let before = (table - 1).saturating_mul(size).saturating_sub(beside);
+            least = least.max(before.saturating_add(1));
         }
         let possible = least <= most && held.is_none_or(|held| held <= table);
         possible.then_some(Share {
@@ -166,22 +184,46 @@ fn spread(shares: &[Share], sum: u32) -> Option<Vec<u32>> {
     settle(shares, sum)
 }
 
-/// What each got of a sum where only one way is possible.
+/// What each got of a sum where only one way is possible: everybody the least or the most, or all but one
+/// what alone they can have got.
 fn settle(shares: &[Share], sum: u32) -> Option<Vec<u32>> {
-    let all = |of: fn(&Share) -> u32| -> Vec<u32> { shares.iter().map(of).collect() };
-    let (least, most) = (all(|share| share.least), all(|share| share.most));
-    let is_sum = |of: &[u32]| of.iter().copied().map(u64::from).sum::<u64>() == u64::from(sum);
-    match shares {
-        [one] if (one.least..=one.most).contains(&sum) => Some(vec![sum]),
-        _ if is_sum(&most) => Some(most),
-        _ if is_sum(&least) => Some(least),
-        _ => None,
+    let sum = u64::from(sum);
+    let mut got: Vec<_> = shares.iter().map(|share| share.least).collect();
+    let most: u64 = shares.iter().map(|share| u64::from(share.most)).sum();
+    let rest = sum.checked_sub(got.iter().copied().map(u64::from).sum())?;
+    let open = |share: &Share| share.least < share.most;
+    let mut of_open = (0..shares.len()).filter(|at| open(&shares[*at]));
+    if sum == most {
+        return Some(shares.iter().map(|share| share.most).collect());
     }
+    if rest > 0 {
+        let (Some(at), None) = (of_open.next(), of_open.next()) else { return None };
+        if sum > most {
+            return None;
+        }
+        // No more than the bound of one share, which is of this size.
+        got[at] += rest as u32;
+    }
+    Some(got)
+}
+
+/// One way to share a sum.
+fn fill(shares: &[Share], sum: u32) -> Option<Vec<u32>> {
+    let least = shares.iter().map(|share| share.least.max(1));
+    let mut rest = u64::from(sum).checked_sub(least.clone().map(u64::from).sum())?;
+    let got = shares.iter().zip(least).map(|(share, least)| {
+        let more = u64::from(share.most.saturating_sub(least)).min(rest);
+        rest -= more;
+        // No more than its share's bounds, which are of this size.
+        least + more as u32
+    });
+    let got = got.collect();
+    (rest == 0).then_some(got)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Share, spread};
+    use super::{Share, fill, spread};
     use crate::log::ids::RequestKey;
     use crate::units::Tokens;
 
@@ -212,6 +254,15 @@ mod tests {
         assert_eq!(spread(&shares(&[(5, 8, 1), (5, 8, 1)]), 12), None);
         assert_eq!(spread(&shares(&[(5, 8, 1), (5, 8, 1)]), 10), Some(vec![5, 5]));
         assert_eq!(spread(&shares(&[(1, 2, 1)]), 3), None);
+        assert_eq!(spread(&shares(&[(49, 49, 49), (9, 12, 9)]), 59), Some(vec![49, 10]));
+        assert_eq!(spread(&shares(&[(49, 49, 49), (9, 12, 9)]), 62), None);
         assert_eq!(spread(&[], 1), None);
+    }
+
+    #[test]
+    fn drafts_are_shared_as_far_as_tables_go() {
+        assert_eq!(fill(&shares(&[(0, 3, 3), (1, 4, 4)]), 5), Some(vec![3, 2]));
+        assert_eq!(fill(&shares(&[(0, 3, 3), (1, 4, 4)]), 8), None);
+        assert_eq!(fill(&shares(&[(0, 3, 3), (2, 4, 4)]), 2), None);
     }
 }

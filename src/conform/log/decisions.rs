@@ -37,6 +37,8 @@ impl Replay<'_> {
         }
         self.learn_from_rows(&group);
         self.tell_the_cache(&group);
+        // Who is resumed is known before the pass.
+        let drafts_told = !self.drafts_are_summed() || self.are_drafts_told(&group);
         let Some(outcome) = self.run_pass(&group, &mut pass) else {
             self.counts.compared -= 1;
             return Ok(Some(Table::PerRequest));
@@ -75,9 +77,10 @@ impl Replay<'_> {
         }
         let guessed =
             matches!(self.scheduler.kv_cache_mut(), Cache::Counted(cache) if cache.guessed);
-        let judged = if guessed {
+        let other_drafts = Self::may_be_other_drafts(drafts_told, &pass);
+        let judged = if guessed || other_drafts {
             self.counts.compared -= 1;
-            self.undecided += 1;
+            *if guessed { &mut self.undecided } else { &mut self.undrafted } += 1;
             Judged::Open
         } else {
             self.diverge(&group, &pass, LogMoment::Decision, &differences);
@@ -127,7 +130,9 @@ impl Replay<'_> {
     /// which limit a request had that ended otherwise.
     fn learn_from_rows(&mut self, group: &Group) {
         let drafting = self.config.speculative.is_some() && !self.config.async_scheduling;
-        if drafting {
+        if self.drafts_are_summed() {
+            self.learn_drafts(group);
+        } else if drafting {
             for row in group.running() {
                 let Some(live) = self.live.get(&row.row.request_id) else { continue };
                 let request = self.scheduler.request(live.slot);

@@ -26,7 +26,7 @@ struct OpenLimit {
 
 impl Replay<'_> {
     /// Whether the step could have scheduled another running request.
-    fn has_room(&self, group: &Group) -> bool {
+    pub(super) fn has_room(&self, group: &Group) -> bool {
         let step = &group.step.row;
         let slots = self.config.draft_slots();
         let batch = match self.tape.tells_tokens {

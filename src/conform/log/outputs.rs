@@ -52,12 +52,12 @@ impl Replay<'_> {
     }
 
     fn process(&mut self, flying: Flying, next: Option<&Group>) {
-        let Flying { mut group, pass, judged } = flying;
+        let Flying { mut group, mut pass, judged } = flying;
         self.abort_due(Before::Output(&group, &pass));
         if self.tape.ends_by_event() {
             self.claim_ends(&mut group, &pass, next);
         }
-        let told = self.fill_output(&group, &pass, next);
+        let told = self.fill_output(&group, &mut pass, next);
         let mut differences = Vec::new();
         self.let_go_on(&group, &pass, next, &mut differences);
         let mut update = std::mem::take(&mut self.update);

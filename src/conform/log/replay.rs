@@ -113,6 +113,8 @@ pub(super) struct Replay<'t> {
     skipped: u64,
     /// Steps that the log does not tell enough of to decide them.
     pub(super) undecided: u64,
+    /// Steps of which is not told how many drafts each request had, where that decides something.
+    pub(super) undrafted: u64,
     /// Iterations with waiting rows that give no reason.
     unreasoned: u64,
     /// Iterations with waiting rows whose reason the reference cannot have.
@@ -157,6 +159,7 @@ impl<'t> Replay<'t> {
             notes: Vec::new(),
             skipped: 0,
             undecided: 0,
+            undrafted: 0,
             unreasoned: 0,
             foreign_reasons: 0,
             damaged: 0,
@@ -217,6 +220,11 @@ impl<'t> Replay<'t> {
             (
                 self.undecided,
                 "may be decided in more than one way, as prompts are unknown: not compared",
+            ),
+            (
+                self.undrafted,
+                "may be decided in more than one way, as the dialect has no tokens per request and \
+                 fewer drafts may have been proposed than can be: not compared",
             ),
             (
                 self.unreasoned,

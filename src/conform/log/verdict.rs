@@ -65,18 +65,13 @@ pub enum Void {
         /// What is wrong with its header.
         why: String,
     },
-    /// The rows lack tokens per request, and the settings leave something open without.
+    /// Nothing tells what admissions found in the prefix cache.
     #[error(
-        "the dialect lacks {column}: {file} has no such column, and {open} is told nowhere else; see \
-         docs/log-format.md",
-        file = Table::PerIterationRequests.file_name()
+        "the dialect tells nowhere what admissions found in the prefix cache: computed_tokens in \
+         per_iteration_requests.csv, cached_tokens in the details of events.csv or --trace with the \
+         trace that the log is a replay of are needed, see docs/log-format.md"
     )]
-    NoTokens {
-        /// The column.
-        column: &'static str,
-        /// What it alone would tell.
-        open: &'static str,
-    },
+    NoHits,
     /// Nothing tells how requests ended.
     #[error(
         "the dialect tells nowhere who gave up: finish_reason in per_request.csv, details in \
