@@ -86,7 +86,29 @@ fn write_counts(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
              no choice (--trace tells what is shared)"
         }
     };
-    writeln!(out, "blocks: {basis}")
+    writeln!(out, "blocks: {basis}")?;
+    writeln!(out, "evicted_blocks: {}", evictions_text(counts))?;
+    writeln!(out, "not compared: {}", NOT_COMPARED.join(", "))
+}
+
+/// What no log is compared in, as it is no decision.
+const NOT_COMPARED: [&str; 2] = ["times", "the order of completed rows"];
+
+/// In how many iterations evictions were compared, and how.
+fn evictions_text(counts: &LogCounts) -> String {
+    let kinds = [
+        (counts.evictions, "compared", ""),
+        (
+            counts.evictions_bounded,
+            "held to at most as many as the step takes",
+            ", as which of them held content is unknown (--trace tells)",
+        ),
+        (counts.evictions_untold(), "not compared", ", as the log does not tell them"),
+    ];
+    let told = kinds.into_iter().filter(|(count, ..)| *count > 0);
+    let parts: Vec<_> =
+        told.map(|(count, how, why)| format!("{how} in {count} iterations{why}")).collect();
+    if parts.is_empty() { "not compared".to_owned() } else { parts.join("; ") }
 }
 
 /// The verdict in words.
@@ -212,6 +234,10 @@ struct Report<'a> {
     /// Iterations that were not compared.
     skipped: u64,
     decisions: Decisions,
+    /// In how many of the compared iterations evicted_blocks was compared, and how.
+    evicted_blocks: Evictions,
+    /// What is never compared, as it is no decision.
+    not_compared: [&'static str; 2],
     /// How often the reference took over what the log decided.
     taken_over: u64,
     /// How often the reference started anew.
@@ -241,6 +267,16 @@ struct Decisions {
     preempted: u64,
     waiting: u64,
     finished: u64,
+}
+
+#[derive(Serialize)]
+struct Evictions {
+    /// With the one number that it can be.
+    exact: u64,
+    /// With the most that it can be, as the content of prompts is unknown.
+    bounded: u64,
+    /// Not at all, as the log does not tell it.
+    untold: u64,
 }
 
 #[derive(Serialize)]
@@ -326,6 +362,12 @@ pub fn write_conformance_json(report: &LogReport, out: &mut dyn Write) -> io::Re
             waiting: counts.waiting,
             finished: counts.finished,
         },
+        evicted_blocks: Evictions {
+            exact: counts.evictions,
+            bounded: counts.evictions_bounded,
+            untold: counts.evictions_untold(),
+        },
+        not_compared: NOT_COMPARED,
         taken_over: counts.taken_over,
         restarts: counts.restarts,
         diverged: report.diverged,

@@ -27,6 +27,17 @@ pub(crate) struct Seat {
     pub(crate) scheduled: Tokens,
     /// Output tokens that it has.
     pub(crate) generated: Tokens,
+    /// How it waits if nothing is known of where it was before; else that tells.
+    pub(crate) alone: Option<Status>,
+}
+
+impl Seat {
+    /// The outputs that are promised to a running request of which nothing else is known: all that it
+    /// had computed beyond its tokens, but for the newest, is a promise.
+    fn promised(&self, prompt: Tokens) -> Tokens {
+        let known = prompt.saturating_add(self.generated);
+        self.computed.saturating_add(Tokens(1)).saturating_sub(known)
+    }
 }
 
 /// What the passes in flight hold of a request.
@@ -86,8 +97,10 @@ impl<K: KvCache> Scheduler<K> {
                 let flight = in_flight(seat.slot, flying.clone());
                 let drafts = self.config.num_speculative_tokens();
                 let known = request.prompt_len.saturating_add(seat.generated);
-                let most = known.saturating_add(flight.promised).saturating_add(drafts);
+                let promised = self.promised(seat, flight);
+                let most = known.saturating_add(promised).saturating_add(drafts);
                 let resumes_stale = seat.runs
+                    && seat.alone.is_none()
                     && self.status_before(seat.slot, pass) == Status::Preempted
                     && flight.stale > Tokens::ZERO;
                 seen.insert(seat.slot)
@@ -97,6 +110,15 @@ impl<K: KvCache> Scheduler<K> {
                     && known <= self.config.max_model_len
                     && seat.computed.saturating_add(seat.scheduled) <= most
             })
+    }
+
+    /// What is promised to a request that runs.
+    fn promised(&self, seat: &Seat, flight: Flight) -> Tokens {
+        match seat.alone {
+            Some(_) if !self.config.async_scheduling => Tokens::ZERO,
+            Some(_) => seat.promised(self.requests[seat.slot].prompt_len),
+            None => flight.promised,
+        }
     }
 
     /// Where a request was before the pass that was just run.
@@ -121,6 +143,7 @@ impl<K: KvCache> Scheduler<K> {
         taken: &mut Pass,
     ) {
         let drafting = self.config.num_speculative_tokens();
+        let promised = self.promised(&seat, flight);
         let request = &mut self.requests[seat.slot];
         request.len = request.prompt_len + seat.generated;
         request.blocks.clear();
@@ -133,8 +156,10 @@ impl<K: KvCache> Scheduler<K> {
             request.computed = Tokens::ZERO;
             request.placeholders = Tokens::ZERO;
             request.cached_blocks = 0;
-            request.status = before;
-            if before == Status::Running {
+            request.status = seat.alone.unwrap_or(before);
+            if seat.alone.is_some() {
+                request.stale = request.in_flight;
+            } else if before == Status::Running {
                 request.status = Status::Preempted;
                 request.stale = request.in_flight;
                 request.preemptions += 1;
@@ -143,7 +168,7 @@ impl<K: KvCache> Scheduler<K> {
             return;
         }
         request.status = Status::Running;
-        request.placeholders = flight.promised;
+        request.placeholders = promised;
         request.computed = seat.computed + seat.scheduled;
         let known = request.len + request.placeholders;
         if seat.scheduled > Tokens::ZERO {
@@ -190,6 +215,11 @@ fn named(pass: &Pass) -> impl Iterator<Item = Slot> + '_ {
     let entries = pass.entries.iter().map(|entry| entry.slot);
     let preempted = pass.preempted.iter().map(|victim| victim.slot);
     entries.chain(preempted).chain(pass.set_aside.iter().copied()).chain(pass.stopped_at)
+}
+
+/// The outputs that passes in flight promise to a request.
+pub(crate) fn promised<'p>(slot: Slot, flying: impl Iterator<Item = &'p Pass>) -> Tokens {
+    in_flight(slot, flying).promised
 }
 
 fn in_flight<'p>(slot: Slot, flying: impl Iterator<Item = &'p Pass>) -> Flight {

@@ -39,7 +39,7 @@ impl Refusal {
 }
 
 /// The KV cache of one engine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KvCacheManager {
     pool: BlockPool,
     block_size: u32,

@@ -6,7 +6,7 @@ use crate::scheduler::prefix_cache::PrefixCache;
 use crate::units::{BlockId, Blocks};
 
 /// All blocks, their free queue and the prefix index.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BlockPool {
     /// By block: how many requests hold it. It is in the free queue exactly while none does.
     holders: Vec<u32>,

@@ -4,7 +4,7 @@ use crate::scheduler::hashing::{BlockHash, HashChain};
 use crate::units::{TokenId, TokenRun, Tokens};
 
 /// The tokens of a request and their hashes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct Content {
     /// The token that would continue the last run. That run's length in `runs` is brought up to date

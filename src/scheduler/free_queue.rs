@@ -16,7 +16,7 @@ struct Link {
 }
 
 /// Free blocks, next to be handed out first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FreeQueue {
     links: Vec<Link>,
     len: u32,

@@ -15,7 +15,7 @@ use crate::units::{TokenRun, Tokens};
 pub struct BlockHash(pub u128);
 
 /// The hashes of a request's full blocks, as far as somebody asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HashChain {
     /// What the chain starts from, the salt, which thereby separates all blocks; then the blocks.
     hashes: Vec<BlockHash>,

@@ -64,7 +64,7 @@ use crate::scheduler::waiting::WaitingQueue;
 use crate::units::{BlockId, Blocks, Tokens};
 
 /// The scheduler: its queues, its requests and its KV cache blocks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scheduler<K = KvCacheManager> {
     config: SchedulerConfig,
     stop_tokens: StopTokens,
@@ -242,6 +242,15 @@ impl<K: KvCache> Scheduler<K> {
     pub(crate) fn keep_drafts(&mut self, slot: Slot, drafts: Tokens) {
         let request = &mut self.requests[slot];
         request.spec = request.spec.min(drafts);
+    }
+
+    /// Adds drafts to an entry of a pass that was not processed yet: its observer learnt of them late.
+    pub(crate) fn add_drafts(&mut self, entry: &mut BatchEntry, more: Tokens) {
+        let request = &mut self.requests[entry.slot];
+        request.computed += more;
+        request.in_flight += more;
+        entry.tokens += more;
+        entry.drafts += more;
     }
 
     /// Passes so far, empty ones included.

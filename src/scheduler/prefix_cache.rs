@@ -29,7 +29,7 @@ const NONE: Holder = Holder { hash: 0, before: NULL_BLOCK, after: NULL_BLOCK };
 ///
 /// It holds block ids alone, and finds their contents in tables by block: it is a fifth as large as one of
 /// contents and blocks, and only the id is compared where a block is taken out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PrefixCache {
     /// The first block of every content.
     firsts: HashTable<BlockId>,

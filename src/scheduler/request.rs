@@ -64,7 +64,7 @@ impl FinishReason {
 /// A step touches every running request several times, so what it reads and writes of one that decodes
 /// fills the first cache line, and the end of its content the second. All in all it is an odd number of
 /// lines, so that the first ones are spread over the whole of a cache.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Request {
     /// `num_computed_tokens`: tokens whose KV is computed or scheduled, drafts included until they

@@ -20,7 +20,7 @@ impl Slot {
 }
 
 /// The requests, and the slots that may be reused.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Slab {
     requests: Vec<Request>,
     free: Vec<Slot>,

@@ -13,7 +13,7 @@ use crate::scheduler::slab::Slot;
 use crate::units::{Nanos, Priority, RequestId};
 
 /// Requests that wait to be admitted, preempted ones among them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum WaitingQueue {
     /// In order of arrival; preempted requests go to the front.
     Fcfs(LinkedQueue),
@@ -157,7 +157,7 @@ impl Iterator for Iter<'_> {
 }
 
 /// A doubly linked list threaded through the slots, so that any request leaves in constant time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LinkedQueue {
     links: Vec<Link>,
     first: Option<Slot>,

@@ -13,7 +13,9 @@ use schedlog::settings::{Resolved, Settings};
 use schedlog::trace::{ReadOptions, Trace};
 use serde_json::{Value, json};
 
+use crate::dialect_writer::written;
 use crate::golden::{files, replay_bundled};
+use crate::sheets::Sheets;
 use crate::support::{in_snapshots, root};
 use crate::wrong_scheduler::{Bug, Job, run};
 
@@ -45,6 +47,11 @@ pub(crate) fn settings(policy: Policy) -> Resolved {
 
 /// Prompts of all sizes in bursts, with pauses in which the engine may run empty.
 pub(crate) fn jobs(seed: u64) -> Vec<Job> {
+    many_jobs(seed, 14, [0, 100, 1_500, 40_000])
+}
+
+/// So many of them, with such pauses in microseconds.
+pub(crate) fn many_jobs(seed: u64, count: usize, pauses: [u64; 4]) -> Vec<Job> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1;
     let mut draw = |below: u64| {
         state =
@@ -53,13 +60,13 @@ pub(crate) fn jobs(seed: u64) -> Vec<Job> {
     };
     let mut at_us = 0;
     let job = |_| {
-        at_us += [0, 100, 1_500, 40_000][draw(4) as usize];
+        at_us += pauses[draw(4) as usize];
         let longest = [12, 45][draw(2) as usize];
         let input = 1 + draw(longest) as u32;
         let output = 1 + draw(18) as u32;
         Job { at_us, input, output, priority: draw(3) as i64 }
     };
-    (0..14).map(job).collect()
+    (0..count).map(job).collect()
 }
 
 /// Each bug with the policy under which it shows.
@@ -279,6 +286,7 @@ fn one_altered_value_is_caught_in_its_iteration() {
         (steps, "kv_cache_used", "1", ""),
         (steps, "batch_size", "7", ""),
         (steps, "preempted_count", "3", ""),
+        (steps, "evicted_blocks", "99", ""),
     ];
     for (file, column, value, state) in edits {
         let directory = tempfile::tempdir().unwrap();
@@ -340,11 +348,10 @@ fn what_cannot_be_compared_is_void_and_says_what_is_missing() {
     let log = logged();
     fs::remove_file(log.path().join("events.csv")).unwrap();
     note(log, &none);
-    let log = logged();
-    let rows = log.path().join("per_iteration_requests.csv");
-    let renamed = fs::read_to_string(&rows).unwrap().replace("scheduled_tokens", "given_tokens");
-    fs::write(&rows, renamed).unwrap();
-    note(log, &none);
+    let bare = ["fixed-columns-only", "no-details", "no-completed-rows"];
+    let sheets = Sheets::read(logged().path());
+    note(written(&sheets, &bare[..2], true).write(), &none);
+    note(written(&sheets, &bare, true).write(), &none);
     let other = Trace::open(&bundled("idle-gap"), &ReadOptions::default()).unwrap();
     note(logged(), &Options { trace: Some(&other), ..Options::default() });
     in_snapshots("conform", || insta::assert_snapshot!("void", messages.join("\n")));
@@ -441,4 +448,18 @@ fn the_comparison_joins_a_check_as_v001() {
     claim(directory.path(), |info| info["config"]["block_size"] = json!(null));
     let rule = conform(directory.path()).as_rule();
     assert!(matches!(rule.outcome, Outcome::NotExercised { .. }), "{rule:?}");
+}
+
+/// Without prefix caching no block holds content that could be dropped, trace or not.
+#[test]
+fn an_eviction_without_prefix_caching_is_a_divergence() {
+    let directory = tempfile::tempdir().unwrap();
+    run(Bug::None, &jobs(1), &settings(Policy::Fcfs), directory.path());
+    let report = conform(directory.path());
+    let counts = report.counts;
+    assert_eq!((counts.evictions, counts.evictions_untold()), (counts.compared, 0));
+    set(directory.path(), "per_iteration.csv", "evicted_blocks", "1", |row| row[0] == "9");
+    let report = conform(directory.path());
+    assert_eq!(report.verdict, LogVerdict::Diverges(schedlog::units::IterationId(9)));
+    assert_eq!(report.divergences[0].differences[0].field, "evicted_blocks");
 }

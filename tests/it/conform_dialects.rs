@@ -1,6 +1,8 @@
 //! The reference in the place of a log's scheduler, in every dialect: a right log conforms, or it is
 //! said what the dialect lacks; a wrong decision is still found.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 use schedlog::conform::log::{ConformOptions as Options, LogReport, LogVerdict, Void, conform_log};
 use schedlog::engine::run::{LogOptions, replay_trace};
@@ -10,14 +12,16 @@ use schedlog::settings::{Resolved, Settings};
 use schedlog::trace::{ReadOptions, Trace};
 use schedlog::units::Nanos;
 
-use crate::conform_canaries::{BUGS, first_wrong_log};
+use crate::conform_canaries::{BUGS, first_wrong_log, text};
 use crate::conform_log::{cut, latencies};
 use crate::dialect_writer::{VARIATIONS, written};
 use crate::golden::bundled;
 use crate::mutants::logs_at;
+use crate::record_logs;
 use crate::sheets::Sheets;
 use crate::skew::stamps;
 use crate::strategies::{settings, traces};
+use crate::support::in_snapshots;
 
 fn conform(log: &Sheets, habits: &[&str], options: &Options<'_>, run_json: bool) -> LogReport {
     let directory = written(log, habits, run_json).write();
@@ -32,17 +36,8 @@ fn missing(log: &Sheets, habits: &[&str]) -> Option<Void> {
         return Some(Void::NoReasons);
     }
     let config = &log.run["config"];
-    if bare && config["num_speculative_tokens"].as_u64() > Some(0) {
-        let open = "how many drafts were proposed to a request";
-        return Some(Void::NoTokens { column: "scheduled_tokens", open });
-    }
-    if bare && config["async_scheduling"] == true {
-        let open = "which limit a request had that ended otherwise";
-        return Some(Void::NoTokens { column: "scheduled_tokens", open });
-    }
-    if bare && config["enable_prefix_caching"] == true {
-        let open = "what an admission found in the prefix cache (a trace, --trace, would)";
-        return Some(Void::NoTokens { column: "computed_tokens", open });
+    if bare && has("no-details") && config["enable_prefix_caching"] == true {
+        return Some(Void::NoHits);
     }
     let priority = config["policy"] == "priority";
     (has("fifteen-columns") && has("no-details") && priority).then_some(Void::NoPriority)
@@ -96,15 +91,15 @@ fn every_bundled_log_conforms_in_every_dialect() {
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong[0]);
 }
 
-/// What the fixed columns leave open is the content of prompts, which a trace tells.
+/// What the fixed columns leave open is the content of prompts, which details of events or a trace tell.
 #[test]
 fn fixed_columns_are_compared_where_prompts_are_known() {
-    let bare = ["fixed-columns-only"];
+    let bare = ["fixed-columns-only", "no-details"];
     let mut compared = 0;
     for (name, log, _) in logs() {
-        let Some(Void::NoTokens { column: "computed_tokens", .. }) = missing(&log, &bare) else {
+        if missing(&log, &bare) != Some(Void::NoHits) {
             continue;
-        };
+        }
         let path = bundled().into_iter().find(|(other, _)| *other == name).unwrap().1;
         let trace = Trace::open(&path, &ReadOptions::default()).unwrap();
         let options = Options { trace: Some(&trace), ..Options::default() };
@@ -116,6 +111,29 @@ fn fixed_columns_are_compared_where_prompts_are_known() {
         compared += 1;
     }
     assert!(compared >= 12, "{compared}");
+}
+
+/// The logs of the real scheduler's recorded runs, whose drafters propose as many as they like.
+#[test]
+fn recorded_runs_conform_with_fixed_columns_only() {
+    let mut lines = String::new();
+    for name in record_logs::names() {
+        let log = Sheets::read(record_logs::log(&name).path());
+        if conform(&log, &[], &Options::default(), true).verdict != LogVerdict::Conforms {
+            // A record has no moments of arrival, of which priorities ask.
+            continue;
+        }
+        let report = conform(&log, &["fixed-columns-only"], &Options::default(), true);
+        let (counts, verdict) = (report.counts, &report.verdict);
+        assert_eq!(*verdict, LogVerdict::Conforms, "{name}: {report:#?}");
+        if name == "spec-0003" {
+            in_snapshots("conform", || {
+                insta::assert_snapshot!("fixed-columns-drafts", text(&report))
+            });
+        }
+        let _ = writeln!(lines, "{name}: {} of {} iterations", counts.same, counts.iterations);
+    }
+    in_snapshots("conform", || insta::assert_snapshot!("recorded-fixed-columns", lines));
 }
 
 #[test]
@@ -226,6 +244,9 @@ proptest! {
         let named = |habit: &str| report.dialect.iter().any(|it| it.name() == habit);
         // Of a few steps it is not told whether a file has no such row or was cut before it.
         let taken_for_cut = habits.contains(&"no-completed-rows") && !named("no-completed-rows");
+        // Where everybody gave up, nothing tells that there would be such rows, so that who did is open.
+        let no_ends = !log.r.rows.iter().any(|row| row[2] == "completed");
+        prop_assume!(!no_ends || report.verdict != LogVerdict::Void(Void::NoReasons));
         // Where no forward pass takes any time, nothing tells that steps end at their decisions.
         prop_assume!(!habits.contains(&"ends-at-decision") || named("ends-at-decision"));
         // Nor whether a step saw an arrival at its own moment, where it has no row and the log is too
@@ -245,6 +266,35 @@ proptest! {
         }
         let complaint = complaint(&report, missing(&log, &habits));
         prop_assert!(complaint.is_none(), "{:?}: {}", habits, complaint.unwrap());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// What each request had and got is told by the step's sums and blocks, so that taking the decision
+    /// over at every step changes nothing.
+    #[test]
+    fn fixed_columns_conform_with_the_decision_taken_over(
+        requests in traces(12),
+        settings in settings(),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let trace = Trace::from_requests("generated", requests);
+        let options = LogOptions::default();
+        if replay_trace(&trace, &settings, Some(directory.path()), &options, |_| {}).is_err() {
+            return Err(TestCaseError::reject("vLLM itself would hang or die"));
+        }
+        let (log, bare) = (Sheets::read(directory.path()), ["fixed-columns-only"]);
+        for always_take_over in [false, true] {
+            let options = Options { always_take_over, ..Options::default() };
+            let report = conform(&log, &bare, &options, true);
+            if report.verdict == LogVerdict::Void(Void::NoIteration) {
+                return Err(TestCaseError::reject("every request is refused at the door"));
+            }
+            let complaint = complaint(&report, missing(&log, &bare));
+            prop_assert!(complaint.is_none(), "{}: {}", always_take_over, complaint.unwrap());
+        }
     }
 }
 

@@ -45,6 +45,11 @@ fn log_at(name: &str, log_level: LogLevel) -> TempDir {
     directory
 }
 
+/// The bundled records.
+pub(crate) fn names() -> Vec<String> {
+    records(&bundled()).into_iter().map(|(name, _)| name).collect()
+}
+
 pub(crate) fn log(name: &str) -> TempDir {
     log_at(name, LogLevel::Standard)
 }

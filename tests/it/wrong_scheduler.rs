@@ -71,7 +71,11 @@ impl Request {
 
 /// The scheduler and its log.
 pub(crate) struct WrongScheduler<'s> {
+    /// What is wrong with the step at hand.
     bug: Bug,
+    planned: Bug,
+    /// The one step that is wrong, counted from 1, where not all are.
+    only: Option<u64>,
     settings: &'s Resolved,
     logger: SchedulerLogger,
     now: u64,
@@ -96,6 +100,16 @@ struct Pass {
 
 /// Runs the jobs and writes the log to `directory`.
 pub(crate) fn run(bug: Bug, jobs: &[Job], settings: &Resolved, directory: &Path) {
+    run_with((bug, None), jobs, settings, directory);
+}
+
+/// The same, where only one iteration may be told to be wrong.
+pub(crate) fn run_with(
+    (bug, only): (Bug, Option<u64>),
+    jobs: &[Job],
+    settings: &Resolved,
+    directory: &Path,
+) {
     let options = LogOptions::default();
     let info = reference_run_info(settings, &options);
     let logger_options =
@@ -105,6 +119,8 @@ pub(crate) fn run(bug: Bug, jobs: &[Job], settings: &Resolved, directory: &Path)
     let (running, waiting) = (Vec::new(), Vec::new());
     let mut scheduler = WrongScheduler {
         bug,
+        planned: bug,
+        only: only.map(|iteration| iteration + 1),
         settings,
         logger,
         now: 0,
@@ -159,6 +175,8 @@ impl WrongScheduler<'_> {
 
     fn iterate(&mut self, mut arrivals: impl FnMut(u64, &mut Self)) {
         self.step += 1;
+        let wrong = self.only.is_none_or(|step| step == self.step);
+        self.bug = if wrong { self.planned } else { Bug::None };
         self.to_flush = false;
         self.logger.begin_iteration(Nanos(self.now)).unwrap();
         if self.by_priority() {

@@ -7,7 +7,7 @@ use crate::scheduler::{Refusal, Request};
 use crate::units::{BlockId, Blocks, Tokens};
 
 /// One of the two.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Cache {
     /// The model of vLLM's cache.
     Content(KvCacheManager),

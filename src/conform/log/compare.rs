@@ -18,7 +18,7 @@ use crate::log::reader::{Located, Location};
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::{EventType, State, WaitingReason};
 use crate::scheduler::{AdmissionStop, BatchEntry, Kind, Pass, Scheduler, Slot, Status};
-use crate::units::{Nanos, Tokens};
+use crate::units::{Blocks, Nanos, Tokens};
 
 /// Both sides of one step at `D`.
 pub(super) struct Sight<'a> {
@@ -376,11 +376,27 @@ impl Sight<'_> {
             };
             out.push(self.counter("kv_cache_used", used, reference));
         }
-        if let (Cache::Content(_), Some(evicted)) = (self.scheduler.kv_cache(), step.evicted_blocks)
-            && evicted != self.pass.evicted_blocks
+        if let Some(((fewest, most), evicted)) = self.evictions().zip(step.evicted_blocks)
+            && (evicted < fewest || most < evicted)
         {
-            out.push(self.counter("evicted_blocks", evicted, self.pass.evicted_blocks));
+            let reference = if fewest == most {
+                most.to_string()
+            } else {
+                format!("{fewest} to {most}, as many blocks as the step takes")
+            };
+            out.push(self.counter("evicted_blocks", evicted, reference));
         }
+    }
+
+    /// The fewest and the most cached blocks whose content the step may drop, if the log tells how many
+    /// it did. Without content any block that is taken may have held some.
+    pub(super) fn evictions(&self) -> Option<(Blocks, Blocks)> {
+        let _ = self.group.step.row.evicted_blocks?;
+        let most = self.pass.evicted_blocks;
+        Some(match self.scheduler.kv_cache() {
+            Cache::Content(_) => (most, most),
+            Cache::Counted(_) => (Blocks::ZERO, most),
+        })
     }
 }
 

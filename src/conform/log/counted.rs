@@ -17,7 +17,7 @@ use crate::scheduler::{AllocationCheck, Refusal, Request};
 use crate::units::{BlockId, Blocks, RequestId, Tokens};
 
 /// What the log says of the pass at hand.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     /// Tokens found in the prefix cache by the requests that the pass admits.
     pub(super) hits: HashMap<RequestId, Tokens, FxBuildHasher>,
@@ -34,7 +34,7 @@ pub(super) struct Told {
 }
 
 /// A cache of which only the number of used blocks is known, between two bounds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CountedCache {
     config: SchedulerConfig,
     /// Blocks in all tables.
@@ -44,6 +44,8 @@ pub(super) struct CountedCache {
     hits: u32,
     /// The fewest and the most blocks that may be in use.
     used: (u32, u32),
+    /// Blocks that the pass at hand took from the free supply.
+    pub(super) taken: Blocks,
     /// The longest chain of blocks that was ever registered.
     deepest: u32,
     pub(super) told: Told,
@@ -62,6 +64,7 @@ impl CountedCache {
             hits_of: HashMap::default(),
             hits: 0,
             used: (0, 0),
+            taken: Blocks::ZERO,
             deepest: if fresh { 0 } else { u32::MAX },
             told: Told::default(),
             unknown: false,
@@ -128,6 +131,7 @@ impl CountedCache {
 
     fn take(&mut self, blocks: u32) {
         self.held += blocks;
+        self.taken += Blocks(blocks);
         self.used = (self.used.0 + blocks, self.used.1 + blocks);
         self.clamp();
     }
@@ -250,8 +254,9 @@ impl KvCache for CountedCache {
         Blocks(self.free_range().0)
     }
 
+    /// The most that may have been: each block that was taken may have held content.
     fn evicted(&self) -> Blocks {
-        Blocks::ZERO
+        if self.config.enable_prefix_caching { self.taken } else { Blocks::ZERO }
     }
 
     fn tokens_in(&self, blocks: usize) -> Tokens {

@@ -10,13 +10,13 @@ use crate::conform::log::sides::{self, is_of_reference};
 use crate::conform::log::verdict::{Difference, KEPT, LogDivergence, LogMoment, Void};
 use crate::log::reader::Located;
 use crate::log::schema::{IterationRequestRow, Table};
-use crate::log::values::{FinishReason, State, WaitingReason};
+use crate::log::values::{EventType, State, WaitingReason};
 use crate::scheduler::{Kind, Pass, Status};
-use crate::units::Tokens;
+use crate::units::{Blocks, Tokens};
 
 impl Replay<'_> {
-    /// Runs a pass and compares it with the step.
-    pub(super) fn decide(&mut self, group: Group) -> Result<(), Void> {
+    /// Runs a pass and compares it with the step; the file that ends before it has told enough of it.
+    pub(super) fn decide(&mut self, group: Group) -> Result<Option<Table>, Void> {
         self.counts.compared += 1;
         let mut pass = self.spare.pop().unwrap_or_default();
         let depth = self.config.max_concurrent_batches as usize;
@@ -33,12 +33,16 @@ impl Replay<'_> {
             self.diverge(&group, &pass, LogMoment::Decision, &[difference]);
             self.counts.different += 1;
             self.lose();
-            return Ok(());
+            return Ok(None);
         }
         self.learn_from_rows(&group);
         self.tell_the_cache(&group);
-        let outcome = self.scheduler.schedule(&mut pass);
-        self.tape.read_events(self.tape.latest(group.moments.decided));
+        // Who is resumed is known before the pass.
+        let drafts_told = !self.drafts_are_summed() || self.are_drafts_told(&group);
+        let Some(outcome) = self.run_pass(&group, &mut pass) else {
+            self.counts.compared -= 1;
+            return Ok(Some(Table::PerRequest));
+        };
         if let Err(assertion) = outcome {
             let difference = Difference {
                 field: "assertion",
@@ -50,44 +54,49 @@ impl Replay<'_> {
             self.diverge(&group, &Pass::default(), LogMoment::Decision, &[difference]);
             self.counts.different += 1;
             self.lose();
-            return Ok(());
+            return Ok(None);
         }
-        let differences = self.sight(&group, &pass).differences();
+        let sight = self.sight(&group, &pass);
+        let (differences, evictions) = (sight.differences(), sight.evictions());
         if differences.is_empty() {
             self.count(&pass);
+            self.count_evictions(evictions);
             if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
                 cache.settle(group.step.row.kv_cache_used);
             }
+            let pass =
+                if self.always_take_over { self.rebuild(&group, &pass)? } else { Some(pass) };
             self.tape.forget_decisions(&group);
-            let pass = if self.always_take_over { self.rebuild(&group, pass)? } else { Some(pass) };
             match pass {
                 Some(pass) => {
                     self.in_flight.push_back(Flying { group, pass, judged: Judged::Same });
                 }
                 None => self.lose(),
             }
-            return Ok(());
+            return Ok(None);
         }
         let guessed =
             matches!(self.scheduler.kv_cache_mut(), Cache::Counted(cache) if cache.guessed);
-        let judged = if guessed {
+        let other_drafts = Self::may_be_other_drafts(drafts_told, &pass);
+        let judged = if guessed || other_drafts {
             self.counts.compared -= 1;
-            self.undecided += 1;
+            *if guessed { &mut self.undecided } else { &mut self.undrafted } += 1;
             Judged::Open
         } else {
             self.diverge(&group, &pass, LogMoment::Decision, &differences);
             self.counts.different += 1;
+            self.count_evictions(evictions);
             Judged::Different
         };
+        let taken = self.take_over(&group, pass, &differences)?;
         self.tape.forget_decisions(&group);
-        match self.take_over(&group, pass, &differences)? {
-            Some(pass) => self.in_flight.push_back(Flying { group, pass, judged }),
-            None => self.lose(),
+        if let Some(pass) = taken {
+            self.in_flight.push_back(Flying { group, pass, judged });
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn sight<'a>(&'a self, group: &'a Group, pass: &'a Pass) -> Sight<'a> {
+    pub(super) fn sight<'a>(&'a self, group: &'a Group, pass: &'a Pass) -> Sight<'a> {
         Sight {
             group,
             pass,
@@ -109,11 +118,21 @@ impl Replay<'_> {
         counts.waiting += self.scheduler.waiting_len() as u64;
     }
 
+    fn count_evictions(&mut self, evictions: Option<(Blocks, Blocks)>) {
+        match evictions {
+            Some((fewest, most)) if fewest == most => self.counts.evictions += 1,
+            Some(_) => self.counts.evictions_bounded += 1,
+            None => {}
+        }
+    }
+
     /// What the rows tell of inputs that the log does not state: how many drafts were proposed, and
     /// which limit a request had that ended otherwise.
     fn learn_from_rows(&mut self, group: &Group) {
         let drafting = self.config.speculative.is_some() && !self.config.async_scheduling;
-        if drafting {
+        if self.drafts_are_summed() {
+            self.learn_drafts(group);
+        } else if drafting {
             for row in group.running() {
                 let Some(live) = self.live.get(&row.row.request_id) else { continue };
                 let request = self.scheduler.request(live.slot);
@@ -122,69 +141,45 @@ impl Replay<'_> {
                     self.scheduler.keep_drafts(live.slot, tokens.saturating_sub(known));
                 }
             }
-        } else if self.config.async_scheduling {
+        } else if self.config.async_scheduling && self.tape.tells_tokens {
             self.learn_limits(group);
         }
     }
 
-    /// Whether the step could have scheduled another running request.
-    fn has_room(&self, group: &Group) -> bool {
-        let step = &group.step.row;
-        let slots = self.config.draft_slots();
-        let charged = u64::from(step.total_tokens.0)
-            + u64::from(slots.0) * (1 + u64::from(group.batch_size()));
-        step.preempted_count.0 == 0
-            && step.total_tokens < self.config.max_num_scheduled_tokens
-            && charged < u64::from(self.config.max_num_batched_tokens.0)
-    }
-
-    /// A running request with output in flight that is passed over although there is room: that output
-    /// is certain to be its last one, so its limit is known, be it that it ends otherwise.
-    fn learn_limits(&mut self, group: &Group) {
-        let has_room = self.has_room(group);
-        let scheduled =
-            |row: &Located<IterationRequestRow>| row.row.scheduled_tokens > Some(Tokens::ZERO);
-        // Up to the last that is scheduled there was room, whatever came then.
-        let last = group.running().filter(|row| scheduled(row)).last().map(|row| row.line);
-        // And for the first of all there is, whatever the step preempts behind it.
-        let first = self.scheduler.running().first().copied();
-        for row in group.running() {
-            let Some(live) = self.live.get(&row.row.request_id) else { continue };
-            let request = self.scheduler.request(live.slot);
-            // Nearly every request has its limit for an end; so one of which nothing tells it.
-            let untold = live.end.is_some_and(|end| {
-                end.reason.is_none() && end.output == request.output_tokens() + Tokens(1)
-            });
-            let certain = has_room || Some(row.line) < last || first == Some(live.slot);
-            if !certain && !untold {
-                continue;
-            }
-            let passed_over = row.row.scheduled_tokens == Some(Tokens::ZERO)
-                && request.output_placeholders() > Tokens::ZERO
-                && request.computed_tokens() + Tokens(1) < self.config.max_model_len;
-            if !passed_over || live.ordinal.is_some() {
-                continue;
-            }
-            let known = request.output_tokens();
-            let possible = live.end.is_none_or(|end| match end.reason {
-                Some(FinishReason::Length) => false,
-                Some(FinishReason::Stop) | None => end.output <= known + Tokens(1),
-                _ => end.output <= known,
-            });
-            if possible {
-                self.scheduler.lower_max_tokens(live.slot, known + Tokens(1));
-            }
-        }
-    }
-
     /// What a cache without contents has to be told of the step.
-    fn tell_the_cache(&mut self, group: &Group) {
+    pub(super) fn tell_the_cache(&mut self, group: &Group) {
         let caching = self.config.enable_prefix_caching;
         let told = if caching { self.told(group) } else { Told::default() };
         if let Cache::Counted(cache) = self.scheduler.kv_cache_mut() {
             cache.told = told;
+            cache.taken = Blocks::ZERO;
             cache.guessed = false;
         }
+    }
+
+    /// What an admission of a step found in the prefix cache, by its row or its event.
+    pub(super) fn hit_of(
+        &self,
+        group: &Group,
+        row: &Located<IterationRequestRow>,
+    ) -> Option<Tokens> {
+        let by_event = |kind| {
+            let event = self.tape.decision(group.id(), kind, row.row.request_id)?;
+            event.details.cached_tokens
+        };
+        let events = [EventType::RequestScheduled, EventType::RequestResumed];
+        row.row.computed_tokens.or_else(|| events.into_iter().find_map(by_event))
+    }
+
+    /// Whether an admission of a step has no event that tells what it found, although only that would.
+    pub(super) fn lacks_hits(&self, group: &Group) -> bool {
+        let counted = matches!(self.scheduler.kv_cache(), Cache::Counted(_));
+        let open = self.config.enable_prefix_caching && counted && !self.tape.tells_tokens;
+        open && group.running().any(|row| {
+            let live = self.live.get(&row.row.request_id);
+            live.is_some_and(|it| self.scheduler.request(it.slot).status() != Status::Running)
+                && self.hit_of(group, row).is_none()
+        })
     }
 
     fn told(&self, group: &Group) -> Told {
@@ -193,7 +188,7 @@ impl Replay<'_> {
             let Some(live) = self.live.get(&row.row.request_id) else { continue };
             let request = self.scheduler.request(live.slot);
             if request.status() != Status::Running {
-                let hit = row.row.computed_tokens.unwrap_or(Tokens::ZERO);
+                let hit = self.hit_of(group, row).unwrap_or(Tokens::ZERO);
                 told.hits.insert(request.id().clone(), hit);
             }
         }
@@ -203,7 +198,8 @@ impl Replay<'_> {
             let id = self.scheduler.request(slot).id();
             match row {
                 Some(row) if row.row.state == State::Running => {
-                    scheduled_behind |= row.row.scheduled_tokens > Some(Tokens::ZERO);
+                    let scheduled = row.row.scheduled_tokens;
+                    scheduled_behind |= scheduled.is_none_or(|tokens| tokens > Tokens::ZERO);
                 }
                 _ => {
                     told.preempted.insert(id.clone());

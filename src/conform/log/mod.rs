@@ -6,15 +6,18 @@
 //! that the log shows can be compared. The content comes from the trace where the log is a replay of
 //! one; without it, what admissions found in the prefix cache is taken from the log.
 
+mod amounts;
 mod cache;
 mod claims;
 mod compare;
 mod config;
 mod counted;
 mod decisions;
+mod drafts;
 mod ends;
 mod group;
 mod inputs;
+mod limits;
 mod outputs;
 mod prompts;
 mod replay;
@@ -101,7 +104,7 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
     let resolved = config::resolve(info, &options.settings, Some(usable), &tape.dialect)?;
     let prompts = options.trace.map(Prompts::new).transpose()?;
     if !tape.tells_tokens {
-        without_tokens(&resolved.scheduler, prompts.is_some())?;
+        without_tokens(&resolved.scheduler, prompts.is_some() || tape.tells_hits())?;
     }
     let mut replay = Replay::new(resolved.scheduler, tape, prompts);
     replay.always_take_over = options.always_take_over;
@@ -136,22 +139,12 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
 
 /// What is not compared where rows tell no tokens.
 const NO_TOKENS: &str = "the dialect has no tokens per request and step: what each got is compared as \
-                         far as the step's totals, blocks and outputs tell; behind a divergence nothing \
-                         is compared until the log's engine is empty";
+                         far as the step's totals, blocks and outputs tell";
 
-/// Whether all inputs of the reference are told where rows tell no tokens: without drafts, outputs in
-/// flight and prefix hits, they follow from the lengths.
-fn without_tokens(config: &SchedulerConfig, has_prompts: bool) -> Result<(), Void> {
-    let (column, open) = if config.speculative.is_some() {
-        ("scheduled_tokens", "how many drafts were proposed to a request")
-    } else if config.async_scheduling {
-        ("scheduled_tokens", "which limit a request had that ended otherwise")
-    } else if config.enable_prefix_caching && !has_prompts {
-        ("computed_tokens", "what an admission found in the prefix cache (a trace, --trace, would)")
-    } else {
-        return Ok(());
-    };
-    Err(Void::NoTokens { column, open })
+/// Whether all inputs of the reference are told where rows tell no tokens: but for prefix hits they
+/// follow from the lengths and from the steps' sums.
+fn without_tokens(config: &SchedulerConfig, hits_told: bool) -> Result<(), Void> {
+    if config.enable_prefix_caching && !hits_told { Err(Void::NoHits) } else { Ok(()) }
 }
 
 /// What is not compared because a dialect has no row of it.

@@ -52,12 +52,12 @@ impl Replay<'_> {
     }
 
     fn process(&mut self, flying: Flying, next: Option<&Group>) {
-        let Flying { mut group, pass, judged } = flying;
+        let Flying { mut group, mut pass, judged } = flying;
         self.abort_due(Before::Output(&group, &pass));
         if self.tape.ends_by_event() {
             self.claim_ends(&mut group, &pass, next);
         }
-        let told = self.fill_output(&group, &pass, next);
+        let told = self.fill_output(&group, &mut pass, next);
         let mut differences = Vec::new();
         self.let_go_on(&group, &pass, next, &mut differences);
         let mut update = std::mem::take(&mut self.update);
@@ -82,13 +82,17 @@ impl Replay<'_> {
             self.spare.push(pass);
             return;
         }
+        if judged == Judged::Skipped {
+            self.end_as_logged(&group, next);
+            return;
+        }
         self.diverge(&group, &pass, LogMoment::Output, &differences);
         match judged {
             Judged::Same => {
                 self.counts.same -= 1;
                 self.counts.different += 1;
             }
-            Judged::Different | Judged::Open => {}
+            Judged::Different | Judged::Open | Judged::Skipped => {}
         }
         self.end_as_logged(&group, next);
     }
@@ -136,7 +140,7 @@ impl Replay<'_> {
             group.completed_by(key).is_none() && queued
         };
         if finished.into_iter().any(goes_on) {
-            self.lose();
+            self.fall_behind(None);
             return;
         }
         for done in &group.completed {

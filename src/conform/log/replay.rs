@@ -62,6 +62,22 @@ pub(super) enum Judged {
     Different,
     /// The log does not tell enough.
     Open,
+    /// It was not compared.
+    Skipped,
+}
+
+/// Whether the reference is where the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Track {
+    /// It is.
+    Following,
+    /// It is not, but knows who is alive: it takes each step's decision over until it follows again.
+    Behind {
+        /// Steps in a row of which it did so.
+        taken_over: u32,
+    },
+    /// It waits until the log's engine is empty.
+    Lost,
 }
 
 pub(super) type LiveRequests = HashMap<RequestKey, Live, FxBuildHasher>;
@@ -82,8 +98,7 @@ pub(super) struct Replay<'t> {
     pub(super) has_stranger: bool,
     /// Whose slot it is, or was last.
     pub(super) owners: Vec<RequestKey>,
-    /// Whether the reference is where the log is.
-    pub(super) following: bool,
+    pub(super) track: Track,
     /// `S` of the step before.
     previous: Nanos,
     pub(super) output: ModelOutput,
@@ -98,6 +113,8 @@ pub(super) struct Replay<'t> {
     skipped: u64,
     /// Steps that the log does not tell enough of to decide them.
     pub(super) undecided: u64,
+    /// Steps of which is not told how many drafts each request had, where that decides something.
+    pub(super) undrafted: u64,
     /// Iterations with waiting rows that give no reason.
     unreasoned: u64,
     /// Iterations with waiting rows whose reason the reference cannot have.
@@ -130,7 +147,7 @@ impl<'t> Replay<'t> {
             early: HashSet::default(),
             has_stranger: false,
             owners: Vec::new(),
-            following: true,
+            track: Track::Following,
             previous: Nanos::ZERO,
             output: ModelOutput::default(),
             update: Update::default(),
@@ -142,6 +159,7 @@ impl<'t> Replay<'t> {
             notes: Vec::new(),
             skipped: 0,
             undecided: 0,
+            undrafted: 0,
             unreasoned: 0,
             foreign_reasons: 0,
             damaged: 0,
@@ -204,6 +222,11 @@ impl<'t> Replay<'t> {
                 "may be decided in more than one way, as prompts are unknown: not compared",
             ),
             (
+                self.undrafted,
+                "may be decided in more than one way, as the dialect has no tokens per request and \
+                 fewer drafts may have been proposed than can be: not compared",
+            ),
+            (
                 self.unreasoned,
                 "have waiting requests without a waiting_reason: what kept those out is not compared",
             ),
@@ -221,7 +244,8 @@ impl<'t> Replay<'t> {
         if self.skipped > 0 {
             self.notes.push(format!(
                 "{} of {} iterations were skipped: where the reference cannot take over what the \
-                 log decided, it starts anew where the log's engine is empty",
+                 log decided, it goes on where the rows of a step tell all, or the log's engine is \
+                 empty",
                 self.skipped, self.counts.iterations
             ));
         }
@@ -236,15 +260,19 @@ impl<'t> Replay<'t> {
             .waiting()
             .any(|row| row.row.waiting_reason.is_some_and(|reason| !is_of_reference(reason)));
         self.foreign_reasons += u64::from(foreign);
-        if self.following && group.damaged {
+        if self.track == Track::Following && group.damaged {
             self.damaged += 1;
-            self.lose();
+            self.fall_behind(None);
         }
         self.outputs_before(Some(&group));
-        if !self.following {
+        if self.track != Track::Following {
             self.restart(&group);
         }
-        if self.following {
+        if let Track::Behind { taken_over } = self.track {
+            self.skipped += 1;
+            self.tape.read_events(self.tape.latest(group.moments.decided));
+            self.catch_up(group, taken_over)?;
+        } else if self.track == Track::Following {
             self.hand_in(&group)?;
             self.abort_due(Before::Pass(&group));
             self.hand_in_hidden(&group)?;
@@ -258,7 +286,13 @@ impl<'t> Replay<'t> {
             if self.has_untold_end(&group) {
                 return Ok(Some(Table::Events));
             }
-            self.decide(group)?;
+            self.tape.read_events(self.tape.latest(group.moments.decided));
+            if self.lacks_hits(&group) {
+                return Ok(Some(Table::Events));
+            }
+            if let Some(table) = self.decide(group)? {
+                return Ok(Some(table));
+            }
         } else {
             self.skipped += 1;
             self.tape.read_events(self.tape.latest(group.moments.decided));
@@ -286,7 +320,7 @@ impl<'t> Replay<'t> {
 
     /// The reference is not where the log is any more.
     pub(super) fn lose(&mut self) {
-        self.following = false;
+        self.track = Track::Lost;
         self.in_flight.clear();
         self.live.clear();
     }
@@ -294,18 +328,11 @@ impl<'t> Replay<'t> {
     /// Starts a new reference if everybody in the step's queues arrived since the step before: the
     /// engine was empty then, so nothing else is left of the past.
     fn restart(&mut self, group: &Group) {
-        let since = self.previous;
-        while let Some(old) = self.tape.mail.front().copied().filter(|next| next.at <= since) {
-            self.tape.mail.pop_front();
-            // What was read ahead for it is not needed.
-            let _ = self.tape.end_of(old.key);
-            if let Some(prompts) = &mut self.prompts {
-                prompts.forget(self.tape.ids.id(old.key));
-            }
+        if self.track == Track::Lost {
+            self.forget_the_past();
         }
-        let (since, start) = (self.tape.latest(since), self.tape.latest(group.moments.start));
-        self.tape.dropped.retain(|dropped| dropped.at > since);
-        self.tape.ended.retain(|ended| ended.at > since);
+        let (since, start) =
+            (self.tape.latest(self.previous), self.tape.latest(group.moments.start));
         let new: HashSet<RequestKey, FxBuildHasher> = self
             .tape
             .mail
@@ -315,17 +342,34 @@ impl<'t> Replay<'t> {
             .collect();
         let all_told = group.queued.len() == group.alive() || new.len() == group.alive();
         let all_new = group.queued.iter().all(|row| new.contains(&row.row.request_id));
-        // What is found in the prefix cache is told by rows, or known from the start.
-        let hits_told = self.tape.tells_tokens || !self.config.enable_prefix_caching;
+        let hits_told = self.tape.tells_hits() || !self.config.enable_prefix_caching;
         if group.damaged || !all_told || !all_new || !hits_told {
             return;
         }
+        self.lose();
+        self.forget_the_past();
         self.forget_content();
         let cache = Cache::Counted(CountedCache::new(self.config.clone(), false));
         self.scheduler = scheduler(&self.config, cache);
         self.owners.clear();
-        self.following = true;
+        self.track = Track::Following;
         self.counts.restarts += 1;
+    }
+
+    /// Forgets what came before the step before and was not taken in.
+    fn forget_the_past(&mut self) {
+        let since = self.previous;
+        while let Some(old) = self.tape.mail.front().copied().filter(|next| next.at <= since) {
+            self.tape.mail.pop_front();
+            // What was read ahead for it is not needed.
+            let _ = self.tape.end_of(old.key);
+            if let Some(prompts) = &mut self.prompts {
+                prompts.forget(self.tape.ids.id(old.key));
+            }
+        }
+        let since = self.tape.latest(since);
+        self.tape.dropped.retain(|dropped| dropped.at > since);
+        self.tape.ended.retain(|ended| ended.at > since);
     }
 
     /// Forgets the ids of requests that nothing names any more.

@@ -12,11 +12,16 @@ use crate::units::{Nanos, TokenId, Tokens};
 
 impl Replay<'_> {
     /// Whether the log tells of every entry how many tokens it got; one is taken where it does not.
-    pub(super) fn fill_output(&mut self, group: &Group, pass: &Pass, next: Option<&Group>) -> bool {
+    pub(super) fn fill_output(
+        &mut self,
+        group: &Group,
+        pass: &mut Pass,
+        next: Option<&Group>,
+    ) -> bool {
         let mut told = true;
         let mut output = std::mem::take(&mut self.output);
         output.clear();
-        for entry in &pass.entries {
+        for entry in &mut pass.entries {
             let key = self.owners[entry.slot.index()];
             let request = self.scheduler.request(entry.slot);
             let live = self.live.get(&key).filter(|live| live.slot == entry.slot);
@@ -29,7 +34,9 @@ impl Replay<'_> {
             told &= count.is_some();
             let count = count.unwrap_or(Tokens(1));
             let ends = group.completed_by(key).is_some() && !ends_by_length(live);
-            let token = |offset: u32| match live.ordinal {
+            let ordinal = live.ordinal;
+            self.make_room_for(entry, count);
+            let token = |offset: u32| match ordinal {
                 _ if ends && offset + 1 == count.0 => STOP_TOKEN,
                 Some(ordinal) => private_token(ordinal, length.0 + offset),
                 None => TokenId(u64::from(length.0 + offset)),
@@ -51,10 +58,12 @@ impl Replay<'_> {
         entry: &BatchEntry,
         done: Tokens,
     ) -> Option<Tokens> {
-        if entry.drafts == Tokens::ZERO {
+        let summed = self.drafts_are_summed() && !entry.prefill;
+        let most = if summed { self.config.num_speculative_tokens() } else { entry.drafts };
+        if most == Tokens::ZERO {
             return Some(Tokens(1));
         }
-        let most = 1 + entry.drafts.0;
+        let most = most.0.saturating_add(1);
         if let Some(ended) = group.completed_by(key) {
             let gained = ended.tokens.map_or(1, |tokens| tokens.saturating_sub(done).0);
             return Some(Tokens(gained.clamp(1, most)));

@@ -5,12 +5,12 @@
 //! dialect has none, and it stands where the reference has it; if they do not, it is gone.
 
 use crate::conform::log::group::Group;
-use crate::conform::log::replay::Replay;
+use crate::conform::log::replay::{Replay, Track};
 use crate::conform::log::tape::Arrived;
 use crate::conform::log::verdict::Void;
 use crate::log::values::State;
 use crate::scheduler::adopt::Seat;
-use crate::scheduler::{Pass, Slot};
+use crate::scheduler::{Pass, Slot, Status};
 use crate::units::Tokens;
 
 /// Requests of the reference without a row, each with its place in the queue.
@@ -40,18 +40,25 @@ impl Replay<'_> {
     /// The queues of the log; `None` if somebody's place is open, or how far they got.
     pub(super) fn seats(&mut self, group: &Group, pass: &Pass) -> Option<Vec<Seat>> {
         let (mut running, mut waiting) = (Vec::new(), Vec::new());
-        if !self.tape.tells_tokens {
+        let behind = self.track != Track::Following;
+        if behind && group.queued.len() != group.alive() {
             return None;
         }
+        let amounts = self.amounts(group, pass)?;
         for row in &group.queued {
             let row = &row.row;
+            let amount = amounts.get(&row.request_id).copied().unwrap_or_default();
             let seat = Seat {
                 slot: self.live.get(&row.request_id)?.slot,
                 runs: row.state == State::Running,
                 blocks: row.kv_cache_blocks.0,
-                computed: row.computed_tokens.unwrap_or(Tokens::ZERO),
-                scheduled: row.scheduled_tokens.unwrap_or(Tokens::ZERO),
+                computed: amount.computed,
+                scheduled: amount.scheduled,
                 generated: row.tokens_generated,
+                alone: behind.then_some(match row.state {
+                    State::Preempted => Status::Preempted,
+                    _ => Status::Waiting,
+                }),
             };
             if seat.runs { running.push(seat) } else { waiting.push(seat) }
         }
@@ -110,7 +117,7 @@ impl Replay<'_> {
         let generated = request.output_tokens();
         if !runs {
             let (computed, scheduled) = (Tokens::ZERO, Tokens::ZERO);
-            return Seat { slot, runs, blocks: 0, computed, scheduled, generated };
+            return Seat { slot, runs, blocks: 0, computed, scheduled, generated, alone: None };
         }
         let entry = pass.entries.iter().find(|entry| entry.slot == slot);
         Seat {
@@ -120,6 +127,7 @@ impl Replay<'_> {
             computed: entry.map_or(request.computed_tokens(), |entry| entry.computed),
             scheduled: entry.map_or(Tokens::ZERO, |entry| entry.tokens),
             generated,
+            alone: None,
         }
     }
 }

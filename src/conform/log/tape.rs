@@ -78,6 +78,8 @@ pub(super) struct Tape {
     pub(super) decisions: Vec<Located<EventRow>>,
     previous: Option<IterationId>,
     lost: u64,
+    /// Whether a row that was lost may be one of the next step.
+    may_lack_rows: bool,
     /// The most ids that were ever known.
     highest: u32,
 }
@@ -108,6 +110,7 @@ impl Tape {
             decisions: Vec::new(),
             previous: None,
             lost: 0,
+            may_lack_rows: false,
             highest: 0,
         })
     }
@@ -124,6 +127,11 @@ impl Tape {
     /// Whether it is events that tell which requests an output finished.
     pub(super) fn ends_by_event(&self) -> bool {
         self.dialect.has(Habit::NoCompletedRows)
+    }
+
+    /// Whether rows or events say what admissions found in the prefix cache.
+    pub(super) fn tells_hits(&self) -> bool {
+        self.tells_tokens || !self.dialect.has(Habit::NoDetails)
     }
 
     /// Up to which moment something may be stamped that happened at this one.
@@ -176,7 +184,10 @@ impl Tape {
         };
         group.ends_told = rows_left || self.ends_by_event() || all_ends;
         let lost = self.steps.lost + self.rows.lost + self.events.lost;
-        group.damaged |= lost != std::mem::replace(&mut self.lost, lost);
+        let lost_some = lost != std::mem::replace(&mut self.lost, lost);
+        // What was lost ahead of the row that is read next may be the next step's.
+        group.damaged |= lost_some || self.may_lack_rows && rows < group.alive();
+        self.may_lack_rows = lost_some || self.may_lack_rows && rows == 0;
         Some(group)
     }
 

@@ -65,18 +65,13 @@ pub enum Void {
         /// What is wrong with its header.
         why: String,
     },
-    /// The rows lack tokens per request, and the settings leave something open without.
+    /// Nothing tells what admissions found in the prefix cache.
     #[error(
-        "the dialect lacks {column}: {file} has no such column, and {open} is told nowhere else; see \
-         docs/log-format.md",
-        file = Table::PerIterationRequests.file_name()
+        "the dialect tells nowhere what admissions found in the prefix cache: computed_tokens in \
+         per_iteration_requests.csv, cached_tokens in the details of events.csv or --trace with the \
+         trace that the log is a replay of are needed, see docs/log-format.md"
     )]
-    NoTokens {
-        /// The column.
-        column: &'static str,
-        /// What it alone would tell.
-        open: &'static str,
-    },
+    NoHits,
     /// Nothing tells how requests ended.
     #[error(
         "the dialect tells nowhere who gave up: finish_reason in per_request.csv, details in \
@@ -161,6 +156,10 @@ pub struct LogCounts {
     pub waiting: u64,
     /// Requests finished by an output.
     pub finished: u64,
+    /// Iterations whose evicted_blocks were compared with the one number that they can be.
+    pub evictions: u64,
+    /// Iterations whose evicted_blocks were held to what is possible, as contents are unknown.
+    pub evictions_bounded: u64,
     /// How often the reference took over what the log decided.
     pub taken_over: u64,
     /// How often the reference was started anew.
@@ -172,6 +171,12 @@ impl LogCounts {
     #[must_use]
     pub const fn skipped(&self) -> u64 {
         self.iterations.saturating_sub(self.compared)
+    }
+
+    /// Iterations compared in which the log does not tell how many blocks were evicted.
+    #[must_use]
+    pub const fn evictions_untold(&self) -> u64 {
+        self.compared.saturating_sub(self.evictions + self.evictions_bounded)
     }
 
     /// All decisions compared.
