@@ -4,15 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnose::losses::Board;
+use crate::diagnose::board::Board;
 use crate::diagnose::losses::explain::{EVENT_COUNTS, EVENTS_OF_STEP, ROWS_OF_STEP};
 use crate::diagnose::losses::stride::Strides;
+use crate::diagnose::pass::{Ahead, each};
 use crate::log::dialect::{Dialect, Habit};
-use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::moments::Moments;
-use crate::log::reader::{Input, Item, LogDir, TableReader};
+use crate::log::reader::LogDir;
 use crate::log::schema::{
-    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
+    EventRow, IterationRequestRow, IterationRow, RequestRow, Table, TransitionRow,
 };
 use crate::log::values::{EventType, State};
 use crate::units::Nanos;
@@ -221,7 +221,8 @@ impl Counts {
     /// Both files side by side, step by step.
     fn count_rows(&mut self, dir: &LogDir, dialect: &Dialect) -> Option<()> {
         let table = Table::PerIterationRequests;
-        let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir) else {
+        let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id))
+        else {
             self.lives.values_mut().for_each(|life| life.rows[table as usize] = 1);
             return Some(());
         };
@@ -332,62 +333,5 @@ impl Counts {
                 }
             },
         )
-    }
-}
-
-/// Calls `see` for every row that can be read, with the id of its request.
-fn each<R: Row>(
-    dir: &LogDir,
-    key: fn(&R) -> Option<RequestKey>,
-    mut see: impl FnMut(&R, &str),
-) -> Option<()> {
-    // A log of other files has fewer of them.
-    let Some(mut reader) = dir.reader::<R>().ok()? else { return Some(()) };
-    let mut ids = IdTable::default();
-    while let Some(item) = reader.next(&mut ids) {
-        let Item::Row(row) = item else { continue };
-        let key = key(&row.row);
-        see(&row.row, key.map_or("", |key| ids.id(key)));
-        if let Some(key) = key {
-            ids.release(key);
-        }
-    }
-    Some(())
-}
-
-/// A file of which one row is read ahead.
-struct Ahead<R> {
-    reader: TableReader<R, Input>,
-    ids: IdTable,
-    head: Option<R>,
-}
-
-impl Ahead<IterationRequestRow> {
-    fn open(dir: &LogDir) -> Option<Self> {
-        let reader = dir.reader::<IterationRequestRow>().ok()??;
-        let mut ahead = Self { reader, ids: IdTable::default(), head: None };
-        ahead.fill();
-        Some(ahead)
-    }
-
-    fn fill(&mut self) {
-        self.head = loop {
-            match self.reader.next(&mut self.ids) {
-                Some(Item::Row(row)) => break Some(row.row),
-                Some(Item::Problem(_)) => {}
-                None => break None,
-            }
-        };
-    }
-
-    fn next_if(
-        &mut self,
-        wanted: impl FnOnce(&IterationRequestRow) -> bool,
-    ) -> Option<(IterationRequestRow, String)> {
-        let row = self.head.take_if(|row| wanted(row))?;
-        let id = self.ids.id(row.request_id).to_owned();
-        self.ids.release(row.request_id);
-        self.fill();
-        Some((row, id))
     }
 }

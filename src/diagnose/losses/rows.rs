@@ -1,11 +1,12 @@
 //! Kinds of rows that a file does not have, and rows that it lacks here and there.
 
+use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::count::{Counts, Told};
 use crate::diagnose::losses::explain::{
     CHANGES, EVENT_COUNTS, EVENTS_OF_REQUEST, EVENTS_OF_STEP, GAPS, ROW_COUNTS, ROWS_OF_REQUEST,
     ROWS_OF_STEP,
 };
-use crate::diagnose::losses::{Board, LOST_KIND, LOST_ROWS, Loss, Seen, is_of};
+use crate::diagnose::losses::{LOST_KIND, LOST_ROWS, is_of};
 use crate::log::schema::Table;
 use crate::log::values::{EventType, State};
 
@@ -77,7 +78,7 @@ fn of_steps(board: &mut Board<'_, '_>, counts: &Counts) {
         }
         (None, None) => seen.rule == "X005" && is_of(seen, Table::PerIterationRequests),
     };
-    board.claim(Loss {
+    board.claim(Claim {
         cause: LOST_ROWS,
         text,
         lead: &["Q004", "X004", "S008", "Q001"],
@@ -170,7 +171,7 @@ fn of_events(board: &mut Board<'_, '_>, counts: &Counts) {
         }
         (None, None) => seen.rule == "X005" && is_of(seen, Table::Events),
     };
-    board.claim(Loss {
+    board.claim(Claim {
         cause,
         text,
         lead: &["X002", "X001", "S005", "Q001", "C006", "C008"],
@@ -223,7 +224,7 @@ fn of_changes(board: &mut Board<'_, '_>, counts: &Counts) {
         Some(_) => seen.is(CHANGES),
         None => seen.rule == "X005" && is_of(seen, Table::StateTransitions),
     };
-    board.claim(Loss {
+    board.claim(Claim {
         cause,
         text,
         lead: &["S001", "S003", "X001", "S005"],
