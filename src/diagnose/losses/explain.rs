@@ -3,7 +3,7 @@
 /// Rules that find that something is missing, or see the figures that it leaves behind.
 pub(super) const TRACES: &[&str] = &[
     "X001", "X002", "X003", "X004", "M011", "Q001", "Q004", "K002", "C003", "C006", "C008", "S001",
-    "S003", "S005",
+    "S003", "S005", "Q009",
 ];
 
 /// Rules of a step that count its rows in per_iteration_requests.csv.

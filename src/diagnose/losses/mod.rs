@@ -23,7 +23,7 @@ use crate::log::schema::Table;
 pub static LOSSES: &[(&str, &str)] = &[
     (LOST_REQUEST, "Requests have no row in one file at all, and others tell of them."),
     (LOST_STEP, "Steps have no row in one file at all, and others tell of them."),
-    (LOST_KIND, "Events or changes of one kind are nowhere in their file, and others count them."),
+    (LOST_KIND, "Events or changes of one kind are nowhere in their file, or those of one ending."),
     (LOST_ROWS, "A file lacks rows here and there: every so many, or without order."),
 ];
 

@@ -173,6 +173,10 @@ fn of_requests(board: &mut Board<'_, '_>, counts: &Counts) {
         cause: LOST_REQUEST,
         text,
         lead: &["X003"],
-        explains: Box::new(|seen| seen.request().is_some_and(|id| ids.contains(&id))),
+        explains: Box::new(|seen| match seen.request() {
+            Some(id) => ids.contains(&id),
+            // What they held is never given back.
+            None => seen.rule == "C010",
+        }),
     });
 }

@@ -99,8 +99,8 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         },
     };
     let text = format!(
-        "request_preempted and request_evicted are exchanged: each of the {} events of the one name \
-         comes with a resumption, as an eviction does, and none of the {} of the other",
+        "request_preempted and request_evicted are exchanged: every event of the first name ({}) comes \
+         with a resumption, as an eviction does, and no event of the other ({})",
         preempted.all, evicted.all
     );
     let lead = &["M015", "Q001", "S005", "X002"];

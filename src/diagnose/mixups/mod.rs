@@ -7,6 +7,8 @@
 //! for a cause. What is folded is still listed and counted.
 
 mod again;
+mod block;
+mod cache;
 mod kinds;
 mod late;
 mod numbering;
@@ -28,6 +30,11 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (UNDECLARED_OVERLAP, "Steps overlap, and run.json says that they do not."),
     (DECISIONS_AT_START, "Decisions are stamped with the beginning of their steps."),
     (EXCHANGED_NAMES, "Events of two kinds have one another's names."),
+    (WRITTEN_TWICE, "A block of events stands twice in events.csv."),
+    (ANOTHER_RUN, "The last part of events.csv begins again, as that of another run does."),
+    (WRITTEN_LATE, "A block of events stands behind later ones."),
+    (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
+    (READ_AFTER_FREE, "Completed rows hold no blocks: they are read after these were given back."),
     (REVERSED_QUEUE, "The waiting queue is written from its end."),
 ];
 
@@ -37,6 +44,11 @@ const LATE_COUNT: &str = "count-of-another-step";
 const UNDECLARED_OVERLAP: &str = "undeclared-overlap";
 const DECISIONS_AT_START: &str = "decisions-at-start";
 const EXCHANGED_NAMES: &str = "exchanged-names";
+const WRITTEN_TWICE: &str = "written-twice";
+const ANOTHER_RUN: &str = "another-run";
+const WRITTEN_LATE: &str = "written-late";
+const NULL_BLOCK: &str = "null-block";
+const READ_AFTER_FREE: &str = "read-after-free";
 const REVERSED_QUEUE: &str = "reversed-queue";
 
 /// Folds the findings of a report under mistakes of whole files.
@@ -46,6 +58,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         return;
     }
     // A file that cannot be read any more leaves the findings as they are.
+    let _ = block::find(dir, board);
     let _ = spelling::find(dir, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);
@@ -53,5 +66,6 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = stamps::find(dir, report, board);
     let _ = kinds::find(dir, board);
     again::find(board);
+    cache::find(board);
     let _ = order::find(dir, report, board);
 }

@@ -73,7 +73,33 @@ impl Spelling {
         }
     }
 
-    /// "those of per_request.csv plus '-0'", for a sentence.
+    /// Whether an id may be spelled so.
+    fn is_of(&self, id: &str) -> bool {
+        match self {
+            Self::Prefix(text) => id.starts_with(text.as_str()),
+            Self::Suffix(text) => id.ends_with(text.as_str()),
+            Self::Ending => id.contains(BEFORE_ENDING),
+            Self::Upper => id.to_uppercase() == id,
+            Self::Lower => id.to_lowercase() == id,
+            Self::WithoutPrefix(_) | Self::WithoutSuffix(_) | Self::WithoutEnding => false,
+        }
+    }
+
+    /// How the first ids are made from those that are spelled so.
+    fn reversed(&self) -> Self {
+        match self.clone() {
+            Self::Prefix(text) => Self::WithoutPrefix(text),
+            Self::Suffix(text) => Self::WithoutSuffix(text),
+            Self::WithoutPrefix(text) => Self::Prefix(text),
+            Self::WithoutSuffix(text) => Self::Suffix(text),
+            Self::Upper => Self::Lower,
+            Self::Lower => Self::Upper,
+            Self::Ending => Self::WithoutEnding,
+            Self::WithoutEnding => Self::Ending,
+        }
+    }
+
+    /// "plus '-0'", for a sentence.
     fn told(&self, example: &(String, String)) -> String {
         let (own, other) = example;
         match self {
@@ -91,15 +117,45 @@ impl Spelling {
     }
 }
 
+const OTHERS: [Table; 3] = [Table::PerIterationRequests, Table::Events, Table::StateTransitions];
+
+/// A file with other ids: which requests it lacks, how it spells them, and one of them with what it is there.
+struct Odd<'n> {
+    table: Table,
+    named: BTreeSet<&'n str>,
+    spelling: Spelling,
+    example: (String, String),
+}
+
 pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
-    for table in [Table::PerIterationRequests, Table::Events, Table::StateTransitions] {
+    let mut odd: Vec<Odd<'_>> = Vec::new();
+    for table in OTHERS {
         let of_table = |seen: &Seen<'_>| {
             seen.rule == "X001" && seen.finding.message.starts_with(table.file_name())
         };
         let named: BTreeSet<&str> =
             board.open().filter(of_table).filter_map(|seen| seen.request()).collect();
         if let Some((spelling, example)) = of_file(dir, table, &named)? {
-            claim(board, table, &named, &spelling, &example);
+            odd.push(Odd { table, named, spelling, example });
+        }
+    }
+    let there = OTHERS.iter().filter(|table| dir.file(**table).is_some()).count();
+    match odd.as_slice() {
+        // Then it is per_request.csv that differs from all others.
+        [first, rest @ ..]
+            if odd.len() == there && rest.iter().any(|it| it.spelling == first.spelling) =>
+        {
+            let (own, other) = first.example.clone();
+            let told = first.spelling.reversed().told(&(other, own));
+            let text = format!("ids of per_request.csv are those of the other files {told}");
+            claim(board, &odd.iter().collect::<Vec<_>>(), text);
+        }
+        _ => {
+            for file in &odd {
+                let told = file.spelling.told(&file.example);
+                let text = format!("ids of {} are those of per_request.csv {told}", file.table);
+                claim(board, &[file], text);
+            }
         }
     }
     Some(())
@@ -159,22 +215,18 @@ fn of_file(
 /// Rules of the columns of one row of per_request.csv.
 const WITHIN_ROWS: &[&str] = &["M001", "M002", "M008", "M009", "C005", "K008"];
 
-fn claim(
-    board: &mut Board<'_, '_>,
-    table: Table,
-    named: &BTreeSet<&str>,
-    spelling: &Spelling,
-    example: &(String, String),
-) {
+fn claim(board: &mut Board<'_, '_>, files: &[&Odd<'_>], text: String) {
+    let theirs = |id: &str| {
+        files.iter().any(|file| {
+            let spelled = file.spelling.is_of(id) || file.spelling.undo(id, &file.named).is_some();
+            file.named.contains(id) || spelled
+        })
+    };
     let explains = |seen: &Seen<'_>| match seen.request() {
-        Some(id) => {
-            let theirs = named.contains(id) || spelling.undo(id, named).is_some();
-            theirs && !seen.is(WITHIN_ROWS)
-        }
+        Some(id) => theirs(id) && !seen.is(WITHIN_ROWS),
         // What a request took and gave back is counted under its ids.
         None => seen.is(&["X005", "C008", "C010"]),
     };
-    let text = format!("ids of {table} are those of per_request.csv {}", spelling.told(example));
     let lead = &["X001"];
     board.claim(Claim { cause: OTHER_SPELLING, text, lead, explains: Box::new(explains) });
 }
