@@ -59,6 +59,7 @@ impl<'a> Diagnosis<'a> {
         let mut board = Board::of(report, &mut folded);
         mixups::find(&dir, report, &mut board);
         losses::find(&dir, report, &mut board);
+        mixups::fold_repeats(&mut board);
         let leads = board.into_leads();
         let mut groups = group::group(report, &folded, leads);
         let marks = groups.iter().flat_map(|group| {

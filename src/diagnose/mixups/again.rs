@@ -14,7 +14,8 @@ const KINDS: [(EventType, Option<&str>); 4] = [
 ];
 
 /// Rules that go by the moment of an event of which there should be one.
-const FOLLOWING: &[&str] = &["L003", "M007", "M015", "M018", "M020", "S002", "S003", "X008"];
+const FOLLOWING: &[&str] =
+    &["C008", "L003", "M007", "M015", "M018", "M020", "S002", "S003", "X008"];
 
 /// Only folds: what is said of findings of X002 fits.
 pub(super) fn find(board: &mut Board<'_, '_>) {

@@ -62,11 +62,17 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         );
         claim(board, ANOTHER_RUN, text);
     } else if block.times == 1 {
-        let text = format!(
-            "lines {first} to {} of events.csv are earlier than those before them, and each part is in \
-             order: a block was written too late",
-            block.last
-        );
+        let text = if block.last == first {
+            format!(
+                "line {first} of events.csv is earlier than those before it: it was written too late"
+            )
+        } else {
+            format!(
+                "lines {first} to {} of events.csv are earlier than those before them, and each part is \
+                 in order: a block was written too late",
+                block.last
+            )
+        };
         claim(board, WRITTEN_LATE, text);
     }
     Some(())

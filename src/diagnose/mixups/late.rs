@@ -54,7 +54,7 @@ fn rows(board: &mut Board<'_, '_>, how: &str) {
         _ => {
             seen.is(ROWS_OF_STEP)
                 || seen.is(ROWS_OF_REQUEST)
-                || seen.is(&["M015", "M018", "M020", "C010", "Q009", "T001", "X005"])
+                || seen.is(&["M015", "M018", "M020", "C008", "C010", "Q009", "T001", "X005"])
         }
     };
     let text = format!(

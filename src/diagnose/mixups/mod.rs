@@ -51,6 +51,14 @@ const NULL_BLOCK: &str = "null-block";
 const READ_AFTER_FREE: &str = "read-after-free";
 const REVERSED_QUEUE: &str = "reversed-queue";
 
+/// Folds what events that are written again break under the findings that count them, once it is known that
+/// no others are lost.
+pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
+    if !board.has(&["M019", "F007", "X009"]) {
+        again::find(board);
+    }
+}
+
 /// Folds the findings of a report under mistakes of whole files.
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
     // Where clocks differ, or rows are out of order, nothing else is told.
@@ -65,7 +73,6 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = late::find(dir, report, board);
     let _ = stamps::find(dir, report, board);
     let _ = kinds::find(dir, board);
-    again::find(board);
     cache::find(board);
     let _ = order::find(dir, report, board);
 }

@@ -10,6 +10,7 @@ use crate::diagnose::pass::each;
 use crate::log::reader::LogDir;
 use crate::log::schema::{IterationRequestRow, RequestRow};
 use crate::log::values::State;
+use crate::units::Nanos;
 
 /// Steps that are looked at.
 const STEPS: usize = 8;
@@ -23,39 +24,44 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         return Some(());
     }
     let urgent_first = report.settings.policy == Some(Policy::Priority);
-    // Under FCFS the preempted ones stand in front, whenever they arrived.
-    let has_place = |state: State| match state {
-        State::Waiting => true,
-        State::Preempted => urgent_first,
-        State::Running | State::Completed => false,
-    };
-    let mut queues: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    // By step: who waits, and whether it was preempted.
+    let mut queues: BTreeMap<u64, Vec<(String, bool)>> = BTreeMap::new();
     let mut rows = 0;
     each::<IterationRequestRow>(
         dir,
         |row| Some(row.request_id),
         |row, id| {
-            if steps.contains(&row.iteration_id.0) && has_place(row.state) && rows < ROWS {
+            let waits = matches!(row.state, State::Waiting | State::Preempted);
+            if waits && steps.contains(&row.iteration_id.0) && rows < ROWS {
                 rows += 1;
-                queues.entry(row.iteration_id.0).or_default().push(id.to_owned());
+                let preempted = row.state == State::Preempted;
+                queues.entry(row.iteration_id.0).or_default().push((id.to_owned(), preempted));
             }
         },
     )?;
-    let waiting: BTreeSet<&String> = queues.values().flatten().collect();
+    let waiting: BTreeSet<&str> = queues.values().flatten().map(|(id, _)| id.as_str()).collect();
     let mut places = BTreeMap::new();
     each::<RequestRow>(
         dir,
         |row| Some(row.request_id),
         |row, id| {
-            if let Some(id) = waiting.get(&id.to_owned()) {
-                let urgency = row.priority_score.filter(|_| urgent_first).map_or(0, |it| it.0);
-                places.insert(id.as_str(), (urgency, row.arrival_time));
+            if let Some(id) = waiting.get(id) {
+                places.insert(*id, (row.priority_score.map_or(0, |it| it.0), row.arrival_time));
             }
         },
     )?;
     let (mut forward, mut backward) = (false, false);
     for queue in queues.values() {
-        let known: Vec<_> = queue.iter().filter_map(|id| places.get(id.as_str())).collect();
+        let place = |(id, preempted): &(String, bool)| {
+            let (urgency, arrival) = *places.get(id.as_str())?;
+            // Under FCFS the preempted ones stand in front, whenever they arrived.
+            Some(match (urgent_first, preempted) {
+                (true, _) => (urgency, arrival),
+                (false, true) => (0, Nanos::ZERO),
+                (false, false) => (1, arrival),
+            })
+        };
+        let known: Vec<_> = queue.iter().filter_map(place).collect();
         forward |= known.windows(2).any(|pair| pair[0] < pair[1]);
         backward |= known.windows(2).any(|pair| pair[0] > pair[1]);
     }

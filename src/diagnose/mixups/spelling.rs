@@ -223,6 +223,7 @@ fn claim(board: &mut Board<'_, '_>, files: &[&Odd<'_>], text: String) {
         })
     };
     let explains = |seen: &Seen<'_>| match seen.request() {
+        Some(_) if seen.rule == "X005" => true,
         Some(id) => theirs(id) && !seen.is(WITHIN_ROWS),
         // What a request took and gave back is counted under its ids.
         None => seen.is(&["X005", "C008", "C010"]),
