@@ -241,10 +241,7 @@ fn unwritten(board: &Board<'_, '_>, counts: &Counts) -> Option<(EventType, Strin
     let preempted = found(EventType::RequestPreempted);
     let resumes = |seen: Seen<'_>| {
         let action = seen.rule == "Q009" && seen.finding.actual.as_deref() == Some("resume");
-        let first_again = seen.rule == "X002"
-            && !seen.lacks()
-            && seen.finding.message.contains(EventType::RequestScheduled.as_str());
-        action || first_again || seen.column() == Some("resumed_count")
+        action || seen.column() == Some("resumed_count")
     };
     let resumed = board.open().any(resumes);
     let blocks = board.has(&["C008"]);

@@ -6,6 +6,7 @@ use crate::diagnose::losses::explain::{EVENT_COUNTS, ROWS_OF_REQUEST, ROWS_OF_ST
 use crate::diagnose::mixups::sides::{self, COLUMNS, Fit};
 use crate::diagnose::mixups::{LATE_COUNT, OTHER_NUMBERING};
 use crate::log::reader::LogDir;
+use crate::log::schema::Table;
 
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) -> Option<()> {
     if !board.has(&["X004", "Q001"]) {
@@ -34,6 +35,11 @@ fn count(board: &mut Board<'_, '_>, column: &str, late: bool) {
         "Q002" | "Q003" | "Q009" => column == "running_count",
         _ => false,
     };
+    // Where anything else contradicts the rows, it is they that stand in other steps.
+    let of_step = |seen: &Seen<'_>| seen.table() == Some(Table::PerIteration);
+    if board.open().any(|seen| !explains(&seen) && !of_step(&seen)) {
+        return;
+    }
     let text = if late {
         format!("{column} is in each step that of the step before: it is read before it is updated")
     } else {

@@ -1,6 +1,6 @@
 //! Decisions that are stamped with the beginning of their steps.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
@@ -32,17 +32,19 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     if !board.open().any(|seen| of_decision(&seen)) {
         return Some(());
     }
-    let mut open: BTreeSet<u64> = BTreeSet::new();
+    // By moment: the step that the event names.
+    let mut open: BTreeMap<u64, Option<u64>> = BTreeMap::new();
     each::<EventRow>(
         dir,
         |_| None,
         |row, _| {
             if is_decision(row.event_type) && open.len() < MOST {
-                open.insert(row.timestamp.0);
+                open.insert(row.timestamp.0, row.details.iteration_id.map(|id| id.0));
             }
         },
     )?;
     let all = open.len();
+    let named = open.values().any(Option::is_some);
     let mut decided = false;
     each::<IterationRow>(
         dir,
@@ -50,13 +52,20 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         |row, _| {
             let at = Moments::of(row, &report.dialect);
             if at.decided > at.start {
-                decided |= open.contains(&at.decided.0);
-                open.remove(&at.start.0);
+                decided |= open.contains_key(&at.decided.0);
+                // A step may begin where the one before has ended.
+                let id = row.iteration_id.0;
+                if open.get(&at.start.0).is_some_and(|named| named.is_none_or(|named| named == id))
+                {
+                    open.remove(&at.start.0);
+                }
             }
         },
     )?;
     // One that finds the engine asleep may come behind the beginning of its step.
-    if all < SEVERAL || decided || open.len() * 2 > all {
+    // Where no event names its step, per_request.csv must agree.
+    let agreed = named || !board.has(&["M006"]);
+    if !agreed || all < SEVERAL || decided || open.len() * 2 > all {
         return Some(());
     }
     let explains = |seen: &Seen<'_>| match (seen.rule, seen.request()) {
