@@ -362,7 +362,8 @@ impl Run {
                 let shown = history.last().is_some() || !history.transitions.is_empty();
                 let arrived = history.event(EventType::RequestArrived).is_some();
                 let known = shown || arrived || !arrivals_told && !history.events.is_empty();
-                known && history.record.is_none() && history.completion().is_none()
+                let over = history.record.is_some() || history.completion().is_some();
+                known && !over && !history.has_vanished(&self.facts)
             })
         };
         let cut_off: Vec<_> = keys.iter().copied().filter(alive).collect();

@@ -1,9 +1,10 @@
 //! All that the log has said of one live request.
 
+use crate::check::facts::LogFacts;
 use crate::check::view::Moments;
 use crate::log::ids::RequestKey;
 use crate::log::reader::{Located, Location};
-use crate::log::schema::{EventRow, IterationRequestRow, RequestRow, TransitionRow};
+use crate::log::schema::{EventRow, IterationRequestRow, RequestRow, Table, TransitionRow};
 use crate::log::values::{EventType, FinishReason, State};
 use crate::units::{IterationId, Nanos, Tokens};
 
@@ -221,6 +222,24 @@ impl RequestHistory {
         let change = || self.changes_to(State::Completed).next().map(|change| change.row.timestamp);
         let record = self.record.as_ref().and_then(|record| record.row.completion_time);
         record.or_else(event).or_else(change)
+    }
+
+    /// Whether the steps go on without it although nothing tells of its end: it is not alive any more.
+    #[must_use]
+    pub fn has_vanished(&self, facts: &LogFacts) -> bool {
+        let rows = facts.table(Table::PerIterationRequests);
+        let all_told = !facts.dialect.hides_waiting()
+            && !facts.rows_end_early
+            && !rows.blind
+            && !rows.truncated;
+        let queued = self.last().is_some_and(|last| last.row.state != State::Completed);
+        let Some((_, Some(moments))) = self.absent_from else { return false };
+        // Events that end before the step may have ended before the request did.
+        all_told
+            && !self.damaged
+            && queued
+            && self.completion().is_none()
+            && facts.covers(Table::Events, moments.start)
     }
 
     /// The length of its prompt: from its row in per_request.csv if that was read, else from its

@@ -5,6 +5,7 @@
 //! group have in common, and a second, bounded pass over the files fetches the rows and timelines of
 //! what will be shown. All of it is data; the report renders it.
 
+mod board;
 pub mod causes;
 pub mod dependencies;
 mod evidence;
@@ -13,6 +14,8 @@ mod fold;
 mod group;
 mod lookup;
 pub mod losses;
+pub mod mixups;
+mod pass;
 mod shape;
 mod story;
 
@@ -24,6 +27,7 @@ pub use shape::{fingerprint, shape};
 pub use story::{Entry, Kind, Story, Sums};
 
 use crate::check::CheckReport;
+use crate::diagnose::board::Board;
 use crate::log::reader::LogDir;
 
 /// Findings of one group that are shown unless all are asked for.
@@ -52,7 +56,11 @@ impl<'a> Diagnosis<'a> {
             let groups = group::group(report, &folded, Vec::new());
             return Self { groups, excerpts: Excerpts::default() };
         };
-        let leads = losses::fold(&dir, report, &mut folded);
+        let mut board = Board::of(report, &mut folded);
+        mixups::find(&dir, report, &mut board);
+        losses::find(&dir, report, &mut board);
+        mixups::fold_repeats(&mut board);
+        let leads = board.into_leads();
         let mut groups = group::group(report, &folded, leads);
         let marks = groups.iter().flat_map(|group| {
             let sample = group.findings.iter().take(if all { usize::MAX } else { SAMPLE });

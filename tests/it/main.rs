@@ -32,6 +32,7 @@ mod generate;
 mod golden;
 mod graph;
 mod laws;
+mod leads;
 mod losses;
 mod mutants;
 mod notebook;

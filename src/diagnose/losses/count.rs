@@ -4,17 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnose::losses::Board;
+use crate::diagnose::board::Board;
 use crate::diagnose::losses::explain::{EVENT_COUNTS, EVENTS_OF_STEP, ROWS_OF_STEP};
 use crate::diagnose::losses::stride::Strides;
+use crate::diagnose::pass::{Ahead, each};
 use crate::log::dialect::{Dialect, Habit};
-use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::moments::Moments;
-use crate::log::reader::{Input, Item, LogDir, TableReader};
+use crate::log::reader::LogDir;
 use crate::log::schema::{
-    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
+    EventRow, IterationRequestRow, IterationRow, RequestRow, Table, TransitionRow,
 };
-use crate::log::values::{EventType, State};
+use crate::log::values::{EventType, FinishReason, State};
 use crate::units::Nanos;
 
 /// Steps at which it is looked who lived.
@@ -32,6 +32,9 @@ pub(super) struct Life {
     pub(super) arrival: Nanos,
     pub(super) first: Option<Nanos>,
     pub(super) end: Nanos,
+    pub(super) reason: Option<FinishReason>,
+    /// Whether the rows of the steps show its end.
+    pub(super) shown_ended: bool,
     /// Rows by the file.
     rows: [u64; Table::ALL.len()],
     /// The first and the last step at whose decision it lived.
@@ -83,6 +86,11 @@ pub(super) struct Counts {
     pub(super) rows: RowCounts,
     pub(super) events: BTreeMap<EventType, Told>,
     pub(super) changes: BTreeMap<State, Told>,
+    /// How many requests ended for each reason.
+    pub(super) endings: BTreeMap<FinishReason, u64>,
+    /// How many ended, and how many of them the rows of the steps show so.
+    pub(super) ends: u64,
+    pub(super) shown_ends: u64,
     /// The moments of steps that findings name.
     pub(super) moments: BTreeMap<u64, Moments>,
     /// The decisions and ends that these steps count, and the events that they have.
@@ -101,6 +109,9 @@ impl Counts {
             rows: RowCounts { expected: 0, missing: 0, short: 0, over: 0, strides: None },
             events: BTreeMap::new(),
             changes: BTreeMap::new(),
+            endings: BTreeMap::new(),
+            ends: 0,
+            shown_ends: 0,
             moments: BTreeMap::new(),
             step_events: BTreeMap::new(),
             hides_waiting: dialect.has(Habit::NoInitialRows),
@@ -171,6 +182,10 @@ impl Counts {
                 let mut row = *row;
                 dialect.undefine(&mut row, |_| {});
                 self.requests += 1;
+                self.ends += u64::from(row.completion_time.is_some());
+                if let Some(reason) = row.finish_reason.filter(|_| row.completion_time.is_some()) {
+                    *self.endings.entry(reason).or_default() += 1;
+                }
                 let preemptions = u64::from(row.preemption_count.0);
                 let one = u64::from;
                 let events = [
@@ -202,6 +217,8 @@ impl Counts {
                         arrival: row.arrival_time,
                         first: row.first_scheduled_time,
                         end,
+                        reason: row.finish_reason,
+                        shown_ended: false,
                         rows: [0; Table::ALL.len()],
                         steps: None,
                         events,
@@ -221,7 +238,8 @@ impl Counts {
     /// Both files side by side, step by step.
     fn count_rows(&mut self, dir: &LogDir, dialect: &Dialect) -> Option<()> {
         let table = Table::PerIterationRequests;
-        let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir) else {
+        let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id))
+        else {
             self.lives.values_mut().for_each(|life| life.rows[table as usize] = 1);
             return Some(());
         };
@@ -250,6 +268,12 @@ impl Counts {
                     };
                     found += u64::from(counted && row.iteration_id == step.iteration_id);
                     self.note(&id, table);
+                    if row.state == State::Completed {
+                        self.shown_ends += 1;
+                        if let Some(life) = self.lives.get_mut(&id) {
+                            life.shown_ended = true;
+                        }
+                    }
                 }
                 self.rows.expected += expected;
                 self.rows.missing += expected.saturating_sub(found);
@@ -332,62 +356,5 @@ impl Counts {
                 }
             },
         )
-    }
-}
-
-/// Calls `see` for every row that can be read, with the id of its request.
-fn each<R: Row>(
-    dir: &LogDir,
-    key: fn(&R) -> Option<RequestKey>,
-    mut see: impl FnMut(&R, &str),
-) -> Option<()> {
-    // A log of other files has fewer of them.
-    let Some(mut reader) = dir.reader::<R>().ok()? else { return Some(()) };
-    let mut ids = IdTable::default();
-    while let Some(item) = reader.next(&mut ids) {
-        let Item::Row(row) = item else { continue };
-        let key = key(&row.row);
-        see(&row.row, key.map_or("", |key| ids.id(key)));
-        if let Some(key) = key {
-            ids.release(key);
-        }
-    }
-    Some(())
-}
-
-/// A file of which one row is read ahead.
-struct Ahead<R> {
-    reader: TableReader<R, Input>,
-    ids: IdTable,
-    head: Option<R>,
-}
-
-impl Ahead<IterationRequestRow> {
-    fn open(dir: &LogDir) -> Option<Self> {
-        let reader = dir.reader::<IterationRequestRow>().ok()??;
-        let mut ahead = Self { reader, ids: IdTable::default(), head: None };
-        ahead.fill();
-        Some(ahead)
-    }
-
-    fn fill(&mut self) {
-        self.head = loop {
-            match self.reader.next(&mut self.ids) {
-                Some(Item::Row(row)) => break Some(row.row),
-                Some(Item::Problem(_)) => {}
-                None => break None,
-            }
-        };
-    }
-
-    fn next_if(
-        &mut self,
-        wanted: impl FnOnce(&IterationRequestRow) -> bool,
-    ) -> Option<(IterationRequestRow, String)> {
-        let row = self.head.take_if(|row| wanted(row))?;
-        let id = self.ids.id(row.request_id).to_owned();
-        self.ids.release(row.request_id);
-        self.fill();
-        Some((row, id))
     }
 }

@@ -3,17 +3,17 @@
 /// Rules that find that something is missing, or see the figures that it leaves behind.
 pub(super) const TRACES: &[&str] = &[
     "X001", "X002", "X003", "X004", "M011", "Q001", "Q004", "K002", "C003", "C006", "C008", "S001",
-    "S003", "S005",
+    "S003", "S005", "Q009",
 ];
 
 /// Rules of a step that count its rows in per_iteration_requests.csv.
-pub(super) const ROWS_OF_STEP: &[&str] = &[
+pub(in crate::diagnose) const ROWS_OF_STEP: &[&str] = &[
     "Q001", "Q002", "Q003", "Q005", "Q006", "Q007", "Q008", "Q009", "Q010", "K002", "K003", "C001",
     "C003", "C007", "X004",
 ];
 
 /// Rules of a request that follow its rows from step to step.
-pub(super) const ROWS_OF_REQUEST: &[&str] = &[
+pub(in crate::diagnose) const ROWS_OF_REQUEST: &[&str] = &[
     "Q004", "Q005", "Q006", "Q008", "Q011", "K004", "K006", "K007", "K010", "K011", "C002", "C004",
     "C009", "K012", "S002", "S004", "S007", "S008", "M013", "X001", "L001", "L002", "L003",
 ];
@@ -25,7 +25,7 @@ pub(super) const GAPS: &[&str] = &["Q004", "K004", "K006"];
 pub(super) const EVENTS_OF_STEP: &[&str] = &["Q001", "Q002", "Q008", "Q010", "C010", "X006"];
 
 /// Rules of a request that count its events.
-pub(super) const EVENTS_OF_REQUEST: &[&str] = &[
+pub(in crate::diagnose) const EVENTS_OF_REQUEST: &[&str] = &[
     "X001", "X002", "X005", "X006", "X008", "S003", "S005", "S008", "K011", "C006", "C008", "C009",
     "C011", "M006", "M007", "M018", "M020", "L001", "L002", "L003",
 ];
@@ -37,11 +37,12 @@ pub(super) const CHANGES: &[&str] = &[
 ];
 
 /// Columns that count events.
-pub(super) const EVENT_COUNTS: &[&str] =
+pub(in crate::diagnose) const EVENT_COUNTS: &[&str] =
     &["admitted_count", "resumed_count", "preempted_count", "completed_count"];
 
 /// Columns that count rows.
-pub(super) const ROW_COUNTS: &[&str] = &["running_count", "waiting_count", "completed_count"];
+pub(in crate::diagnose) const ROW_COUNTS: &[&str] =
+    &["running_count", "waiting_count", "completed_count"];
 
 /// Iterations for a sentence: "iteration 7", "iterations 7 to 9", "iterations 7, 14, 21, …, one in 7".
 pub(super) fn iterations(all: &[u64]) -> String {

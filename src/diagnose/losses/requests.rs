@@ -1,11 +1,12 @@
 //! Requests of which one file has no row at all.
 
+use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::losses::LOST_REQUEST;
 use crate::diagnose::losses::count::{Counts, Life};
 use crate::diagnose::losses::explain::{
     CHANGES, EVENT_COUNTS, EVENTS_OF_REQUEST, EVENTS_OF_STEP, GAPS, ROW_COUNTS, ROWS_OF_REQUEST,
     ROWS_OF_STEP, listed,
 };
-use crate::diagnose::losses::{Board, LOST_REQUEST, Loss, Seen};
 use crate::log::schema::Table;
 use crate::log::values::EventType;
 
@@ -102,7 +103,7 @@ fn of_table(board: &mut Board<'_, '_>, counts: &Counts, table: Table) {
         _ => "their rows are dropped, or the logger does not take them up",
     };
     let text = format!("{}{steps}: {how}", lacking(&ids, table));
-    board.claim(Loss {
+    board.claim(Claim {
         cause: LOST_REQUEST,
         text,
         lead: &["X001", "Q001", "X004", "Q004", "K002", "C008"],
@@ -168,10 +169,14 @@ fn of_requests(board: &mut Board<'_, '_>, counts: &Counts) {
         lacking(&ids, Table::PerRequest),
         counts.requests,
     );
-    board.claim(Loss {
+    board.claim(Claim {
         cause: LOST_REQUEST,
         text,
         lead: &["X003"],
-        explains: Box::new(|seen| seen.request().is_some_and(|id| ids.contains(&id))),
+        explains: Box::new(|seen| match seen.request() {
+            Some(id) => ids.contains(&id),
+            // What they held is never given back.
+            None => seen.rule == "C010",
+        }),
     });
 }

@@ -1,11 +1,12 @@
 //! Kinds of rows that a file does not have, and rows that it lacks here and there.
 
-use crate::diagnose::losses::count::{Counts, Told};
+use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::losses::count::{Counts, Life, Told};
 use crate::diagnose::losses::explain::{
     CHANGES, EVENT_COUNTS, EVENTS_OF_REQUEST, EVENTS_OF_STEP, GAPS, ROW_COUNTS, ROWS_OF_REQUEST,
     ROWS_OF_STEP,
 };
-use crate::diagnose::losses::{Board, LOST_KIND, LOST_ROWS, Loss, Seen, is_of};
+use crate::diagnose::losses::{LOST_KIND, LOST_ROWS, is_of};
 use crate::log::schema::Table;
 use crate::log::values::{EventType, State};
 
@@ -77,7 +78,7 @@ fn of_steps(board: &mut Board<'_, '_>, counts: &Counts) {
         }
         (None, None) => seen.rule == "X005" && is_of(seen, Table::PerIterationRequests),
     };
-    board.claim(Loss {
+    board.claim(Claim {
         cause: LOST_ROWS,
         text,
         lead: &["Q004", "X004", "S008", "Q001"],
@@ -119,6 +120,43 @@ impl Missing {
         missing
     }
 
+    /// If only ends are missing, and exactly those of requests that ended for one reason, or that no row
+    /// of a step shows completed.
+    fn of_one_ending(
+        &self,
+        table: Table,
+        kind: &str,
+        told: Told,
+        board: &Board<'_, '_>,
+        counts: &Counts,
+        lacks: impl Fn(&Seen<'_>) -> bool,
+    ) -> Option<(&'static str, String)> {
+        if self.over || self.rows != told.missing() || told.found == 0 {
+            return None;
+        }
+        let named = board.open().filter(|seen| lacks(seen)).filter_map(|seen| seen.request());
+        let lives: Option<Vec<&Life>> = named.map(|id| counts.lives.get(id)).collect();
+        let lives = lives.filter(|lives| !lives.is_empty())?;
+        let reason = lives[0].reason.filter(|reason| {
+            let of_all = counts.endings.get(reason).copied() == Some(self.rows);
+            of_all && lives.iter().all(|life| life.reason == Some(*reason))
+        });
+        let unseen = counts.shown_ends > 0
+            && counts.ends - counts.shown_ends.min(counts.ends) == self.rows
+            && lives.iter().all(|life| !life.shown_ended);
+        let which = match reason {
+            Some(reason) => format!("with finish_reason {reason}"),
+            None if unseen => "that have no completed row, as after an abort,".to_owned(),
+            None => return None,
+        };
+        let text = format!(
+            "{table} has no {kind} of any of the {} requests {which} and those of all others: they end on \
+             another path, which writes none",
+            self.rows
+        );
+        Some((LOST_KIND, text))
+    }
+
     fn cause(&self, table: Table) -> Option<(&'static str, String)> {
         if self.over || self.rows == 0 {
             return None;
@@ -145,7 +183,7 @@ impl Missing {
 }
 
 fn of_events(board: &mut Board<'_, '_>, counts: &Counts) {
-    if !board.has(&["X001", "X002", "S005", "C006", "Q001", "C008"]) {
+    if !board.has(&["X001", "X002", "S005", "C006", "Q001", "C008", "Q009"]) {
         return;
     }
     let changes = counts.changes.get(&State::Preempted).filter(|_| !counts.changes.is_empty());
@@ -158,9 +196,20 @@ fn of_events(board: &mut Board<'_, '_>, counts: &Counts) {
     let counted = kinds.filter(|(.., told)| told.expected > 0);
     let missing =
         Missing::of(counted.map(|(kind, counted, told)| (kind.to_string(), counted, told)));
-    let unwritten = || unwritten(board, counts);
-    let Some((cause, text)) = missing.cause(Table::Events).or_else(unwritten) else { return };
+    let of_ending = || {
+        let told = counts.events.get(&EventType::RequestCompleted)?;
+        let lacks = |seen: &Seen<'_>| {
+            let of_kind = seen.finding.message.contains(EventType::RequestCompleted.as_str());
+            seen.rule == "X002" && of_kind && seen.lacks()
+        };
+        missing.of_one_ending(Table::Events, "request_completed", *told, board, counts, lacks)
+    };
+    let resumed = unwritten(board, counts).filter(|(kind, _)| *kind == EventType::RequestResumed);
+    let unwritten = || unwritten(board, counts).map(|(_, text)| (LOST_KIND, text));
+    let cause = of_ending().or_else(|| missing.cause(Table::Events)).or_else(unwritten);
+    let Some((cause, text)) = cause else { return };
     let explains = |seen: &Seen<'_>| match (seen.request(), seen.iteration()) {
+        _ if resumed.is_some() && is_of_resumptions(seen) => true,
         (Some(_), _) => seen.is(EVENTS_OF_REQUEST),
         (None, Some(_)) => {
             let counted = seen.rule != "Q001"
@@ -170,19 +219,31 @@ fn of_events(board: &mut Board<'_, '_>, counts: &Counts) {
         }
         (None, None) => seen.rule == "X005" && is_of(seen, Table::Events),
     };
-    board.claim(Loss {
+    board.claim(Claim {
         cause,
         text,
-        lead: &["X002", "X001", "S005", "Q001", "C006", "C008"],
+        lead: &["X002", "X001", "S005", "Q001", "C006", "C008", "Q009", "M003"],
         explains: Box::new(explains),
     });
 }
 
+/// Whether a finding goes by the resumptions: without them a request never came back, or came first twice.
+fn is_of_resumptions(seen: &Seen<'_>) -> bool {
+    match seen.rule {
+        "Q001" => matches!(seen.column(), Some("resumed_count" | "admitted_count")),
+        _ => seen.is(&["Q009", "M003", "M004", "M015", "K009", "C006"]),
+    }
+}
+
 /// Kinds of events that per_request.csv does not count.
-fn unwritten(board: &Board<'_, '_>, counts: &Counts) -> Option<(&'static str, String)> {
+fn unwritten(board: &Board<'_, '_>, counts: &Counts) -> Option<(EventType, String)> {
     let found = |kind: EventType| counts.events.get(&kind).map_or(0, |told| told.found);
     let preempted = found(EventType::RequestPreempted);
-    let resumed = board.open().any(|seen| seen.column() == Some("resumed_count"));
+    let resumes = |seen: Seen<'_>| {
+        let action = seen.rule == "Q009" && seen.finding.actual.as_deref() == Some("resume");
+        action || seen.column() == Some("resumed_count")
+    };
+    let resumed = board.open().any(resumes);
     let blocks = board.has(&["C008"]);
     let kinds = [
         (EventType::RequestResumed, resumed && preempted > 0),
@@ -200,7 +261,7 @@ fn unwritten(board: &Board<'_, '_>, counts: &Counts) -> Option<(&'static str, St
     } else {
         "at all: it is never written".to_owned()
     };
-    Some((LOST_KIND, format!("events.csv has no {kind} {how}")))
+    Some((kind, format!("events.csv has no {kind} {how}")))
 }
 
 fn of_changes(board: &mut Board<'_, '_>, counts: &Counts) {
@@ -218,12 +279,25 @@ fn of_changes(board: &mut Board<'_, '_>, counts: &Counts) {
         (format!("change to {state}"), false, told)
     });
     let missing = Missing::of(kinds);
-    let Some((cause, text)) = missing.cause(Table::StateTransitions) else { return };
+    let of_ending = || {
+        let told = counts.changes.get(&State::Completed)?;
+        let lacks = |seen: &Seen<'_>| seen.is(&["S001", "S003", "X001"]);
+        missing.of_one_ending(
+            Table::StateTransitions,
+            "change to completed",
+            *told,
+            board,
+            counts,
+            lacks,
+        )
+    };
+    let cause = of_ending().or_else(|| missing.cause(Table::StateTransitions));
+    let Some((cause, text)) = cause else { return };
     let explains = |seen: &Seen<'_>| match seen.request() {
         Some(_) => seen.is(CHANGES),
         None => seen.rule == "X005" && is_of(seen, Table::StateTransitions),
     };
-    board.claim(Loss {
+    board.claim(Claim {
         cause,
         text,
         lead: &["S001", "S003", "X001", "S005"],

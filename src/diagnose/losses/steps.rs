@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::count::Counts;
 use crate::diagnose::losses::explain::{
     EVENT_COUNTS, EVENTS_OF_REQUEST, EVENTS_OF_STEP, ROWS_OF_REQUEST, ROWS_OF_STEP, iterations,
 };
-use crate::diagnose::losses::{Board, LOST_STEP, Loss, Seen, is_of};
+use crate::diagnose::losses::{LOST_STEP, is_of};
 use crate::log::schema::Table;
 use crate::log::values::EventType;
 
@@ -77,7 +78,7 @@ fn of_steps(board: &mut Board<'_, '_>) {
             None => several && seen.rule == "X005" && is_of(seen, Table::PerIteration),
         }
     };
-    board.claim(Loss {
+    board.claim(Claim {
         cause: LOST_STEP,
         text: format!("{lacks}{why}"),
         lead: &["M011"],
@@ -124,7 +125,7 @@ fn of_rows(board: &mut Board<'_, '_>, counts: &Counts) {
          requests there: the rows of whole steps are dropped",
         iterations(&missing)
     );
-    board.claim(Loss { cause: LOST_STEP, text, lead: &["X004"], explains: Box::new(explains) });
+    board.claim(Claim { cause: LOST_STEP, text, lead: &["X004"], explains: Box::new(explains) });
 }
 
 /// The steps of which events.csv has nothing, if all that it lacks is of them.
@@ -155,7 +156,7 @@ fn of_events(board: &mut Board<'_, '_>, counts: &Counts) {
         iterations(&steps)
     );
     let lead = &["Q001", "X002", "C008"];
-    board.claim(Loss { cause: LOST_STEP, text, lead, explains: Box::new(explains) });
+    board.claim(Claim { cause: LOST_STEP, text, lead, explains: Box::new(explains) });
 }
 
 /// Events that both per_iteration.csv and per_request.csv count.

@@ -14,6 +14,8 @@ declare_invariant! {
     /// A log that ends without a shutdown, or whose per_request.csv ends before the other files, is
     /// damaged, which X005 reports instead.
     ///
+    /// A request that the steps go on without was not alive then, and is missing all the same.
+    ///
     /// Events that stand behind later ones may be of a request whose row was read long ago; of a request
     /// that nothing else tells of, M012 speaks then.
     ///
@@ -60,7 +62,7 @@ impl Invariant for Check {
         let excused = late && only_events
             || match request.completion() {
                 Some(end) => !cx.facts.covers(Table::PerRequest, end),
-                None => cx.facts.killed,
+                None => cx.facts.killed && !request.has_vanished(cx.facts),
             };
         cx.expect(excused, |ids| {
             let mut finding =

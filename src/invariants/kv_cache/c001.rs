@@ -50,7 +50,6 @@ impl Invariant for Check {
                             "{blocks} blocks, the null block among them, do not make {total} usable ones"
                         ))
                         .at(step.at(), "kv_cache_total")
-                        .in_iteration(view.id)
                         .values(usable, total)
                     });
                 }

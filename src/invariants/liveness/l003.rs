@@ -103,6 +103,10 @@ impl Invariant for Check {
         }
     }
 
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        self.leave(request.key, cx);
+    }
+
     fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
         for ((_, key), waiting) in std::mem::take(&mut self.waiting) {
             report(key, &waiting, cx);

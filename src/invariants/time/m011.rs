@@ -5,7 +5,7 @@ use crate::invariants::prelude::*;
 declare_invariant! {
     /// iteration_id runs 0, 1, 2, … without a gap.
     ///
-    /// A gap is a lost row, a repetition a row written twice, ids that start again a second run
+    /// A gap is a lost row, another first id a numbering from 1 or lost first rows, a repetition a row written twice, ids that start again a second run
     /// appended to the same files: that is damage, and the first run is checked.
     ///
     /// Blind spot: rows lost at the end; X005 compares the ends of the files.
@@ -41,9 +41,10 @@ impl Invariant for Check {
         // A row that could not be read leaves a gap of its own.
         let excused = actual > expected && !cx.facts.complete(Table::PerIteration);
         cx.expect(actual == expected || excused, |_| {
-            let message = match actual.checked_sub(expected) {
-                Some(missing) => format!("{missing} steps are missing"),
-                None => "the step stands out of order, or twice".to_owned(),
+            let message = match (view.previous, actual.checked_sub(expected)) {
+                (None, _) => format!("iteration ids begin with {actual}"),
+                (Some(_), Some(missing)) => format!("{missing} steps are missing"),
+                (Some(_), None) => "the step stands out of order, or twice".to_owned(),
             };
             Finding::new(message)
                 .at(step.at(), "iteration_id")

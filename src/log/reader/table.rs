@@ -148,7 +148,7 @@ fn read_header<R: Row, S: Read>(splitter: &mut Splitter<S>) -> Header {
         Ok(Some(record)) => {
             // A cut header may lack columns and the end of a name: nothing of it says how the file
             // was written.
-            if record.ending == Ending::EndOfFile {
+            if record.ending == Ending::EndOfFile && !is_other_than_text(&record) {
                 let at = Location { table: R::SCHEMA.table, line: 1, offset: record.offset };
                 let mut header = Header::absent(R::SCHEMA, FormKind::Truncated);
                 header.problems = vec![FormProblem::of_record(at, FormKind::Truncated)];
@@ -159,6 +159,12 @@ fn read_header<R: Row, S: Read>(splitter: &mut Splitter<S>) -> Header {
         Ok(None) => Header::absent(R::SCHEMA, FormKind::Empty),
         Err(error) => Header::absent(R::SCHEMA, unreadable::<R>(&error).kind),
     }
+}
+
+/// Whether a file begins as no text in UTF-8 does: compressed, or in UTF-16.
+fn is_other_than_text(record: &Record<'_>) -> bool {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    record.text().starts_with(&GZIP) || record.text().contains(&0)
 }
 
 #[inline]

@@ -6,6 +6,7 @@ mod blocks;
 mod cells;
 mod files;
 mod four_files;
+pub(crate) mod leads;
 mod left;
 mod lost_rows;
 mod moments;
@@ -73,6 +74,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         phases::MUTANTS,
         four_files::MUTANTS,
         left::MUTANTS,
+        leads::MUTANTS,
     ]
     .into_iter()
     .flatten()
@@ -149,7 +151,8 @@ fn rates(s: &mut Sheets, row: usize) {
         s.p.set(row, "tpot", (latency - ttft) / (tokens - 1));
     }
     if latency > 0 {
-        let rate = i128::from(tokens) * 1_000_000_000_000_000 / i128::from(latency);
+        let latency = i128::from(latency);
+        let rate = (i128::from(tokens) * 1_000_000_000_000_000 + latency / 2) / latency;
         s.p.set(row, "throughput", format!("{}.{:06}", rate / 1_000_000, rate % 1_000_000));
     }
 }

@@ -1,0 +1,78 @@
+//! One mistake about a file as a whole: rows are there, but named, numbered or stamped otherwise.
+//!
+//! A logger that numbers its steps from 1 in one file, spells ids in another way or writes one event
+//! under the name of another breaks many rules at once, each with figures that are right. Here the files
+//! are read once more, only if such findings are there; where the mistake explains a file from its first
+//! row to its last, what follows from it is folded under the finding that shows it, with the mistake
+//! for a cause. What is folded is still listed and counted.
+
+mod again;
+mod block;
+mod cache;
+mod kinds;
+mod late;
+mod numbering;
+mod order;
+mod overlap;
+mod sides;
+mod spelling;
+mod stamps;
+
+use crate::check::CheckReport;
+use crate::diagnose::board::Board;
+use crate::log::reader::LogDir;
+
+/// The mistakes that are recognised: the id of the cause, and what it says.
+pub static MIXUPS: &[(&str, &str)] = &[
+    (OTHER_SPELLING, "Every id of a file is that of the others, written in another way."),
+    (OTHER_NUMBERING, "Iterations are numbered from another one, in all files or in one."),
+    (LATE_COUNT, "A count of steps is, from the first to the last, that of a neighbouring step."),
+    (UNDECLARED_OVERLAP, "Steps overlap, and run.json says that they do not."),
+    (DECISIONS_AT_START, "Decisions are stamped with the beginning of their steps."),
+    (EXCHANGED_NAMES, "Events of two kinds have one another's names."),
+    (WRITTEN_TWICE, "A block of events stands twice in events.csv."),
+    (ANOTHER_RUN, "The last part of events.csv begins again, as that of another run does."),
+    (WRITTEN_LATE, "A block of events stands behind later ones."),
+    (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
+    (READ_AFTER_FREE, "Completed rows hold no blocks: they are read after these were given back."),
+    (REVERSED_QUEUE, "The waiting queue is written from its end."),
+];
+
+const OTHER_SPELLING: &str = "other-spelling";
+const OTHER_NUMBERING: &str = "other-numbering";
+const LATE_COUNT: &str = "count-of-another-step";
+const UNDECLARED_OVERLAP: &str = "undeclared-overlap";
+const DECISIONS_AT_START: &str = "decisions-at-start";
+const EXCHANGED_NAMES: &str = "exchanged-names";
+const WRITTEN_TWICE: &str = "written-twice";
+const ANOTHER_RUN: &str = "another-run";
+const WRITTEN_LATE: &str = "written-late";
+const NULL_BLOCK: &str = "null-block";
+const READ_AFTER_FREE: &str = "read-after-free";
+const REVERSED_QUEUE: &str = "reversed-queue";
+
+/// Folds what events that are written again break under the findings that count them, once it is known that
+/// no others are lost.
+pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
+    if !board.has(&["M019", "F007", "X009"]) {
+        again::find(board);
+    }
+}
+
+/// Folds the findings of a report under mistakes of whole files.
+pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
+    // Where clocks differ, or rows are out of order, nothing else is told.
+    if board.has(&["M019", "F007", "X009"]) {
+        return;
+    }
+    // A file that cannot be read any more leaves the findings as they are.
+    let _ = block::find(dir, board);
+    let _ = spelling::find(dir, board);
+    let _ = overlap::find(dir, report, board);
+    let _ = numbering::find(dir, report, board);
+    let _ = late::find(dir, report, board);
+    let _ = stamps::find(dir, report, board);
+    let _ = kinds::find(dir, board);
+    cache::find(board);
+    let _ = order::find(dir, report, board);
+}

@@ -1,0 +1,260 @@
+//! Requests that stand in one file under ids that are made from their own.
+
+use std::collections::BTreeSet;
+
+use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::mixups::OTHER_SPELLING;
+use crate::diagnose::pass::each;
+use crate::log::reader::LogDir;
+use crate::log::schema::{EventRow, IterationRequestRow, RequestRow, Table, TransitionRow};
+
+/// Spellings that are tried.
+const TRIED: usize = 16;
+/// What stands before an ending that is another one for each request.
+const BEFORE_ENDING: [char; 5] = ['-', '_', ':', '.', '/'];
+
+/// How the ids of one file are made from those of per_request.csv.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Spelling {
+    Prefix(String),
+    Suffix(String),
+    WithoutPrefix(String),
+    WithoutSuffix(String),
+    Upper,
+    Lower,
+    /// With an ending of its own for each.
+    Ending,
+    WithoutEnding,
+}
+
+impl Spelling {
+    /// How one id could have become another.
+    fn between(own: &str, other: &str) -> Option<Self> {
+        if own == other || own.is_empty() || other.is_empty() {
+            None
+        } else if let Some(rest) = other.strip_prefix(own) {
+            Some(Self::Suffix(rest.to_owned()))
+        } else if let Some(rest) = other.strip_suffix(own) {
+            Some(Self::Prefix(rest.to_owned()))
+        } else if let Some(rest) = own.strip_prefix(other) {
+            Some(Self::WithoutSuffix(rest.to_owned()))
+        } else if let Some(rest) = own.strip_suffix(other) {
+            Some(Self::WithoutPrefix(rest.to_owned()))
+        } else if own.to_uppercase() == other {
+            Some(Self::Upper)
+        } else if own.to_lowercase() == other {
+            Some(Self::Lower)
+        } else {
+            None
+        }
+    }
+
+    /// The id of per_request.csv that is spelled so, as far as that can be told.
+    fn undo(&self, other: &str, own: &BTreeSet<&str>) -> Option<String> {
+        let known = |id: &str| own.contains(id).then(|| id.to_owned());
+        match self {
+            Self::Prefix(text) => other.strip_prefix(text.as_str()).and_then(known),
+            Self::Suffix(text) => other.strip_suffix(text.as_str()).and_then(known),
+            Self::WithoutPrefix(text) => known(&format!("{text}{other}")),
+            Self::WithoutSuffix(text) => known(&format!("{other}{text}")),
+            Self::Upper => {
+                own.iter().find(|id| id.to_uppercase() == other).map(|id| (*id).to_owned())
+            }
+            Self::Lower => {
+                own.iter().find(|id| id.to_lowercase() == other).map(|id| (*id).to_owned())
+            }
+            Self::Ending => other.rsplit_once(BEFORE_ENDING).and_then(|(id, _)| known(id)),
+            Self::WithoutEnding => {
+                let ends = |id: &&&str| {
+                    id.strip_prefix(other).is_some_and(|rest| rest.starts_with(BEFORE_ENDING))
+                };
+                own.iter().find(ends).map(|id| (*id).to_owned())
+            }
+        }
+    }
+
+    /// Whether an id may be spelled so.
+    fn is_of(&self, id: &str) -> bool {
+        match self {
+            Self::Prefix(text) => id.starts_with(text.as_str()),
+            Self::Suffix(text) => id.ends_with(text.as_str()),
+            Self::Ending => id.contains(BEFORE_ENDING),
+            Self::Upper => id.to_uppercase() == id,
+            Self::Lower => id.to_lowercase() == id,
+            Self::WithoutPrefix(_) | Self::WithoutSuffix(_) | Self::WithoutEnding => false,
+        }
+    }
+
+    /// How the first ids are made from those that are spelled so.
+    fn reversed(&self) -> Self {
+        match self.clone() {
+            Self::Prefix(text) => Self::WithoutPrefix(text),
+            Self::Suffix(text) => Self::WithoutSuffix(text),
+            Self::WithoutPrefix(text) => Self::Prefix(text),
+            Self::WithoutSuffix(text) => Self::Suffix(text),
+            Self::Upper => Self::Lower,
+            Self::Lower => Self::Upper,
+            Self::Ending => Self::WithoutEnding,
+            Self::WithoutEnding => Self::Ending,
+        }
+    }
+
+    /// "plus '-0'", for a sentence.
+    fn told(&self, example: &(String, String)) -> String {
+        let (own, other) = example;
+        match self {
+            Self::Prefix(text) => format!("with '{text}' before them"),
+            Self::Suffix(text) => format!("plus '{text}'"),
+            Self::WithoutPrefix(text) => format!("without '{text}' before them"),
+            Self::WithoutSuffix(text) => format!("without '{text}' behind them"),
+            Self::Upper => "in upper case".to_owned(),
+            Self::Lower => "in lower case".to_owned(),
+            Self::Ending => {
+                format!("plus an ending that is another one for each ({own} is {other})")
+            }
+            Self::WithoutEnding => format!("without their endings ({own} is {other})"),
+        }
+    }
+}
+
+const OTHERS: [Table; 3] = [Table::PerIterationRequests, Table::Events, Table::StateTransitions];
+
+/// A file with other ids: which requests it lacks, how it spells them, and one of them with what it is there.
+struct Odd<'n> {
+    table: Table,
+    named: BTreeSet<&'n str>,
+    spelling: Spelling,
+    example: (String, String),
+}
+
+pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    let mut odd: Vec<Odd<'_>> = Vec::new();
+    for table in OTHERS {
+        let of_table = |seen: &Seen<'_>| {
+            seen.rule == "X001" && seen.finding.message.starts_with(table.file_name())
+        };
+        let named: BTreeSet<&str> =
+            board.open().filter(of_table).filter_map(|seen| seen.request()).collect();
+        if let Some((spelling, example)) = of_file(dir, table, &named)? {
+            odd.push(Odd { table, named, spelling, example });
+        }
+    }
+    let there = OTHERS.iter().filter(|table| dir.file(**table).is_some()).count();
+    match odd.as_slice() {
+        // Then it is per_request.csv that differs from all others.
+        [first, rest @ ..]
+            if odd.len() == there && rest.iter().any(|it| it.spelling == first.spelling) =>
+        {
+            let (own, other) = first.example.clone();
+            let told = first.spelling.reversed().told(&(other, own));
+            let text = format!("ids of per_request.csv are those of the other files {told}");
+            claim(board, &odd.iter().collect::<Vec<_>>(), text);
+        }
+        _ => {
+            for file in &odd {
+                let told = file.spelling.told(&file.example);
+                let text = format!("ids of {} are those of per_request.csv {told}", file.table);
+                claim(board, &[file], text);
+            }
+        }
+    }
+    Some(())
+}
+
+fn ids(dir: &LogDir, table: Table, mut see: impl FnMut(&str)) -> Option<()> {
+    match table {
+        Table::PerRequest => each::<RequestRow>(dir, |row| Some(row.request_id), |_, id| see(id)),
+        Table::PerIterationRequests => {
+            each::<IterationRequestRow>(dir, |row| Some(row.request_id), |_, id| see(id))
+        }
+        Table::Events => each::<EventRow>(dir, |row| row.request_id, |_, id| see(id)),
+        Table::StateTransitions => {
+            each::<TransitionRow>(dir, |row| Some(row.request_id), |_, id| see(id))
+        }
+        Table::PerIteration => Some(()),
+    }
+}
+
+/// How the file spells all of these, and one of them with what it is there.
+fn of_file(
+    dir: &LogDir,
+    table: Table,
+    named: &BTreeSet<&str>,
+) -> Option<Option<(Spelling, (String, String))>> {
+    let Some(first) = named.first() else { return Some(None) };
+    let mut tried = Vec::new();
+    let mut note = |spelling: Option<Spelling>| {
+        if let Some(spelling) = spelling.filter(|it| tried.len() < TRIED && !tried.contains(it)) {
+            tried.push(spelling);
+        }
+    };
+    ids(dir, table, |id| note(Spelling::between(first, id)))?;
+    [Spelling::Ending, Spelling::WithoutEnding].into_iter().for_each(|it| note(Some(it)));
+    for spelling in tried {
+        let mut open = named.clone();
+        let mut others = BTreeSet::new();
+        let mut example = None;
+        ids(dir, table, |id| {
+            if let Some(own) = spelling.undo(id, named).filter(|own| open.remove(own.as_str())) {
+                others.insert(id.to_owned());
+                example.get_or_insert((own, id.to_owned()));
+            }
+        })?;
+        // One that is a request of its own is nobody else.
+        let mut taken = false;
+        if open.is_empty() {
+            ids(dir, Table::PerRequest, |id| taken |= others.contains(id))?;
+        }
+        if let Some(example) = example.filter(|_| open.is_empty() && !taken) {
+            return Some(Some((spelling, example)));
+        }
+    }
+    Some(None)
+}
+
+/// Rules of the columns of one row of per_request.csv.
+const WITHIN_ROWS: &[&str] = &["M001", "M002", "M008", "M009", "C005", "K008"];
+
+fn claim(board: &mut Board<'_, '_>, files: &[&Odd<'_>], text: String) {
+    let theirs = |id: &str| {
+        files.iter().any(|file| {
+            let spelled = file.spelling.is_of(id) || file.spelling.undo(id, &file.named).is_some();
+            file.named.contains(id) || spelled
+        })
+    };
+    let explains = |seen: &Seen<'_>| match seen.request() {
+        Some(_) if seen.rule == "X005" => true,
+        Some(id) => theirs(id) && !seen.is(WITHIN_ROWS),
+        // What a request took and gave back is counted under its ids.
+        None => seen.is(&["X005", "C008", "C010"]),
+    };
+    let lead = &["X001"];
+    board.claim(Claim { cause: OTHER_SPELLING, text, lead, explains: Box::new(explains) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_are_told_and_undone() {
+        for (own, other) in [
+            ("r1", "r1-0"),
+            ("r1", "cmpl-r1"),
+            ("cmpl-r1", "r1"),
+            ("r1-0", "r1"),
+            ("r1", "R1"),
+            ("R1", "r1"),
+        ] {
+            let spelling = Spelling::between(own, other).unwrap();
+            let known = [own, "x"].into_iter().collect();
+            assert_eq!(spelling.undo(other, &known).as_deref(), Some(own), "{spelling:?}");
+        }
+        assert_eq!(Spelling::between("r1", "r2"), None);
+        let known = ["r1-8f3a"].into_iter().collect();
+        assert_eq!(Spelling::WithoutEnding.undo("r1", &known).as_deref(), Some("r1-8f3a"));
+        let known = ["r1"].into_iter().collect();
+        assert_eq!(Spelling::Ending.undo("r1-8f3a", &known).as_deref(), Some("r1"));
+        assert_eq!(Spelling::Ending.undo("r12", &known), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! The files read once more, whatever can be read of them.
+
+use crate::log::ids::{IdTable, Ids, RequestKey};
+use crate::log::reader::{Input, Item, LogDir, TableReader};
+use crate::log::schema::Row;
+
+/// Calls `see` for every row that can be read, with the id of its request.
+pub(super) fn each<R: Row>(
+    dir: &LogDir,
+    key: fn(&R) -> Option<RequestKey>,
+    mut see: impl FnMut(&R, &str),
+) -> Option<()> {
+    // A log of other files has fewer of them.
+    let Some(mut reader) = dir.reader::<R>().ok()? else { return Some(()) };
+    let mut ids = IdTable::default();
+    while let Some(item) = reader.next(&mut ids) {
+        let Item::Row(row) = item else { continue };
+        let key = key(&row.row);
+        see(&row.row, key.map_or("", |key| ids.id(key)));
+        if let Some(key) = key {
+            ids.release(key);
+        }
+    }
+    Some(())
+}
+
+/// A file of which one row is read ahead.
+pub(super) struct Ahead<R> {
+    reader: TableReader<R, Input>,
+    key: fn(&R) -> Option<RequestKey>,
+    ids: IdTable,
+    head: Option<R>,
+}
+
+impl<R: Row> Ahead<R> {
+    pub(super) fn open(dir: &LogDir, key: fn(&R) -> Option<RequestKey>) -> Option<Self> {
+        let reader = dir.reader::<R>().ok()??;
+        let mut ahead = Self { reader, key, ids: IdTable::default(), head: None };
+        ahead.fill();
+        Some(ahead)
+    }
+
+    fn fill(&mut self) {
+        self.head = loop {
+            match self.reader.next(&mut self.ids) {
+                Some(Item::Row(row)) => break Some(row.row),
+                Some(Item::Problem(_)) => {}
+                None => break None,
+            }
+        };
+    }
+
+    /// The next row and the id of its request, if it is wanted.
+    pub(super) fn next_if(&mut self, wanted: impl FnOnce(&R) -> bool) -> Option<(R, String)> {
+        let row = self.head.take_if(|row| wanted(row))?;
+        let key = (self.key)(&row);
+        let id = key.map_or_else(String::new, |key| self.ids.id(key).to_owned());
+        if let Some(key) = key {
+            self.ids.release(key);
+        }
+        self.fill();
+        Some((row, id))
+    }
+}

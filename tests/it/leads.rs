@@ -1,0 +1,76 @@
+//! Of many findings the one that leads is the one that shows the mistake, and its cause is true.
+
+use std::fmt::Write;
+
+use schedlog::check::Verdict;
+use schedlog::diagnose::Diagnosis;
+use schedlog::diagnose::mixups::MIXUPS;
+
+use crate::dialect_writer::written;
+use crate::mutants::{full_logs, leads};
+use crate::sheets::Sheets;
+use crate::support::in_snapshots;
+
+/// What is left away of a log that has less than ours.
+const HABITS: &[(&str, &[&str])] =
+    &[("full", &[]), ("bare", &["fixed-columns-only", "no-details", "no-transitions"])];
+
+/// Where another rule leads in a log that has less, since the one that would lead needs what is not
+/// there.
+const BARE_LEADS: &[(&str, &[&str])] = &[("resumed-is-scheduled", &["Q009", "X002"])];
+
+/// What the report begins with, and the rules that stand under it.
+fn first(log: &crate::fixtures::Log) -> Option<(&'static str, String)> {
+    let (_directory, report) = log.check();
+    if report.verdict() != Verdict::Violated {
+        return None;
+    }
+    let diagnosis = Diagnosis::of(&report, false);
+    let group = &diagnosis.groups[0];
+    let mut text = format!("{}: {}\n", group.rule().id, group.findings[0].message);
+    for cause in &group.causes {
+        writeln!(text, "      {}: {}", cause.id, cause.text).unwrap();
+    }
+    let under: Vec<_> = group.consequences.iter().map(|it| it.rule.id).collect();
+    let beside: Vec<_> = diagnosis.groups[1..].iter().map(|it| it.rule().id).collect();
+    writeln!(text, "      under it: {}", under.join(" ")).unwrap();
+    if !beside.is_empty() {
+        writeln!(text, "      beside it: {}", beside.join(" ")).unwrap();
+    }
+    Some((group.rule().id, text))
+}
+
+#[test]
+fn the_rule_that_shows_the_mistake_leads() {
+    // What the causes say is told of some of them.
+    const TOLD: [&str; 3] = ["aborts", "async-preemption", "tiny-cache-preemption"];
+    let logs = full_logs();
+    let mut text = String::new();
+    let mut others = Vec::new();
+    for mutant in leads::MUTANTS {
+        writeln!(text, "{}: {}", mutant.name, mutant.story).unwrap();
+        for (name, log) in &logs {
+            let mut wrong: Sheets = log.clone();
+            (mutant.apply)(&mut wrong);
+            if wrong == *log {
+                continue;
+            }
+            for (what, habits) in HABITS {
+                let Some((rule, told)) = first(&written(&wrong, habits, true)) else { continue };
+                let bare = BARE_LEADS.iter().find(|it| it.0 == mutant.name && !habits.is_empty());
+                if !bare.map_or(mutant.rules, |it| it.1).contains(&rule) {
+                    others.push(format!("{} on {name} {what}: {told}", mutant.name));
+                }
+                if TOLD.contains(&name.as_str()) {
+                    write!(text, "  {name} {what}\n    {told}").unwrap();
+                }
+            }
+        }
+    }
+    in_snapshots("leads", || insta::assert_snapshot!("mixups", text));
+    assert!(others.is_empty(), "{}", others.join("\n"));
+    let silent: Vec<_> =
+        MIXUPS.iter().filter(|(id, _)| !text.contains(&format!(" {id}: "))).collect();
+    assert!(silent.is_empty(), "{silent:?}");
+    assert!(MIXUPS.iter().all(|(_, doc)| doc.ends_with('.')));
+}
