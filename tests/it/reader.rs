@@ -5,7 +5,6 @@ use std::io::{Cursor, Write};
 use proptest::prelude::*;
 use schedlog::check::Verdict;
 use schedlog::log::dialect::Habit;
-use schedlog::log::field::QueuePosition;
 use schedlog::log::ids::{IdTable, Ids};
 use schedlog::log::reader::{
     Ending, Item, Located, Piece, Reading, Shared, Splitter, StepRows, TableReader, echo,
