@@ -63,7 +63,7 @@ pub(super) static OTHER_SPELLING: Recogniser = Recogniser {
 mod tests {
     use super::super::tests::said_of;
     use crate::diagnose::causes::{Case, Peer, Point};
-    use crate::diagnose::lookup::Facts;
+    use crate::diagnose::facts::Facts;
 
     #[test]
     fn swapped_columns() {
@@ -81,12 +81,15 @@ mod tests {
             request: Some("b"),
             expected: Some(91),
             actual: Some(77),
+            texts: None,
         };
         let facts = Facts::default();
         let case = Case {
             rule: "M003",
+            table: None,
             column: Some("waiting_time"),
             points: vec![point],
+            whole: None,
             peers: &[peer],
             facts: &facts,
         };
@@ -105,10 +108,18 @@ mod tests {
             request: Some("cmpl-1"),
             expected: None,
             actual: None,
+            texts: None,
         };
         let facts = Facts::default();
-        let case =
-            Case { rule: "X003", column: None, points: vec![point], peers: &[peer], facts: &facts };
+        let case = Case {
+            rule: "X003",
+            table: None,
+            column: None,
+            points: vec![point],
+            whole: None,
+            peers: &[peer],
+            facts: &facts,
+        };
         assert_eq!(
             said_of(&case),
             ["other-spelling: the files spell ids differently: cmpl-1-0 in one is cmpl-1 in \

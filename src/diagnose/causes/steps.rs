@@ -1,6 +1,8 @@
 //! Moments of steps: the right one of another step, another one of the right step.
 
 use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser};
+use crate::diagnose::facts::Own;
+use crate::units::Nanos;
 
 /// What is at the moments of a step.
 const NAMES: [&str; 4] = [
@@ -14,14 +16,28 @@ const NAMES: [&str; 4] = [
 fn moments(case: &Case<'_>, point: &Point<'_>, behind: i64) -> Option<[i128; 4]> {
     match point.iteration {
         Some(id) => case.facts.moments.get(&id.checked_add_signed(behind)?).copied(),
-        None => case.facts.decisions.get(&point.expected?).copied().filter(|_| behind == 0),
+        None => {
+            let moment = point.expected? + counted_from(case, point)?;
+            case.facts.met.get(&moment).copied().filter(|_| behind == 0)
+        }
+    }
+}
+
+/// The moment from which the values of a finding are counted.
+fn counted_from(case: &Case<'_>, point: &Point<'_>) -> Option<i128> {
+    match case.rule {
+        "M007" => point.row.get("arrival_time")?.parse().ok(),
+        // Up to the decision of the step, from wherever the rule found that the state was entered.
+        "M013" => Some(moments(case, point, 0)?[1] - point.expected?),
+        _ => Some(0),
     }
 }
 
 /// Which moment of their steps all findings expect: `D` or `E`.
 fn expected_moment(case: &Case<'_>) -> Option<usize> {
     let is = |point: &Point<'_>, index: usize| {
-        moments(case, point, 0).is_some_and(|all| Some(all[index]) == point.expected)
+        let at = || Some(point.expected? + counted_from(case, point)?);
+        moments(case, point, 0).is_some_and(|all| Some(all[index]) == at())
     };
     (case.points.len() >= 2).then(|| {
         [1, 3].into_iter().find(|index| case.points.iter().all(|point| is(point, *index)))
@@ -82,23 +98,72 @@ pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
     doc: "Every stamp is another moment of its step: its beginning for its decision, and so on.",
     about: About::Values,
     find: |case| {
-        let index = match case.rule {
-            // Where a state begins at the decision, its time there is 0.
-            "M013" => return begins_early(case),
-            _ => expected_moment(case)?,
+        if case.rule == "M013"
+            && let Some(told) = begins_early(case)
+        {
+            return Some(told);
+        }
+        let index = expected_moment(case)?;
+        let is = |point: &Point<'_>, other: usize| {
+            let at = || Some(point.actual? + counted_from(case, point)?);
+            moments(case, point, 0).is_some_and(|all| Some(all[other]) == at())
         };
-        let is = |other: &usize| {
-            *other != index
-                && case.points.iter().all(|point| {
-                    moments(case, point, 0).is_some_and(|all| Some(all[*other]) == point.actual)
-                })
+        // Of a time that goes on, what came to it since the row before.
+        let gains = |point: &Point<'_>, other: usize| {
+            let gain = |now: [i128; 4], before: [i128; 4]| {
+                let off = (now[other] - now[index]) - (before[other] - before[index]);
+                Some(point.actual? - point.expected? == off)
+            };
+            let both = moments(case, point, 0).zip(moments(case, point, -1));
+            case.rule == "M013" && both.is_some_and(|(now, before)| gain(now, before) == Some(true))
         };
-        let other = (0..4).find(is)?;
+        let mut others = (0..4).filter(|other| *other != index);
+        let other = others.find(|other| {
+            case.points.iter().all(|point| is(point, *other))
+                || case.points.iter().all(|point| gains(point, *other))
+        })?;
+        Some(match case.rule {
+            "M007" | "M013" => format!(
+                "{} is counted up to {} of its step instead of {}",
+                case.column_name(),
+                NAMES[other],
+                NAMES[index]
+            ),
+            _ => format!(
+                "{} is {} of its step instead of {}",
+                case.column_name(),
+                NAMES[other],
+                NAMES[index]
+            ),
+        })
+    },
+};
+
+/// Another beginning.
+pub(super) static OTHER_BEGINNING: Recogniser = Recogniser {
+    id: "other-beginning",
+    doc: "Every time in a state is counted from another moment of its request than the entry into the \
+          state.",
+    about: About::Values,
+    find: |case| {
+        type Beginning = (&'static str, fn(&Own) -> Option<Nanos>);
+        const BEGINNINGS: [Beginning; 2] = [
+            ("the arrival", |own| Some(own.arrival)),
+            ("the first scheduling", |own| own.first_scheduled),
+        ];
+        if case.rule != "M013" || case.points.is_empty() {
+            return None;
+        }
+        let is = |point: &Point<'_>, from: &Beginning| {
+            let from = || Some(i128::from((from.1)(&point.own?)?.0));
+            let at = || Some(point.actual? + from()?);
+            moments(case, point, 0).is_some_and(|all| Some(all[1]) == at())
+        };
+        let (name, _) =
+            BEGINNINGS.iter().find(|from| case.points.iter().all(|point| is(point, from)))?;
         Some(format!(
-            "{} is {} of its step instead of {}",
-            case.column_name(),
-            NAMES[other],
-            NAMES[index]
+            "{} is counted from {name}: it does not begin anew with each state",
+            case.column_name()
         ))
     },
 };
