@@ -201,6 +201,31 @@ pub(crate) fn wrong_requests() -> Vec<Wrong> {
                 .number(P, "eviction_count", |_, _, _| 0)
                 .reorder(E, |rows| rows.retain(|row| row["event_type"] != "request_evicted"))
         }),
+        ("left-empty", "first_scheduled_time is never written", {
+            preempting().edit(P, |_, row| {
+                row.insert("first_scheduled_time".to_owned(), String::new());
+            })
+        }),
+        ("swapped-columns", "prefill and decode tokens are exchanged", {
+            preempting().edit(I, |_, row| {
+                let prefill = row.remove("prefill_tokens").unwrap();
+                let decode = row.insert("decode_tokens".to_owned(), prefill).unwrap();
+                row.insert("prefill_tokens".to_owned(), decode);
+            })
+        }),
+        ("other-moment", "request_scheduled at the end of the step", {
+            let ends: BTreeMap<i64, i64> = preempting()
+                .rows(I)
+                .iter()
+                .map(|row| (decided[&row["iteration_id"]], number(row, "end_time")))
+                .collect();
+            preempting()
+                .number(E, "timestamp", |_, time, row| match row["event_type"].as_str() {
+                    "request_scheduled" => ends[&time],
+                    _ => time,
+                })
+                .reorder(E, |rows| rows.sort_by_key(|row| number(row, "timestamp")))
+        }),
         ("event-again", "each completion is told twice", {
             preempting().reorder(E, |rows| {
                 let again =

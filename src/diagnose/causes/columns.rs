@@ -7,6 +7,9 @@ use crate::log::schema::Table;
 /// From here on a number is hardly in two columns by chance.
 const LARGE: i128 = 100;
 
+/// Columns of which the one has the value of the other in most logs.
+const TWINS: [(&str, &str); 2] = [("running_count", "batch_size"), ("batch_size", "running_count")];
+
 /// One value for everything.
 pub(super) static STUCK: Recogniser = Recogniser {
     id: "stuck",
@@ -22,6 +25,10 @@ pub(super) static STUCK: Recogniser = Recogniser {
             }
             if let Some(part) = zero_part(case, whole) {
                 return Some(never(part));
+            }
+            // Other rows have another value.
+            if !whole.is_constant() {
+                return None;
             }
         }
         let pairs = case.pairs().filter(|pairs| pairs.len() >= 3)?;
@@ -111,7 +118,9 @@ pub(super) static RUNNING_TOTAL: Recogniser = Recogniser {
             Some(steps.cells[index].written - before.written)
         };
         let gains = (0..steps.cells.len()).filter(|index| gain(*index).is_some_and(|it| it > 0));
-        let total = !steps.words && gains.count() >= 2 && steps.is_mended(2, gain);
+        // One gain that is carried on is a total for certain only if every row says so.
+        let least = if steps.is_strict() { 1 } else { 2 };
+        let total = !steps.words && gains.count() >= least && steps.is_mended(2, gain);
         total.then(|| {
             let column = case.column_name();
             format!(
@@ -127,11 +136,17 @@ pub(super) static OTHER_VALUE: Recogniser = Recogniser {
     doc: "Every row has the value of another of its columns.",
     about: About::Column,
     find: |case| {
-        let whole = case.whole.as_ref().filter(|it| !it.is_constant() && it.cells.len() >= 3)?;
-        let same = |(_, values): &(&str, Vec<Option<i128>>)| {
-            whole.cells.iter().zip(values).all(|(cell, value)| *value == Some(cell.written))
+        let told = |it: &&Whole<'_>| !it.words && !it.is_constant() && it.tells_values();
+        let whole = case.whole.as_ref().filter(told)?;
+        if whole.cells.iter().filter(|cell| cell.wrong).count() < 2 {
+            return None;
+        }
+        let same = |(other, values): &(&str, Vec<Option<i128>>)| {
+            let twins = TWINS.contains(&(case.column_name(), *other));
+            !twins
+                && whole.cells.iter().zip(values).all(|(cell, value)| *value == Some(cell.written))
         };
-        let (other, _) = whole.others().into_iter().filter(|_| !whole.words).find(same)?;
+        let (other, _) = whole.others().into_iter().find(same)?;
         Some(format!("{} has the value of {other} in every row", case.column_name()))
     },
 };
@@ -142,15 +157,15 @@ pub(super) static OTHER_COLUMN: Recogniser = Recogniser {
     doc: "Every value is off by another column of its row, which is left out or counted as well; or it \
           is what is left of it.",
     about: About::Values,
-    find: |case| {
-        let told = case.whole.as_ref().and_then(|whole| off_in_all_rows(case.column_name(), whole));
-        told.or_else(|| off_in_findings(case))
+    find: |case| match &case.whole {
+        Some(whole) => off_in_all_rows(case.column_name(), whole),
+        None => off_in_findings(case),
     },
 };
 
 /// Which other column makes all rows right.
 fn off_in_all_rows(column: &str, whole: &Whole<'_>) -> Option<String> {
-    if whole.words || !(whole.is_bounded() || whole.is_wrong_both_ways()) {
+    if whole.words || !whole.tells_values() {
         return None;
     }
     let written = |index: usize| whole.cells[index].written;

@@ -71,6 +71,7 @@ pub static RECOGNISERS: &[&Recogniser] = &[
     &times::RESET,
     &times::UNCOUNTED,
     &values::NEGATED,
+    &values::LEFT_EMPTY,
     &values::EVENT_AGAIN,
     &steps::OTHER_STEP,
     &steps::OTHER_MOMENT,
@@ -123,6 +124,7 @@ pub(crate) struct Peer<'a> {
     pub(crate) rule: &'static str,
     pub(crate) column: Option<&'static str>,
     pub(crate) request: Option<&'a str>,
+    pub(crate) iteration: Option<u64>,
     pub(crate) expected: Option<i128>,
     pub(crate) actual: Option<i128>,
     /// The texts of both.
@@ -147,7 +149,11 @@ pub(crate) struct Case<'a> {
 impl Case<'_> {
     /// The name of the column, for a sentence.
     fn column_name(&self) -> &'static str {
-        self.column.unwrap_or("the value")
+        match self.column {
+            Some("details") => "the value in details",
+            Some(column) => column,
+            None => "the value",
+        }
     }
 
     /// Whether the column is a time in nanoseconds.
@@ -256,6 +262,7 @@ fn peer<'a>(rule: &'static str, finding: &'a Finding) -> Peer<'a> {
         rule,
         column: finding.primary.as_ref().and_then(|mark| mark.column),
         request: finding.request.as_deref(),
+        iteration: finding.iteration.map(|id| id.0),
         expected: number(finding.expected.as_ref()),
         actual: number(finding.actual.as_ref()),
         texts: finding.expected.as_deref().zip(finding.actual.as_deref()),

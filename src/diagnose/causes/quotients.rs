@@ -57,8 +57,9 @@ pub(super) static QUOTIENT: Recogniser = Recogniser {
                 };
                 let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
                 // Whole ones are rounded down.
+                let digits = if decimals == 0 { 1.0 } else { 0.5 };
                 let digit = 10f64.powi(-i32::try_from(decimals).unwrap_or(0));
-                (value - quotient).abs() <= digit
+                (value - quotient).abs() <= digit * digits * 1.000_001
             })
         };
         if case.points.len() < 2 {

@@ -12,6 +12,9 @@ const NAMES: [&str; 4] = [
     "end_time",
 ];
 
+/// Nanoseconds from which on two times hardly differ by chance.
+const FAR: i128 = 100;
+
 /// The moments of a finding's step, or of the one so many steps behind it.
 fn moments(case: &Case<'_>, point: &Point<'_>, behind: i64) -> Option<[i128; 4]> {
     match point.iteration {
@@ -104,40 +107,44 @@ pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
             return Some(told);
         }
         let index = expected_moment(case)?;
-        let is = |point: &Point<'_>, other: usize| {
-            let at = || Some(point.actual? + counted_from(case, point)?);
-            moments(case, point, 0).is_some_and(|all| Some(all[other]) == at())
-        };
-        // Of a time that goes on, what came to it since the row before.
-        let gains = |point: &Point<'_>, other: usize| {
-            let gain = |now: [i128; 4], before: [i128; 4]| {
-                let off = (now[other] - now[index]) - (before[other] - before[index]);
-                Some(point.actual? - point.expected? == off)
-            };
-            let both = moments(case, point, 0).zip(moments(case, point, -1));
-            case.rule == "M013" && both.is_some_and(|(now, before)| gain(now, before) == Some(true))
+        let column = case.column_name();
+        let all = |is: fn(&Case<'_>, &Point<'_>, usize, usize) -> Option<bool>, other: usize| {
+            case.points.iter().all(|point| is(case, point, index, other) == Some(true))
         };
         let mut others = (0..4).filter(|other| *other != index);
-        let other = others.find(|other| {
-            case.points.iter().all(|point| is(point, *other))
-                || case.points.iter().all(|point| gains(point, *other))
-        })?;
+        let other = others.find(|other| all(is_at, *other) || all(goes_on_at, *other))?;
+        let (told, right) = (NAMES[other], NAMES[index]);
+        // What is first scheduled is at a decision, and what is answered at an end.
         Some(match case.rule {
-            "M007" | "M013" => format!(
-                "{} is counted up to {} of its step instead of {}",
-                case.column_name(),
-                NAMES[other],
-                NAMES[index]
+            "M006" if other == 1 => {
+                format!(
+                    "the timestamp that {column} is held to is {right} of its step instead of {told}"
+                )
+            }
+            "M007" if other == 3 => format!(
+                "the timestamp up to which {column} is counted is {right} of its step instead of {told}"
             ),
-            _ => format!(
-                "{} is {} of its step instead of {}",
-                case.column_name(),
-                NAMES[other],
-                NAMES[index]
-            ),
+            "M007" | "M013" => {
+                format!("{column} is counted up to {told} of its step instead of {right}")
+            }
+            _ => format!("{column} is {told} of its step instead of {right}"),
         })
     },
 };
+
+/// Whether the value is up to another moment of the step than the one expected.
+fn is_at(case: &Case<'_>, point: &Point<'_>, _: usize, other: usize) -> Option<bool> {
+    let at = point.actual? + counted_from(case, point)?;
+    Some(moments(case, point, 0)?[other] == at)
+}
+
+/// Whether what came to a time that goes on, since the row before, is up to another moment of both steps.
+fn goes_on_at(case: &Case<'_>, point: &Point<'_>, index: usize, other: usize) -> Option<bool> {
+    let (now, before) = (moments(case, point, 0)?, moments(case, point, -1)?);
+    let off = (now[other] - now[index]) - (before[other] - before[index]);
+    // A few nanoseconds are anything.
+    Some(case.rule == "M013" && off.abs() >= FAR && point.actual? - point.expected? == off)
+}
 
 /// Another beginning.
 pub(super) static OTHER_BEGINNING: Recogniser = Recogniser {
@@ -155,12 +162,14 @@ pub(super) static OTHER_BEGINNING: Recogniser = Recogniser {
             return None;
         }
         let is = |point: &Point<'_>, from: &Beginning| {
-            let from = || Some(i128::from((from.1)(&point.own?)?.0));
-            let at = || Some(point.actual? + from()?);
-            moments(case, point, 0).is_some_and(|all| Some(all[1]) == at())
+            let actual = point.actual?;
+            let at = actual + i128::from((from.1)(&point.own?)?.0);
+            // A few nanoseconds are anything.
+            let far = point.expected.is_none_or(|expected| (actual - expected).abs() >= FAR);
+            Some(far && moments(case, point, 0)?[1] == at)
         };
-        let (name, _) =
-            BEGINNINGS.iter().find(|from| case.points.iter().all(|point| is(point, from)))?;
+        let all = |from: &&Beginning| case.points.iter().all(|point| is(point, from) == Some(true));
+        let (name, _) = BEGINNINGS.iter().find(all)?;
         Some(format!(
             "{} is counted from {name}: it does not begin anew with each state",
             case.column_name()

@@ -190,13 +190,18 @@ impl<'a> Whole<'a> {
         })
     }
 
+    /// Whether it is known of every row what exactly it should say.
+    pub(super) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// Whether all rows say the same.
     pub(super) fn is_constant(&self) -> bool {
         self.cells.windows(2).all(|pair| pair[0].written == pair[1].written)
     }
 
     /// Whether every row is right if this is what it means: that of no row may be outside of what it
-    /// should be, and at least `most` wrong rows must be right then (one more where what they should be
+    /// should be, and at least `least` wrong rows must be right then (one more where what they should be
     /// is not known exactly). Where nothing can be told of a row it stands for no other.
     pub(super) fn is_mended(&self, least: usize, meant: impl Fn(usize) -> Option<i128>) -> bool {
         let mut mended = 0;
@@ -218,10 +223,12 @@ impl<'a> Whole<'a> {
         self.strict || of_wrong().any(low) && of_wrong().any(high)
     }
 
-    /// Whether it is known of all wrong rows how small and how large they should be.
-    pub(super) fn is_bounded(&self) -> bool {
+    /// Whether the findings say how small and how large the wrong rows should be, so that not every
+    /// other value is as good.
+    pub(super) fn tells_values(&self) -> bool {
         let bounded = |it: Bounds| it.least > 0 && it.most < i128::MAX || it.least == it.most;
-        self.cells.iter().filter(|cell| cell.wrong).all(|cell| cell.bounds.is_some_and(bounded))
+        let mut wrong = self.cells.iter().filter(|cell| cell.wrong);
+        self.is_wrong_both_ways() || wrong.all(|cell| cell.bounds.is_some_and(bounded))
     }
 
     /// The other columns of the same unit, each with its values.

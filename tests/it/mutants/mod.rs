@@ -3,6 +3,7 @@
 
 mod bare;
 mod blocks;
+mod causes;
 mod cells;
 mod files;
 mod four_files;
@@ -73,6 +74,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         phases::MUTANTS,
         four_files::MUTANTS,
         left::MUTANTS,
+        causes::MUTANTS,
     ]
     .into_iter()
     .flatten()
