@@ -112,7 +112,14 @@ pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
             case.points.iter().all(|point| is(case, point, index, other) == Some(true))
         };
         let mut others = (0..4).filter(|other| *other != index);
-        let other = others.find(|other| all(is_at, *other) || all(goes_on_at, *other))?;
+        // A few nanoseconds are anything.
+        let far = |point: &Point<'_>| {
+            let differ = || Some((point.actual? - point.expected?).abs() >= FAR);
+            differ() == Some(true)
+        };
+        let other = others.find(|other| {
+            all(is_at, *other) || case.points.iter().any(far) && all(goes_on_at, *other)
+        })?;
         let (told, right) = (NAMES[other], NAMES[index]);
         // What is first scheduled is at a decision, and what is answered at an end.
         Some(match case.rule {
@@ -142,8 +149,7 @@ fn is_at(case: &Case<'_>, point: &Point<'_>, _: usize, other: usize) -> Option<b
 fn goes_on_at(case: &Case<'_>, point: &Point<'_>, index: usize, other: usize) -> Option<bool> {
     let (now, before) = (moments(case, point, 0)?, moments(case, point, -1)?);
     let off = (now[other] - now[index]) - (before[other] - before[index]);
-    // A few nanoseconds are anything.
-    Some(case.rule == "M013" && off.abs() >= FAR && point.actual? - point.expected? == off)
+    Some(case.rule == "M013" && point.actual? - point.expected? == off)
 }
 
 /// Another beginning.
