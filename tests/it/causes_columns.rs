@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::edits::{Edited, Fields};
+use crate::mutants::{REQUEST_TIMES, STEP_TIMES};
 
 const P: &str = "per_request.csv";
 const I: &str = "per_iteration.csv";
@@ -40,30 +41,8 @@ fn decisions() -> BTreeMap<String, i64> {
 
 fn all_times(log: Edited, unit: i64) -> Edited {
     const COLUMNS: [(&str, &[&str]); 5] = [
-        (
-            P,
-            &[
-                "arrival_time",
-                "first_scheduled_time",
-                "completion_time",
-                "waiting_time",
-                "execution_time",
-                "e2e_latency",
-                "ttft",
-                "tpot",
-            ],
-        ),
-        (
-            I,
-            &[
-                "start_time",
-                "end_time",
-                "duration",
-                "scheduling_overhead",
-                "forward_pass_duration",
-                "output_processing_duration",
-            ],
-        ),
+        (P, &REQUEST_TIMES),
+        (I, &STEP_TIMES),
         (R, &["time_in_state"]),
         (E, &["timestamp"]),
         (T, &["timestamp", "duration_in_prev_state"]),

@@ -26,6 +26,8 @@ use schedlog::check::{CheckReport, Verdict};
 use schedlog::engine::run::LogOptions;
 use schedlog::log::values::LogLevel;
 
+pub(crate) use units::{REQUEST_TIMES, STEP_TIMES};
+
 use crate::dialect_writer::VARIATIONS;
 use crate::golden::{bundled, replay_bundled};
 use crate::sheets::Sheets;
