@@ -47,9 +47,13 @@ impl Excerpts {
         let mut kept: Vec<u8> = Vec::new();
         for location in locations {
             if location.offset < at {
-                // The row begins inside what was read for the one before.
+                // The row begins inside what was read for the one before, and may end behind it.
                 let behind = (at - location.offset) as usize;
                 if let Some(start) = kept.len().checked_sub(behind) {
+                    if memchr::memchr(b'\n', &kept[start..]).is_none() {
+                        let more = SHOWN_BYTES.saturating_sub(behind) as u64;
+                        at += input.by_ref().take(more).read_to_end(&mut kept)? as u64;
+                    }
                     self.rows.insert(*location, first_line(&kept[start..]));
                 }
                 continue;
@@ -146,4 +150,32 @@ fn fields(row: &str) -> impl Iterator<Item = Range<usize>> + '_ {
         rest = (end < row.len()).then_some(end + 1);
         Some(start..end)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    #[test]
+    fn a_row_that_ends_behind_what_was_read_for_one_before_is_whole() {
+        let mut text = format!("{}\n", Table::StateTransitions.schema().header());
+        let mut places = Vec::new();
+        for line in 0..500 {
+            places.push(Location {
+                table: Table::StateTransitions,
+                line: line + 2,
+                offset: text.len() as u64,
+            });
+            writeln!(text, "r{line},{line},running,{},waiting", 7 * line).unwrap();
+        }
+        let lines: Vec<_> = text.lines().skip(1).map(str::to_owned).collect();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(Table::StateTransitions.file_name()), &text).unwrap();
+        let log = LogDir::open(dir.path()).unwrap();
+        let excerpts = Excerpts::load(&log, places.iter().copied());
+        for (line, at) in lines.iter().zip(places) {
+            assert_eq!(excerpts.row(at), Some(line.as_str()));
+        }
+    }
 }

@@ -5,71 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::Finding;
 use crate::diagnose::evidence::{StepRows, is_sum_of_changes, step_rows};
 use crate::diagnose::excerpt::Excerpts;
+use crate::diagnose::facts::{Facts, MOST_ROWS, Own, moment_of};
 use crate::diagnose::group::Group;
 use crate::diagnose::story::{Entry, Kind, Story, Sums};
 use crate::diagnose::{SAMPLE, SHOWN_FINDINGS};
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::reader::{Item, Located, Location, LogDir};
 use crate::log::schema::{
-    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, TransitionRow,
+    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
 };
 use crate::log::values::{EventType, State};
 use crate::units::{IterationId, Nanos};
-
-/// What the second pass found besides the stories.
-#[derive(Debug, Default)]
-pub struct Facts {
-    /// How long the requests of findings were in each state.
-    pub sums: BTreeMap<String, Sums>,
-    /// Rows of per_request.csv of requests that were preempted.
-    pub preempted_requests: u64,
-    /// Rows of per_request.csv.
-    pub requests: u64,
-    /// The last iteration of per_iteration.csv.
-    pub last_iteration: Option<IterationId>,
-    /// `S`, `D`, `O` and `E` of the steps that findings name, and of those before and behind.
-    pub moments: BTreeMap<u64, [i128; 4]>,
-    /// Those of the steps at whose decisions findings expect a first scheduling, by `D`.
-    pub decisions: BTreeMap<i128, [i128; 4]>,
-    /// Rows of per_iteration.csv.
-    pub steps: u64,
-    /// Of these, rows of which neither moment is a whole number of a [coarse unit](COARSE_UNITS).
-    pub fine_steps: [u64; COARSE_UNITS.len()],
-}
-
-/// Units that times are rounded to, in nanoseconds: those of milliseconds and microseconds.
-pub(crate) const COARSE_UNITS: [u64; 2] = [1_000_000, 1_000];
-
-impl Facts {
-    /// Whether the clock of the log ticks in a finer unit than this one of [`COARSE_UNITS`]: both
-    /// moments of most steps are no whole numbers of it. Where one of them is, the other may as well
-    /// have been moved.
-    pub(crate) fn is_finer_than(&self, unit: usize) -> bool {
-        self.steps > 0 && self.fine_steps[unit] * 2 > self.steps
-    }
-
-    fn note_moments(&mut self, row: &IterationRow, near: &BTreeSet<u64>, decided: &BTreeSet<i128>) {
-        let start = i128::from(row.start_time.0);
-        let decision = start + i128::from(row.scheduling_overhead.0);
-        let output = decision + i128::from(row.forward_pass_duration.0);
-        let moments = [start, decision, output, i128::from(row.end_time.0)];
-        if near.contains(&row.iteration_id.0) {
-            self.moments.insert(row.iteration_id.0, moments);
-        }
-        if decided.contains(&decision) {
-            self.decisions.insert(decision, moments);
-        }
-    }
-
-    fn note_step(&mut self, row: &IterationRow) {
-        self.steps += 1;
-        for (fine, unit) in self.fine_steps.iter_mut().zip(COARSE_UNITS) {
-            let both =
-                !row.start_time.0.is_multiple_of(unit) && !row.end_time.0.is_multiple_of(unit);
-            *fine += u64::from(both);
-        }
-    }
-}
 
 /// What is looked for.
 struct Lookup<'a> {
@@ -100,7 +46,7 @@ pub(super) fn tell(dir: &LogDir, groups: &mut [Group<'_>], excerpts: &Excerpts) 
         return lookup.facts;
     }
     let places = lookup.plan(groups, excerpts);
-    lookup.iterations(groups, &places);
+    lookup.iterations(groups, &places, excerpts);
     lookup.requests();
     lookup.events();
     lookup.transitions();
@@ -179,7 +125,7 @@ impl Lookup<'_> {
     }
 
     /// Sets the moments of findings that name a step.
-    fn iterations(&mut self, groups: &[Group<'_>], places: &[(usize, usize)]) {
+    fn iterations(&mut self, groups: &[Group<'_>], places: &[(usize, usize)], excerpts: &Excerpts) {
         let mut focus: BTreeMap<IterationId, Vec<usize>> = BTreeMap::new();
         for (story, (group, finding)) in places.iter().enumerate() {
             if let Some(iteration) = groups[*group].findings[*finding].iteration {
@@ -194,16 +140,20 @@ impl Lookup<'_> {
         let named = sample().filter_map(|(_, finding)| Some(finding.iteration?.0));
         let near: BTreeSet<u64> =
             named.flat_map(|id| id.saturating_sub(1)..=id.saturating_add(1)).collect();
-        let expected = |(rule, finding): (&str, &Finding)| {
-            finding.expected.as_ref().filter(|_| rule == "M006")?.parse::<i128>().ok()
+        let wanted: BTreeSet<i128> =
+            sample().filter_map(|(rule, finding)| moment_of(rule, finding, excerpts)).collect();
+        // As much before the first step of per_iteration.csv that is wrong as from it on.
+        let of_steps = |finding: &Finding| {
+            finding.primary.as_ref().is_some_and(|mark| mark.at.table == Table::PerIteration)
         };
-        let decided: BTreeSet<i128> = sample().filter_map(expected).collect();
+        let wrong = sample().filter(|(_, finding)| of_steps(finding));
+        let window = wrong.filter_map(|(_, finding)| finding.iteration).min();
+        let window = window.map(|first| IterationId(first.0.saturating_sub(MOST_ROWS as u64 / 2)));
         self.each::<IterationRow>(
             |_| None,
             |this, row, _| {
-                this.facts.note_moments(&row.row, &near, &decided);
-                this.facts.last_iteration = this.facts.last_iteration.max(Some(row.iteration_id));
-                this.facts.note_step(&row.row);
+                this.facts.note_moments(&row.row, &near, &wanted);
+                this.facts.note_step(row, window);
                 for story in focus.get(&row.iteration_id).into_iter().flatten() {
                     let decided = row.start_time.saturating_add(row.scheduling_overhead);
                     this.stories[*story].focus.get_or_insert(decided);
@@ -217,8 +167,11 @@ impl Lookup<'_> {
         self.each::<RequestRow>(
             |row| Some(row.request_id),
             |this, row, id| {
-                this.facts.requests += 1;
-                this.facts.preempted_requests += u64::from(row.preemption_count.0 > 0);
+                this.facts.note_request(row);
+                if this.summed.contains_key(id) {
+                    let own = Own::of(&row.row);
+                    this.facts.own.insert(id.to_owned(), own);
+                }
                 let entry = Entry { places: vec![row.at()], ..Entry::default() };
                 this.note(id, row.arrival_time, Kind::Arrived, &entry);
                 if let Some(end) = row.completion_time {
@@ -235,6 +188,7 @@ impl Lookup<'_> {
         self.each::<EventRow>(
             |row| row.request_id,
             |this, row, id| {
+                this.facts.note_time((Table::Events, "timestamp"), row.timestamp);
                 let kind = match row.event_type {
                     T::RequestArrived => Kind::Arrived,
                     T::RequestScheduled | T::RequestResumed => Kind::Entered(State::Running),
@@ -261,6 +215,10 @@ impl Lookup<'_> {
         self.each::<TransitionRow>(
             |row| Some(row.request_id),
             |this, row, id| {
+                let table = Table::StateTransitions;
+                this.facts.note_time((table, "timestamp"), row.timestamp);
+                let lasted = (table, "duration_in_prev_state");
+                this.facts.note_time(lasted, row.duration_in_prev_state);
                 let entry = Entry { places: vec![row.at()], ..Entry::default() };
                 this.note(id, row.timestamp, Kind::Entered(row.state), &entry);
                 for story in this.wanted.get(id).into_iter().flatten() {
@@ -301,7 +259,7 @@ impl Lookup<'_> {
             .filter(|(_, stories)| stories.iter().any(silent))
             .map(|(id, _)| id.clone())
             .collect();
-        let last = self.steps.keys().next_back().copied();
+        let last = self.steps.keys().next_back().copied().max(self.facts.window.1);
         if last.is_none() && untold.is_empty() {
             return;
         }
@@ -311,6 +269,7 @@ impl Lookup<'_> {
             |row| Some(row.request_id),
             |this, row, id| {
                 let step = row.iteration_id;
+                this.facts.note_row(&row.row);
                 for (story, rows) in this.steps.get(&step).into_iter().flatten() {
                     if (rows.counts)(&row.row) {
                         this.stories[*story].add_row(row.at());

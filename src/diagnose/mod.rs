@@ -10,6 +10,7 @@ pub mod causes;
 pub mod dependencies;
 mod evidence;
 mod excerpt;
+mod facts;
 mod fold;
 mod group;
 mod lookup;
@@ -21,8 +22,8 @@ mod story;
 
 pub use causes::Cause;
 pub use excerpt::Excerpts;
+pub use facts::{Facts, Own, Tally};
 pub use group::{Consequence, Group};
-pub use lookup::Facts;
 pub use shape::{fingerprint, shape};
 pub use story::{Entry, Kind, Story, Sums};
 
@@ -68,7 +69,8 @@ impl<'a> Diagnosis<'a> {
         });
         let mut excerpts = Excerpts::load(&dir, marks.map(|mark| mark.at));
         let facts = lookup::tell(&dir, &mut groups, &excerpts);
-        causes::explain(&mut groups, &excerpts, &facts);
+        let windows = Excerpts::load(&dir, facts.windows.values().flatten().copied());
+        causes::explain(&mut groups, &excerpts, &windows, &facts);
         complete_rows(&mut excerpts, &dir, &groups);
         Self { groups, excerpts }
     }

@@ -8,6 +8,7 @@ use schedlog::diagnose::Diagnosis;
 use schedlog::diagnose::causes::RECOGNISERS;
 use schedlog::invariants::ALL;
 
+use crate::causes_columns::{wrong_columns, wrong_requests, wrong_units};
 use crate::edits::{Edited, Fields};
 use crate::fixtures::{Log, fixture};
 use crate::support::in_snapshots;
@@ -54,6 +55,9 @@ fn late_completions() -> Edited {
 /// Wrong loggers: the recogniser that should speak, what is wrong, the log.
 fn wrong_logs() -> Vec<(&'static str, &'static str, Edited)> {
     let mut logs = wrong_values();
+    logs.extend(wrong_units());
+    logs.extend(wrong_columns());
+    logs.extend(wrong_requests());
     logs.extend(wrong_places());
     logs
 }

@@ -3,6 +3,7 @@
 
 mod analyze;
 mod causes;
+mod causes_columns;
 mod cell_laws;
 mod check_laws;
 mod cli;

@@ -1,22 +1,29 @@
 //! Why findings of one group are there: a table of recognisers, each of one habit of wrong loggers.
 //!
 //! A recogniser looks at the findings of a group (a sample of them, each with its row) and says what
-//! they have in common, or nothing. Some tell what is wrong with the values ([`values`], [`times`], [`steps`]),
-//! some where the findings are ([`places`]), some look at other groups too ([`across`]). Of each kind
-//! the first that recognises something speaks. What it says is likely, not proven.
+//! they have in common, or nothing. Some tell what is wrong with the values ([`values`], [`times`], [`steps`],
+//! [`units`], [`quotients`]), some look at the whole column, rows without a finding among them
+//! ([`columns`]), some say where the findings are ([`places`]), some look at other groups too
+//! ([`across`]). Of each kind the first that recognises something speaks; whatever names another column
+//! or moment comes before a bare number. What it says is likely, not proven.
 
 mod across;
+mod columns;
 mod places;
+mod quotients;
 mod steps;
 mod times;
+mod units;
 mod values;
+mod whole;
 
 use std::collections::BTreeMap;
 
-use crate::check::Finding;
+use crate::check::{Finding, Mark};
+use crate::diagnose::causes::whole::{Cells, Whole};
 use crate::diagnose::excerpt::Excerpts;
+use crate::diagnose::facts::{Facts, Own};
 use crate::diagnose::group::Group;
-use crate::diagnose::lookup::Facts;
 use crate::diagnose::{SAMPLE, story::Sums};
 use crate::log::field::Field;
 use crate::log::schema::Table;
@@ -34,6 +41,8 @@ pub struct Cause {
 /// What a recogniser speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
+    /// How a column is wrong in all of its rows, so that the places of the findings tell nothing more.
+    Column,
     /// How the values are wrong.
     Values,
     /// Where the findings are.
@@ -53,20 +62,26 @@ pub struct Recogniser {
     find: fn(&Case<'_>) -> Option<String>,
 }
 
-/// Every recogniser; of each kind the first that fits speaks, so the most special come first.
+/// Every recogniser; of those of values and columns the first that fits speaks, and of those of places, so
+/// the most special come first.
 pub static RECOGNISERS: &[&Recogniser] = &[
+    &units::UNIT,
     &across::SWAPPED,
     &across::OTHER_SPELLING,
     &times::RESET,
     &times::UNCOUNTED,
-    &values::UNIT,
     &values::NEGATED,
+    &values::LEFT_EMPTY,
     &values::EVENT_AGAIN,
     &steps::OTHER_STEP,
     &steps::OTHER_MOMENT,
-    &values::STUCK,
-    &values::STEP_LATE,
-    &values::OTHER_COLUMN,
+    &steps::OTHER_BEGINNING,
+    &quotients::QUOTIENT,
+    &columns::STUCK,
+    &columns::STEP_LATE,
+    &columns::RUNNING_TOTAL,
+    &columns::OTHER_VALUE,
+    &columns::OTHER_COLUMN,
     &values::ROUNDED,
     &values::SINGLE_PRECISION,
     &values::OFF_BY_ONE,
@@ -91,8 +106,14 @@ pub(crate) struct Point<'a> {
     pub(crate) actual: Option<i128>,
     /// What the row says instead of a value.
     pub(crate) text: Option<&'a str>,
+    /// What it should say.
+    pub(crate) wanted: Option<&'a str>,
     /// The fields of the finding's row.
     pub(crate) row: BTreeMap<&'static str, &'a str>,
+    /// Those of the first row that contradicts it.
+    pub(crate) beside: BTreeMap<&'static str, &'a str>,
+    /// What the request says of itself.
+    pub(crate) own: Option<Own>,
     /// What the changes of the request add up to.
     pub(crate) sums: Option<Sums>,
 }
@@ -103,16 +124,23 @@ pub(crate) struct Peer<'a> {
     pub(crate) rule: &'static str,
     pub(crate) column: Option<&'static str>,
     pub(crate) request: Option<&'a str>,
+    pub(crate) iteration: Option<u64>,
     pub(crate) expected: Option<i128>,
     pub(crate) actual: Option<i128>,
+    /// The texts of both.
+    pub(crate) texts: Option<(&'a str, &'a str)>,
 }
 
 /// The findings of a group.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
     pub(crate) rule: &'static str,
+    /// The file and column that the findings point at.
+    pub(crate) table: Option<Table>,
     pub(crate) column: Option<&'static str>,
     pub(crate) points: Vec<Point<'a>>,
+    /// The column as a whole, where that is looked at.
+    pub(crate) whole: Option<Whole<'a>>,
     /// The findings of all groups.
     pub(crate) peers: &'a [Peer<'a>],
     pub(crate) facts: &'a Facts,
@@ -121,7 +149,11 @@ pub(crate) struct Case<'a> {
 impl Case<'_> {
     /// The name of the column, for a sentence.
     fn column_name(&self) -> &'static str {
-        self.column.unwrap_or("the value")
+        match self.column {
+            Some("details") => "the value in details",
+            Some(column) => column,
+            None => "the value",
+        }
     }
 
     /// Whether the column is a time in nanoseconds.
@@ -189,7 +221,13 @@ fn number(text: Option<&String>) -> Option<i128> {
 }
 
 /// Looks for causes in every group.
-pub(super) fn explain(groups: &mut [Group<'_>], excerpts: &Excerpts, facts: &Facts) {
+pub(super) fn explain(
+    groups: &mut [Group<'_>],
+    excerpts: &Excerpts,
+    windows: &Excerpts,
+    facts: &Facts,
+) {
+    let cells = Cells::of(groups);
     let peers: Vec<Peer<'_>> = groups
         .iter()
         .flat_map(|group| group.findings.iter().take(SAMPLE).map(|f| peer(group.rule().id, f)))
@@ -198,10 +236,14 @@ pub(super) fn explain(groups: &mut [Group<'_>], excerpts: &Excerpts, facts: &Fac
         .iter()
         .map(|group| {
             let findings = group.findings.iter().take(SAMPLE);
+            let place = group.place();
             recognise(&Case {
                 rule: group.rule().id,
-                column: group.place().and_then(|(_, column)| column),
+                table: place.map(|(table, _)| table),
+                column: place.and_then(|(_, column)| column),
                 points: findings.map(|finding| point(finding, excerpts, facts)).collect(),
+                whole: place
+                    .and_then(|(table, column)| Whole::of(table, column?, &cells, windows, facts)),
                 peers: &peers,
                 facts,
             })
@@ -220,13 +262,16 @@ fn peer<'a>(rule: &'static str, finding: &'a Finding) -> Peer<'a> {
         rule,
         column: finding.primary.as_ref().and_then(|mark| mark.column),
         request: finding.request.as_deref(),
+        iteration: finding.iteration.map(|id| id.0),
         expected: number(finding.expected.as_ref()),
         actual: number(finding.actual.as_ref()),
+        texts: finding.expected.as_deref().zip(finding.actual.as_deref()),
     }
 }
 
 fn point<'a>(finding: &'a Finding, excerpts: &'a Excerpts, facts: &Facts) -> Point<'a> {
-    let row = finding.primary.as_ref().map(|mark| excerpts.fields(mark.at)).unwrap_or_default();
+    let fields =
+        |mark: Option<&Mark>| mark.map(|mark| excerpts.fields(mark.at)).unwrap_or_default();
     let request = finding.request.as_deref();
     Point {
         request,
@@ -234,20 +279,24 @@ fn point<'a>(finding: &'a Finding, excerpts: &'a Excerpts, facts: &Facts) -> Poi
         expected: number(finding.expected.as_ref()),
         actual: number(finding.actual.as_ref()),
         text: finding.actual.as_deref(),
-        row,
+        wanted: finding.expected.as_deref(),
+        row: fields(finding.primary.as_ref()),
+        beside: fields(finding.related.first()),
+        own: request.and_then(|request| facts.own.get(request).copied()),
         sums: request.and_then(|request| facts.sums.get(request).copied()),
     }
 }
 
 /// What the recognisers say of a case.
 pub(crate) fn recognise(case: &Case<'_>) -> Vec<Cause> {
-    let of = |about: About| {
-        RECOGNISERS
-            .iter()
-            .filter(|recogniser| recogniser.about == about)
-            .find_map(|it| Some(Cause { id: it.id, text: (it.find)(case)? }))
+    let first = |places: bool| {
+        let all = RECOGNISERS.iter().filter(|it| (it.about == About::Places) == places);
+        all.into_iter().find_map(|it| Some((it, Cause { id: it.id, text: (it.find)(case)? })))
     };
-    [of(About::Values), of(About::Places)].into_iter().flatten().collect()
+    match first(false) {
+        Some((it, cause)) if it.about == About::Column => vec![cause],
+        values => [values, first(true)].into_iter().flatten().map(|(_, cause)| cause).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -265,10 +314,25 @@ mod tests {
         };
         said_of(&Case {
             rule: "M003",
+            table: None,
             column: Some(column),
             points: points.to_vec(),
+            whole: None,
             peers: &[],
             facts: &facts,
+        })
+    }
+
+    /// The texts of what is recognised in a whole column.
+    pub(super) fn said_of_column(column: &'static str, whole: Whole<'_>) -> Vec<String> {
+        said_of(&Case {
+            rule: "Q001",
+            table: Some(Table::PerIteration),
+            column: Some(column),
+            points: Vec::new(),
+            whole: Some(whole),
+            peers: &[],
+            facts: &Facts::default(),
         })
     }
 

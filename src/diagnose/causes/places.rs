@@ -173,7 +173,7 @@ pub(super) static ONE_ENDING: Recogniser = Recogniser {
 mod tests {
     use super::super::tests::{said, said_of};
     use crate::diagnose::causes::{Case, Point};
-    use crate::diagnose::lookup::Facts;
+    use crate::diagnose::facts::Facts;
     use crate::units::IterationId;
 
     fn at(iterations: &[u64]) -> Vec<Point<'static>> {
@@ -229,7 +229,15 @@ mod tests {
     #[test]
     fn last_step() {
         let facts = Facts { last_iteration: Some(IterationId(40)), ..Facts::default() };
-        let case = |points| Case { rule: "K002", column: None, points, peers: &[], facts: &facts };
+        let case = |points| Case {
+            rule: "K002",
+            table: None,
+            column: None,
+            points,
+            whole: None,
+            peers: &[],
+            facts: &facts,
+        };
         assert_eq!(
             said_of(&case(at(&[40]))),
             ["last-step: only the last step, 40, has it: it was written before it was complete"]

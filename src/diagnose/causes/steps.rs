@@ -1,6 +1,8 @@
 //! Moments of steps: the right one of another step, another one of the right step.
 
 use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser};
+use crate::diagnose::facts::Own;
+use crate::units::Nanos;
 
 /// What is at the moments of a step.
 const NAMES: [&str; 4] = [
@@ -10,18 +12,35 @@ const NAMES: [&str; 4] = [
     "end_time",
 ];
 
+/// Nanoseconds from which on two times hardly differ by chance.
+const FAR: i128 = 100;
+
 /// The moments of a finding's step, or of the one so many steps behind it.
 fn moments(case: &Case<'_>, point: &Point<'_>, behind: i64) -> Option<[i128; 4]> {
     match point.iteration {
         Some(id) => case.facts.moments.get(&id.checked_add_signed(behind)?).copied(),
-        None => case.facts.decisions.get(&point.expected?).copied().filter(|_| behind == 0),
+        None => {
+            let moment = point.expected? + counted_from(case, point)?;
+            case.facts.met.get(&moment).copied().filter(|_| behind == 0)
+        }
+    }
+}
+
+/// The moment from which the values of a finding are counted.
+fn counted_from(case: &Case<'_>, point: &Point<'_>) -> Option<i128> {
+    match case.rule {
+        "M007" => point.row.get("arrival_time")?.parse().ok(),
+        // Up to the decision of the step, from wherever the rule found that the state was entered.
+        "M013" => Some(moments(case, point, 0)?[1] - point.expected?),
+        _ => Some(0),
     }
 }
 
 /// Which moment of their steps all findings expect: `D` or `E`.
 fn expected_moment(case: &Case<'_>) -> Option<usize> {
     let is = |point: &Point<'_>, index: usize| {
-        moments(case, point, 0).is_some_and(|all| Some(all[index]) == point.expected)
+        let at = || Some(point.expected? + counted_from(case, point)?);
+        moments(case, point, 0).is_some_and(|all| Some(all[index]) == at())
     };
     (case.points.len() >= 2).then(|| {
         [1, 3].into_iter().find(|index| case.points.iter().all(|point| is(point, *index)))
@@ -82,23 +101,84 @@ pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
     doc: "Every stamp is another moment of its step: its beginning for its decision, and so on.",
     about: About::Values,
     find: |case| {
-        let index = match case.rule {
-            // Where a state begins at the decision, its time there is 0.
-            "M013" => return begins_early(case),
-            _ => expected_moment(case)?,
+        if case.rule == "M013"
+            && let Some(told) = begins_early(case)
+        {
+            return Some(told);
+        }
+        let index = expected_moment(case)?;
+        let column = case.column_name();
+        let all = |is: fn(&Case<'_>, &Point<'_>, usize, usize) -> Option<bool>, other: usize| {
+            case.points.iter().all(|point| is(case, point, index, other) == Some(true))
         };
-        let is = |other: &usize| {
-            *other != index
-                && case.points.iter().all(|point| {
-                    moments(case, point, 0).is_some_and(|all| Some(all[*other]) == point.actual)
-                })
+        let mut others = (0..4).filter(|other| *other != index);
+        // A few nanoseconds are anything.
+        let far = |point: &Point<'_>| {
+            let differ = || Some((point.actual? - point.expected?).abs() >= FAR);
+            differ() == Some(true)
         };
-        let other = (0..4).find(is)?;
+        let other = others.find(|other| {
+            all(is_at, *other) || case.points.iter().any(far) && all(goes_on_at, *other)
+        })?;
+        let (told, right) = (NAMES[other], NAMES[index]);
+        // What is first scheduled is at a decision, and what is answered at an end.
+        Some(match case.rule {
+            "M006" if other == 1 => {
+                format!(
+                    "the timestamp that {column} is held to is {right} of its step instead of {told}"
+                )
+            }
+            "M007" if other == 3 => format!(
+                "the timestamp up to which {column} is counted is {right} of its step instead of {told}"
+            ),
+            "M007" | "M013" => {
+                format!("{column} is counted up to {told} of its step instead of {right}")
+            }
+            _ => format!("{column} is {told} of its step instead of {right}"),
+        })
+    },
+};
+
+/// Whether the value is up to another moment of the step than the one expected.
+fn is_at(case: &Case<'_>, point: &Point<'_>, _: usize, other: usize) -> Option<bool> {
+    let at = point.actual? + counted_from(case, point)?;
+    Some(moments(case, point, 0)?[other] == at)
+}
+
+/// Whether what came to a time that goes on, since the row before, is up to another moment of both steps.
+fn goes_on_at(case: &Case<'_>, point: &Point<'_>, index: usize, other: usize) -> Option<bool> {
+    let (now, before) = (moments(case, point, 0)?, moments(case, point, -1)?);
+    let off = (now[other] - now[index]) - (before[other] - before[index]);
+    Some(case.rule == "M013" && point.actual? - point.expected? == off)
+}
+
+/// Another beginning.
+pub(super) static OTHER_BEGINNING: Recogniser = Recogniser {
+    id: "other-beginning",
+    doc: "Every time in a state is counted from another moment of its request than the entry into the \
+          state.",
+    about: About::Values,
+    find: |case| {
+        type Beginning = (&'static str, fn(&Own) -> Option<Nanos>);
+        const BEGINNINGS: [Beginning; 2] = [
+            ("the arrival", |own| Some(own.arrival)),
+            ("the first scheduling", |own| own.first_scheduled),
+        ];
+        if case.rule != "M013" || case.points.is_empty() {
+            return None;
+        }
+        let is = |point: &Point<'_>, from: &Beginning| {
+            let actual = point.actual?;
+            let at = actual + i128::from((from.1)(&point.own?)?.0);
+            // A few nanoseconds are anything.
+            let far = point.expected.is_none_or(|expected| (actual - expected).abs() >= FAR);
+            Some(far && moments(case, point, 0)?[1] == at)
+        };
+        let all = |from: &&Beginning| case.points.iter().all(|point| is(point, from) == Some(true));
+        let (name, _) = BEGINNINGS.iter().find(all)?;
         Some(format!(
-            "{} is {} of its step instead of {}",
-            case.column_name(),
-            NAMES[other],
-            NAMES[index]
+            "{} is counted from {name}: it does not begin anew with each state",
+            case.column_name()
         ))
     },
 };

@@ -3,6 +3,7 @@
 
 mod bare;
 mod blocks;
+mod causes;
 mod cells;
 mod files;
 mod four_files;
@@ -25,6 +26,8 @@ use std::sync::Mutex;
 use schedlog::check::{CheckReport, Verdict};
 use schedlog::engine::run::LogOptions;
 use schedlog::log::values::LogLevel;
+
+pub(crate) use units::{REQUEST_TIMES, STEP_TIMES};
 
 use crate::dialect_writer::VARIATIONS;
 use crate::golden::{bundled, replay_bundled};
@@ -75,6 +78,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         four_files::MUTANTS,
         left::MUTANTS,
         leads::MUTANTS,
+        causes::MUTANTS,
     ]
     .into_iter()
     .flatten()

@@ -20,7 +20,7 @@ fn rows_in(s: &Sheets, step: usize, state: &str) -> i64 {
 }
 
 /// A number of the step before.
-fn of_last_step(s: &mut Sheets, column: &str) {
+pub(super) fn of_last_step(s: &mut Sheets, column: &str) {
     let before: Vec<_> = (0..s.i.len()).map(|row| s.i.text(row, column).to_owned()).collect();
     for row in 1..s.i.len() {
         s.i.set(row, column, &before[row - 1]);

@@ -35,7 +35,7 @@ fn off_change(s: &mut Sheets, state: &str) {
     }
 }
 
-const REQUEST_TIMES: [&str; 8] = [
+pub(crate) const REQUEST_TIMES: [&str; 8] = [
     "arrival_time",
     "first_scheduled_time",
     "completion_time",
@@ -46,7 +46,7 @@ const REQUEST_TIMES: [&str; 8] = [
     "tpot",
 ];
 
-const STEP_TIMES: [&str; 6] = [
+pub(crate) const STEP_TIMES: [&str; 6] = [
     "start_time",
     "end_time",
     "duration",
