@@ -1,5 +1,7 @@
 //! Steps that overlap although run.json says that they do not.
 
+use std::collections::VecDeque;
+
 use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::mixups::UNDECLARED_OVERLAP;
@@ -10,6 +12,9 @@ use crate::log::schema::IterationRow;
 
 /// Of so many steps one at least overlaps where the engine's do.
 const ONE_IN: u64 = 4;
+
+/// No pipeline has more stages, and so many steps under way at once.
+const MOST_STAGES: usize = 16;
 
 /// Rules that ask whether steps overlap.
 const ASKING: &[&str] = &[
@@ -24,18 +29,22 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     if !declared || !board.open().any(|seen| begins_early(&seen)) {
         return Some(());
     }
-    let mut last: Option<Moments> = None;
+    let mut last: VecDeque<Moments> = VecDeque::new();
     let (mut steps, mut overlapping, mut in_order) = (0, 0, true);
     each::<IterationRow>(
         dir,
         |_| None,
         |row, _| {
             let now = Moments::of(row, &report.dialect);
-            if let Some(before) = last.replace(now) {
+            if let Some(before) = last.back() {
                 steps += 1;
                 overlapping += u64::from(now.start < before.end);
                 in_order &= before.start <= now.start && before.end <= now.end;
             }
+            if last.len() == MOST_STAGES {
+                in_order &= last.pop_front().is_none_or(|long_ago| long_ago.end <= now.start);
+            }
+            last.push_back(now);
         },
     )?;
     if !in_order || overlapping < 2 || overlapping * ONE_IN < steps {
