@@ -338,10 +338,8 @@ impl Dialect {
             wanted.want(State::Waiting);
             wanted.waited(at);
         }
-        if !sample.has_ours
-            && !iterations.has_ours
-            && completions_missing(sample, iterations, events)
-        {
+        let counted = iterations.rows.iter().any(|row| row.completed_count.is_some());
+        if !counted && completions_missing(sample, iterations, events) {
             wanted.want(State::Completed);
         }
         let never = rows::never_written(dir, &absent, &wanted)?;

@@ -22,26 +22,46 @@ pub struct Producer {
     pub version: String,
 }
 
-/// The content of `run.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunInfo {
-    /// The version of the log format.
-    pub schema_version: u32,
-    /// The logger.
-    pub producer: Producer,
+macro_rules! run_info {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[serde($($serde:tt)*)])?
+        $name:ident: $type:ty = $kind:literal,
+    )*) => {
+        /// The content of `run.json`.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub struct RunInfo {
+            $( $(#[doc = $doc])* $(#[serde($($serde)*)])? pub $name: $type, )*
+        }
+
+        impl RunInfo {
+            /// Its members: the name, what it holds, and what that means.
+            pub const MEMBERS: &'static [(&'static str, &'static str, &'static str)] =
+                &[$( (stringify!($name), $kind, concat!($($doc, "\n"),*)), )*];
+        }
+    };
+}
+
+run_info! {
+    /// The version of the log format: 1.
+    schema_version: u32 = "number",
+    /// The logger: `{"name": …, "version": …}`.
+    producer: Producer = "object",
     /// The engine whose scheduler was logged.
-    pub engine: String,
+    engine: String = "text",
     /// The absolute moment of t = 0.
-    pub start_time_unix_ns: u64,
+    start_time_unix_ns: u64 = "nanoseconds",
     /// Whether steps overlap (asynchronous scheduling, pipeline parallelism).
-    pub overlapping_steps: bool,
-    /// How much was written.
-    pub log_level: LogLevel,
-    /// Every scheduler setting by its vLLM name.
-    pub config: BTreeMap<String, serde_json::Value>,
-    /// Where the arrivals came from and how they were read, if the log is a replay.
+    overlapping_steps: bool = "true or false",
+    /// How much was written: `full`, `standard` (no block events) or `summary` (no
+    /// per_iteration_requests.csv either).
+    log_level: LogLevel = "word",
+    /// Every scheduler setting by its vLLM name, such as `max_num_seqs`; `schedlog config --explain` lists
+    /// them. One that is not there is not known, and rules that need it are not exercised.
+    config: BTreeMap<String, serde_json::Value> = "object",
+    /// Where the arrivals came from and how they were read, if the log is a replay; may be left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub trace: BTreeMap<String, serde_json::Value>,
+    trace: BTreeMap<String, serde_json::Value> = "object",
 }
 
 /// Something wrong with run.json, and where.

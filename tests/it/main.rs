@@ -43,6 +43,7 @@ mod reader;
 mod reasons;
 mod record_logs;
 mod report;
+mod right_logs;
 mod rules;
 mod schema;
 mod sheets;

@@ -10,8 +10,9 @@ declare_invariant! {
     ///
     /// A logger flushes all its files together, so that a killed run leaves files that end alike. A
     /// file that ends before the others missed a flush; a log without rows of the requests that were
-    /// alive missed its shutdown. Both are damage: what is there may be right. Two files each of which
-    /// lacks the end of a request that the other one has were not cut: that is an error.
+    /// alive missed its shutdown, one without any step although requests were scheduled never wrote them.
+    /// All are damage: what is there may be right. Two files each of which lacks the end of a request that
+    /// the other one has were not cut: that is an error.
     ///
     /// Blind spot: rows missing at the end of all files.
     ///
@@ -29,6 +30,8 @@ struct Check {
     late: [Late; 5],
     /// Ends of requests that one file lacks and another has, by these two: the first of them.
     lacks: BTreeMap<(Table, Table), End>,
+    /// The first request that was scheduled.
+    decided: Option<Location>,
 }
 
 /// The end of a request.
@@ -79,6 +82,9 @@ impl Invariant for Check {
     }
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        if self.decided.is_none() && took_part(request) {
+            self.decided = request.any_location();
+        }
         if request.damaged {
             return;
         }
@@ -132,6 +138,11 @@ impl Invariant for Check {
                 .with_row(late.example, "the first of them"),
             );
         }
+        if let Some(at) = self.decided.filter(|_| no_steps(cx)) {
+            let message =
+                format!("{} has no row, although requests were scheduled", Table::PerIteration);
+            cx.found(Finding::new(message).with_row(Some(at), "the first of them"));
+        }
         if cx.facts.killed {
             cx.found(Finding::new(format!(
                 "the log ends without a shutdown: {} requests were alive and have no row in \
@@ -162,6 +173,20 @@ fn contradicts(table: Table, other: Table, end: &End) -> Finding {
     finding.request = Some(end.request.clone());
     finding.primary = end.at.map(|at| Mark { at, column: None, label: String::new() });
     finding
+}
+
+/// Whether per_iteration.csv is there without a row, and no other file tells of a step by a row of its own.
+fn no_steps(cx: &Cx<'_>) -> bool {
+    let steps = cx.facts.table(Table::PerIteration);
+    let rows = cx.facts.table(Table::PerIterationRequests);
+    steps.usable && steps.exhausted && steps.rows == 0 && rows.rows == 0
+}
+
+/// Whether a request was decided on.
+fn took_part(request: &RequestHistory) -> bool {
+    let scheduled = request.record.as_ref().and_then(|record| record.row.first_scheduled_time);
+    scheduled.is_some_and(|at| at > Nanos::ZERO)
+        || request.event(EventType::RequestScheduled).is_some()
 }
 
 /// The first token of a request, if only the end of the events keeps it from having an event.

@@ -11,7 +11,8 @@ declare_invariant! {
     /// known dialect leaves out or spells differently are accepted; the report names the dialect.
     ///
     /// A missing file is damage (the rest is checked), and so is a file that was appended to itself (its
-    /// first half is checked); an unknown column is a warning. Where the first line has no column of the
+    /// first half is checked); an unknown column is a warning, and so is a log without any row, of which
+    /// nothing can be checked. Where the first line has no column of the
     /// file at all, it is told what it seems to be.
     ///
     /// Blind spot: two columns whose names were swapped; their values contradict other rules then.
@@ -67,6 +68,10 @@ impl Invariant for Check {
     fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
         let files = cx.facts.tables.iter().filter(|table| table.layout.is_some()).count();
         cx.exercised(files);
+        if files > 0 && cx.facts.tables.iter().all(|table| table.rows == 0 && !table.lost) {
+            let message = "no file has a row: nothing was logged, and nothing can be checked";
+            cx.found(Finding::new(message).as_severity(Severity::Warning));
+        }
     }
 }
 

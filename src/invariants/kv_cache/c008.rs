@@ -164,7 +164,9 @@ impl Check {
                 if !self.away[key.index()] && cx.facts.dialect.has(Habit::ResumedAtFirst) => {}
             T::RequestScheduled | T::RequestResumed => {
                 let tokens = details.cached_tokens.unwrap_or_default().0;
-                self.loose |= tokens > 0 && block_size.is_none();
+                let untold = details.cached_tokens.is_none()
+                    && cx.facts.settings.enable_prefix_caching != Some(false);
+                self.loose |= untold || tokens > 0 && block_size.is_none();
                 let found = block_size.map_or(0, |size| tokens / size);
                 let had = with_last.map_or(*held, |last| last.before);
                 *held += i64::from(found) - had;

@@ -147,6 +147,12 @@ impl Check {
             let since = (event.at(), now, event.row.details.iteration_id);
             earlier.since = earlier.since.or(Some(since));
         }
+        // Whoever is served in the same step is not passed over by it: of one moment events stand in any order.
+        if let Some(own) = self.waiting.get_mut(&place)
+            && own.since.is_some_and(|(_, at, _)| now.0.abs_diff(at.0) <= slack.0)
+        {
+            (own.since, own.steps) = (None, 0);
+        }
         self.leave(key, cx);
     }
 

@@ -6,7 +6,8 @@ use crate::log::decimal::Decimal;
 declare_invariant! {
     /// tpot = floor((e2e_latency - ttft) / (output_tokens - 1)), and empty below two output tokens.
     ///
-    /// A log that writes fractions rounds to its own last digit and to nothing looser.
+    /// A log that writes fractions rounds to its own last digit and to nothing looser; a whole number that
+    /// was written with a fraction of zeros is still rounded down.
     ///
     /// Blind spot: none.
     ///
@@ -60,8 +61,14 @@ impl Invariant for Check {
 
 /// Whether `value` is the quotient: rounded down if whole, to the nearest at its last digit else.
 fn is_quotient(value: Decimal, dividend: u64, divisor: u64) -> bool {
+    let whole = 10u64.checked_pow(u32::from(value.scale));
+    if whole.is_some_and(|one| {
+        value.mantissa.is_multiple_of(one) && value.mantissa / one == dividend / divisor
+    }) {
+        return true;
+    }
     if value.scale == 0 {
-        return value.mantissa == dividend / divisor;
+        return false;
     }
     let exact = dividend as f64 / divisor as f64;
     let half_digit = 0.5 * 10f64.powi(-i32::from(value.scale));
@@ -80,6 +87,9 @@ mod tests {
         assert!(is_quotient(value(333, 0), 1000, 3));
         assert!(!is_quotient(value(334, 0), 1000, 3));
         assert!(is_quotient(value(33333, 2), 1000, 3));
+        assert!(is_quotient(value(3330, 1), 1000, 3));
+        assert!(is_quotient(value(6660, 1), 2000, 3));
+        assert!(!is_quotient(value(3340, 1), 1000, 3));
         assert!(!is_quotient(value(33334, 2), 1000, 3));
         assert!(is_quotient(value(3_333_333_333_333_333, 13), 1000, 3));
     }

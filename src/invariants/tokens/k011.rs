@@ -56,6 +56,14 @@ impl Invariant for Check {
             .map_or(row.first_scheduled_time.is_none(), |event| {
                 event.row.details.cached_tokens.is_some()
             });
+        // What was found beyond what had been computed is told by both events of a preemption.
+        let told = told
+            && request
+                .events_of(EventType::RequestPreempted)
+                .all(|event| event.row.details.computed_tokens.is_some())
+            && request
+                .events_of(EventType::RequestResumed)
+                .all(|event| event.row.details.cached_tokens.is_some());
         let covered = row.completion_time.is_none_or(|end| cx.facts.reaches(Table::Events, end));
         let settings = &cx.facts.settings;
         let exact = !cx.facts.overlapping

@@ -1,0 +1,124 @@
+//! Right logs of loggers that write less, or the same otherwise, without a finding in any of them.
+
+use schedlog::check::Verdict;
+use schedlog::log::dialect::Habit;
+
+use crate::fixtures::tripped;
+use crate::mutants::full_logs;
+use crate::sheets::{Sheet, Sheets};
+
+fn clean(what: &str, change: impl Fn(&mut Sheets)) -> usize {
+    let mut changed = 0;
+    for (name, log) in full_logs() {
+        let mut written = log.clone();
+        change(&mut written);
+        changed += usize::from(written != log);
+        let (_directory, report) = written.log().check();
+        assert_eq!(report.verdict(), Verdict::Clean, "{name}, {what}: {:?}", tripped(&report));
+    }
+    assert!(changed > 1, "{what}: {changed} logs were changed");
+    changed
+}
+
+fn without_column(sheet: &mut Sheet, name: &str) {
+    let column = sheet.column(name);
+    sheet.header.remove(column);
+    sheet.rows.iter_mut().for_each(|row| drop(row.remove(column)));
+}
+
+/// Events of these types have empty details.
+fn without_details(log: &mut Sheets, types: &[&str]) {
+    for event in 0..log.e.len() {
+        if types.contains(&log.e.text(event, "event_type")) {
+            log.e.set(event, "details", "");
+        }
+    }
+}
+
+#[test]
+fn completed_rows_may_be_left_out_where_nothing_counts_them() {
+    clean("no completed rows", |log| {
+        log.r.rows.retain(|row| row[2] != "completed");
+        without_column(&mut log.i, "completed_count");
+    });
+    for (name, mut log) in full_logs() {
+        log.r.rows.retain(|row| row[2] != "completed");
+        without_column(&mut log.i, "completed_count");
+        let (_directory, report) = log.log().check();
+        assert!(report.dialect.has(Habit::NoCompletedRows), "{name}");
+    }
+}
+
+/// An end of unknown reason beside a first token may be an abort, and is not the end of the step.
+#[test]
+fn steps_that_end_at_their_decisions_are_not_ended_by_aborts() {
+    clean("ends at the decision, no reasons", |log| {
+        for row in 0..log.i.len() {
+            let [start, decided, ..] = log.moments(row);
+            log.i.set(row, "end_time", decided);
+            log.i.set(row, "duration", decided - start);
+        }
+        without_column(&mut log.i, "output_processing_duration");
+        without_details(log, &["request_completed"]);
+    });
+}
+
+#[test]
+fn details_may_be_empty_for_some_types_of_events() {
+    for types in [
+        &["request_preempted"][..],
+        &["request_resumed"],
+        &["request_scheduled"],
+        &["request_scheduled", "request_resumed"],
+        &["request_evicted", "request_preempted"],
+    ] {
+        clean(&format!("no details of {types:?}"), |log| without_details(log, types));
+    }
+}
+
+#[test]
+fn events_of_one_moment_stand_in_any_order() {
+    clean("schedulings of a moment the other way round", |log| {
+        let scheduled = log.e.where_is("event_type", "request_scheduled");
+        for (index, first) in scheduled.iter().enumerate() {
+            let moment = log.e.text(*first, "timestamp").to_owned();
+            let same = |event: &&usize| log.e.text(**event, "timestamp") == moment;
+            let last = scheduled[index..].iter().take_while(same).last();
+            // Each pair once.
+            let begins = index == 0 || log.e.text(scheduled[index - 1], "timestamp") != moment;
+            if let (true, Some(last)) = (begins, last) {
+                log.e.rows.swap(*first, *last);
+            }
+        }
+    });
+}
+
+/// As a data frame writes whole numbers of a column with empty cells.
+#[test]
+fn whole_numbers_may_have_a_fraction_of_zeros_where_fractions_are_known() {
+    clean("tpot with .0", |log| {
+        log.p.map_text(
+            "tpot",
+            |text| if text.is_empty() { String::new() } else { format!("{text}.0") },
+        );
+    });
+}
+
+/// A log in which nothing happened is right; one whose steps were never written is not.
+#[test]
+fn a_log_without_rows_is_told_so() {
+    for (name, log) in full_logs() {
+        let mut empty = log.clone();
+        for sheet in [&mut empty.p, &mut empty.i, &mut empty.r, &mut empty.e, &mut empty.t] {
+            sheet.rows.clear();
+        }
+        let (_directory, report) = empty.log().check();
+        assert_eq!((report.verdict(), tripped(&report)), (Verdict::Clean, vec!["F001"]), "{name}");
+        let mut stepless = log.clone();
+        stepless.i.rows.clear();
+        stepless.r.rows.clear();
+        let (_directory, report) = stepless.log().check();
+        assert_eq!(report.verdict(), Verdict::Damaged, "{name}: {:?}", tripped(&report));
+        assert!(tripped(&report).contains(&"X005"), "{name}: {:?}", tripped(&report));
+    }
+}
