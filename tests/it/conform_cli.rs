@@ -43,3 +43,31 @@ fn a_flag_wins_over_run_json() {
     claim(place.path(), "max_num_seqs", Some(8));
     assert_eq!(codes(&["--max-num-seqs", "8"]), [1, 1], "another setting of run.json stays");
 }
+
+#[test]
+fn the_comparison_is_chosen_as_any_rule_is() {
+    let place = logged();
+    // A wrong scheduler: it behaves as if its cache were smaller than run.json says.
+    let check = |more: &[&str]| {
+        run(place.path(), &[&["check", "log", "--conform", "--rules"], more].concat())
+    };
+    let judged = |text: &str, outcome: &str| {
+        let line = text.lines().find(|line| line.starts_with("V001 reference-decides-the-same"));
+        line.is_some_and(|line| line.contains(outcome))
+    };
+    claim(place.path(), "watermark", Some(0));
+    claim(place.path(), "num_gpu_blocks", Some(64));
+    let (code, text) = check(&["--ignore", "C,F"]);
+    assert!(code == 1 && judged(&text, "violated"), "{text}");
+    let (code, text) = check(&["--select", "V001"]);
+    assert!(code == 1 && judged(&text, "violated"), "{text}");
+    for more in [["--select", "M"], ["--ignore", "C,F,V"]] {
+        let (code, text) = check(&more);
+        assert!(code == 0 && judged(&text, "deselected"), "{more:?}: {text}");
+    }
+    fs::write(place.path().join("schedlog.toml"), "[severity]\nV001 = \"warning\"\n").unwrap();
+    let (code, text) = check(&["--select", "V"]);
+    assert!(code == 0 && text.contains("V001 counts as warning instead of error"), "{text}");
+    let (code, text) = run(place.path(), &["check", "log", "--select", "M,V001"]);
+    assert!(code == 2 && text.contains("V001 is judged only with --conform"), "{text}");
+}
