@@ -187,7 +187,7 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
             skew_bound: args.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
             ..ConformOptions::default()
         };
-        report.rules.push(conform_log(dir, &options)?.as_rule());
+        conform_log(dir, &options)?.join(&mut report);
     }
     let applied = policy.apply(&mut report);
     let coverage = if args.coverage.wanted() {

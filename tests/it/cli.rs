@@ -200,7 +200,7 @@ pub(crate) fn logged() -> tempfile::TempDir {
     place
 }
 
-fn said(place: &Path, arguments: &[&str]) -> String {
+pub(crate) fn said(place: &Path, arguments: &[&str]) -> String {
     format!("$ schedlog {}\n{}", arguments.join(" "), transcript(&schedlog(arguments, place)))
 }
 

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cli::{logged, schedlog};
+use crate::cli::{logged, said, schedlog};
+use crate::support::in_snapshots;
 
 /// The exit code and what was printed.
 fn run(place: &Path, arguments: &[&str]) -> (i32, String) {
@@ -70,4 +71,24 @@ fn the_comparison_is_chosen_as_any_rule_is() {
     assert!(code == 0 && text.contains("V001 counts as warning instead of error"), "{text}");
     let (code, text) = run(place.path(), &["check", "log", "--select", "M,V001"]);
     assert!(code == 2 && text.contains("V001 is judged only with --conform"), "{text}");
+}
+
+#[test]
+fn a_comparison_that_was_asked_for_and_is_void_is_told_in_every_report() {
+    let place = logged();
+    claim(place.path(), "block_size", None);
+    let told = "nothing was compared with the reference: block_size is not known";
+    for format in ["text", "json", "github"] {
+        let (code, text) = run(place.path(), &["check", "log", "--conform", "--format", format]);
+        assert!(code == 0 && text.contains(told), "{format}: {text}");
+        let (_, text) = run(place.path(), &["check", "log", "--format", format]);
+        assert!(!text.contains("compared with the reference"), "{format}: {text}");
+    }
+    for format in ["junit", "sarif"] {
+        let (_, text) = run(place.path(), &["check", "log", "--conform", "--format", format]);
+        let why = "exercised: block_size is not known: give --block-size";
+        assert!(text.contains("V001") && text.contains(why), "{format}: {text}");
+    }
+    let text = said(place.path(), &["check", "log", "--conform"]);
+    in_snapshots("cli", || insta::assert_snapshot!("void-comparison", text));
 }
