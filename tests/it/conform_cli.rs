@@ -92,3 +92,28 @@ fn a_comparison_that_was_asked_for_and_is_void_is_told_in_every_report() {
     let text = said(place.path(), &["check", "log", "--conform"]);
     in_snapshots("cli", || insta::assert_snapshot!("void-comparison", text));
 }
+
+#[test]
+fn options_that_would_have_no_effect_are_refused() {
+    let place = logged();
+    let record = crate::support::root().join("traces/vllm-0.32/spec-0020.jsonl.gz");
+    fs::copy(record, place.path().join("record.jsonl.gz")).unwrap();
+    let mut texts = Vec::new();
+    let cases: [&[&str]; 8] = [
+        &["log", "--log", "other"],
+        &["log", "--markdown", "--format", "json"],
+        &["log", "--jobs", "2"],
+        &["record.jsonl.gz", "--format", "json"],
+        &["record.jsonl.gz", "--all"],
+        &["record.jsonl.gz", "--skew-bound", "1us"],
+        &["record.jsonl.gz", "--max-num-seqs", "2"],
+        &["record.jsonl.gz", "--markdown", "--all"],
+    ];
+    for arguments in cases {
+        let arguments = [&["conform"], arguments].concat();
+        assert_eq!(run(place.path(), &arguments).0, 2, "{arguments:?}");
+        texts.push(said(place.path(), &arguments));
+    }
+    assert!(!place.path().join("other").exists());
+    in_snapshots("cli", || insta::assert_snapshot!("conform-options", texts.join("\n")));
+}
