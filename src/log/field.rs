@@ -77,7 +77,7 @@ pub trait Field: Sized {
 static SHORT: [u64; 1000] = {
     let (mut short, mut value) = ([0; 1000], 0);
     while value < 1000 {
-        let digits = 0x30_3030 | (value / 100 | value / 10 % 10 << 8 | value % 10 << 16);
+        let digits = 0x30_3030 | (value / 100) | ((value / 10 % 10) << 8) | ((value % 10) << 16);
         let length = 1 + (value > 9) as u64 + (value > 99) as u64;
         short[value as usize] = length << 56 | digits << 24 | digits >> (8 * (3 - length));
         value += 1;
