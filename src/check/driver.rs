@@ -66,11 +66,15 @@ pub(super) fn run(
 fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckError> {
     let dialect = Dialect::detect(dir, options.skew_bound)?;
     let summary = dialect.is_summary.then_some(LogLevel::Summary);
-    let told = dir.run_info.as_ref().map(LogSettings::from_run_info).unwrap_or_default();
+    let given = options.settings.clone();
+    let known = match &dir.run_info {
+        Some(info) => given.or_run_info(info),
+        None => given,
+    };
     let overlapping =
         dir.run_info.as_ref().map_or(dialect.steps_overlap, |info| info.overlapping_steps);
     Ok(LogFacts {
-        settings: options.settings.clone().or(told).or(options.fallback.clone()),
+        settings: known.or(options.fallback.clone()),
         skew: dialect.has(Habit::ClockSkew).then_some(dialect.skew_bound),
         dialect,
         overlapping,

@@ -57,6 +57,17 @@ macro_rules! settings {
                 Self::from_values(&info.config)
             }
 
+            /// These settings, and what a log says of itself where these do not know.
+            #[must_use]
+            pub fn or_run_info(self, info: &RunInfo) -> Self {
+                let given = |name: &str| match name {
+                    $( stringify!($field) => self.$field.is_some(), )*
+                    _ => false,
+                };
+                let told = Self::from_values(&info.config_beside(given));
+                self.or(told)
+            }
+
             /// What values by vLLM's names say; one of the wrong kind is unknown.
             #[must_use]
             pub fn from_values(values: &BTreeMap<String, Value>) -> Self {

@@ -174,20 +174,22 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
     let flags = Flags {
         select: args.choice.select.clone(),
         ignore: args.choice.ignore.clone(),
+        conform: args.conform,
         baseline: args.choice.baseline.clone(),
         settings: args.settings.settings(),
         skew_bound: args.skew_bound,
     };
     let policy = Policy::new(flags, file)?;
-    let (mut report, applied) = policy.check(dir)?;
-    if args.conform {
+    let mut report = policy.check(dir)?;
+    if policy.conform {
         let options = ConformOptions {
             settings: args.settings.engine(),
             skew_bound: args.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
             ..ConformOptions::default()
         };
-        report.rules.push(conform_log(dir, &options)?.as_rule());
+        conform_log(dir, &options)?.join(&mut report);
     }
+    let applied = policy.apply(&mut report);
     let coverage = if args.coverage.wanted() {
         let mut coverage = coverage::of_log(&LogDir::open(dir)?)?;
         coverage.add_rules(&report);

@@ -87,6 +87,20 @@ enum Format {
     Json,
 }
 
+impl ConformArgs {
+    /// Whether there is an option that only a log has a use for.
+    fn names_log_options(&self) -> bool {
+        let settings = self.settings != Settings::default();
+        let shown = self.format == Format::Json || self.all;
+        self.trace.is_some() || shown || self.skew_bound.is_some() || settings
+    }
+
+    /// Whether there is an option that only records have a use for.
+    const fn names_record_options(&self) -> bool {
+        self.log.is_some() || self.markdown || self.jobs.is_some()
+    }
+}
+
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
@@ -95,14 +109,20 @@ enum Format {
 pub(super) fn run(args: &ConformArgs) -> anyhow::Result<u8> {
     let is_log = |path: &PathBuf| LogDir::open(path).is_ok() || path.join(RUN_INFO_FILE).is_file();
     match &args.paths[..] {
+        [log] if is_log(log) && args.names_record_options() => {
+            bail!(
+                "--log, --markdown and --jobs are for decision records, and {} is a log: leave them out",
+                log.display()
+            )
+        }
         [log] if is_log(log) => run_log(args, log),
         paths if paths.iter().any(is_log) => {
             bail!("a log is compared alone: give one directory, or only records")
         }
-        _ if args.trace.is_some() || args.format == Format::Json => {
+        _ if args.names_log_options() => {
             bail!(
-                "--trace and --format are for the directory of a log, and {} is none: give the \
-                 directory that holds per_request.csv and its sisters",
+                "--trace, --format, --all, --skew-bound and settings are for the directory of a log, \
+                 and {} is none: give the directory that holds per_request.csv and its sisters",
                 args.paths[0].display()
             )
         }

@@ -64,6 +64,30 @@ run_info! {
     trace: BTreeMap<String, serde_json::Value> = "object",
 }
 
+/// Limits that are another setting where nobody gives them, and which. A run.json that has every setting
+/// has them, too.
+const FOLLOWING: [(&str, &str); 2] = [
+    ("max_num_active_seqs", "max_num_seqs"),
+    ("max_num_scheduled_tokens", "max_num_batched_tokens"),
+];
+
+impl RunInfo {
+    /// The settings beside those that a user gave: a limit that only repeats a setting goes with it.
+    #[must_use]
+    pub fn config_beside(
+        &self,
+        given: impl Fn(&str) -> bool,
+    ) -> BTreeMap<String, serde_json::Value> {
+        let mut config = self.config.clone();
+        for (limit, setting) in FOLLOWING {
+            if given(setting) && config.get(limit) == config.get(setting) {
+                config.remove(limit);
+            }
+        }
+        config
+    }
+}
+
 /// Something wrong with run.json, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunProblem {

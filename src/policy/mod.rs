@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineError, Collector};
 pub use file::{CONFIG_FILE, ConfigError, ConfigFile};
+use select::is_joined;
 pub use select::{SelectError, select};
 
 use crate::check::{
@@ -27,6 +28,8 @@ pub struct Flags {
     pub select: Vec<String>,
     /// Rules not to run, beside those of the file.
     pub ignore: Vec<String>,
+    /// Whether the log is to be compared with the reference scheduler, too.
+    pub conform: bool,
     /// Known findings.
     pub baseline: Option<PathBuf>,
     /// Settings of the scheduler.
@@ -40,8 +43,10 @@ pub struct Flags {
 pub struct Policy {
     /// The file that it is from, if any.
     pub config: Option<PathBuf>,
-    /// The rules to run, in the order of the registry.
+    /// The rules of the pass to run, in the order of the registry.
     pub rules: Vec<&'static Declaration>,
+    /// Whether the log is to be compared with the reference scheduler, for the rule that says so.
+    pub conform: bool,
     /// The rules not to run.
     pub deselected: Vec<&'static Declaration>,
     /// Severities that differ from the rules' own.
@@ -111,10 +116,12 @@ impl Policy {
         let file = file.unwrap_or_default();
         let selected = if flags.select.is_empty() { file.select } else { flags.select };
         let ignored = [flags.ignore, file.ignore].concat();
-        let (rules, deselected) = select(&selected, &ignored)?;
+        let (rules, deselected) = select(&selected, &ignored, flags.conform)?;
+        let (joined, rules): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| is_joined(rule));
         Ok(Self {
             config: file.path,
             rules,
+            conform: !joined.is_empty(),
             deselected,
             severities: file.severity,
             settings: flags.settings,
@@ -124,25 +131,28 @@ impl Policy {
         })
     }
 
-    /// Checks a log by this policy; known findings are not looked at yet.
+    /// Checks a log with the policy's rules.
     ///
     /// # Errors
     /// As [`check_dir_with`].
-    pub fn check(&self, dir: &Path) -> Result<(CheckReport, Applied), CheckError> {
+    pub fn check(&self, dir: &Path) -> Result<CheckReport, CheckError> {
         let options = CheckOptions {
             settings: self.settings.clone(),
             fallback: self.fallback.clone(),
             skew_bound: self.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
             every_row: false,
         };
-        let mut report = check_dir_with(dir, &options, &self.rules)?;
-        let applied = Applied {
+        check_dir_with(dir, &options, &self.rules)
+    }
+
+    /// Applies the policy to a report that has every rule's part; known findings are not looked at yet.
+    pub fn apply(&self, report: &mut CheckReport) -> Applied {
+        Applied {
             config: self.config.clone(),
             deselected: self.deselected.iter().map(|rule| (rule.id, rule.name)).collect(),
-            severities: self.reclassify(&mut report),
+            severities: self.reclassify(report),
             accepted: None,
-        };
-        Ok((report, applied))
+        }
     }
 
     /// Gives findings of a rule's own severity the one that the policy wants.

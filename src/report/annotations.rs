@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use crate::check::{Finding, Severity};
 use crate::diagnose::{Group, SHOWN_FINDINGS};
-use crate::report::Sheet;
 use crate::report::explain::about;
+use crate::report::{Sheet, visible};
 
 /// Writes the first findings of every group, a line each, and the verdict as a notice.
 ///
@@ -20,6 +20,9 @@ pub fn write_annotations(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<(
     }
     let (errors, damages, warnings) = sheet.report.counts();
     let directory = data(&sheet.report.directory.display().to_string());
+    for note in &sheet.report.notes {
+        writeln!(out, "::notice title=schedlog::{directory}: {}", data(&visible(note)))?;
+    }
     let known = sheet.applied.accepted.as_ref().map_or(0, |accepted| accepted.total());
     let verdict = sheet.report.verdict().as_str();
     writeln!(

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::{in_snapshots, root};
 
-fn schedlog(arguments: &[&str], directory: &Path) -> Output {
+pub(crate) fn schedlog(arguments: &[&str], directory: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_schedlog"))
         .args(arguments)
         .current_dir(directory)
@@ -190,7 +190,7 @@ fn a_full_disk_leaves_whole_rows_and_a_remedy() {
 }
 
 /// A small log in `log`, of the bundled trace with preemptions.
-fn logged() -> tempfile::TempDir {
+pub(crate) fn logged() -> tempfile::TempDir {
     let place = workplace();
     let (trace, config) =
         ("traces/tiny-cache-preemption.jsonl", "traces/tiny-cache-preemption.toml");
@@ -200,7 +200,7 @@ fn logged() -> tempfile::TempDir {
     place
 }
 
-fn said(place: &Path, arguments: &[&str]) -> String {
+pub(crate) fn said(place: &Path, arguments: &[&str]) -> String {
     format!("$ schedlog {}\n{}", arguments.join(" "), transcript(&schedlog(arguments, place)))
 }
 

@@ -3,10 +3,12 @@
 use schedlog::config::SpeculativeMethod;
 use schedlog::conform::log::{ConformOptions as Options, LogReport, LogVerdict, conform_log};
 use schedlog::engine::run::{LogOptions, replay_trace};
+use schedlog::log::values::LogLevel;
 use schedlog::settings::Settings;
 use schedlog::trace::{Arrival, Trace, TraceRequest, private_token};
 use schedlog::units::{Nanos, Priority, TokenRun, Tokens};
 
+use crate::conform_canaries::replay;
 use crate::dialect_writer::written;
 use crate::fixtures::Log;
 use crate::sheets::Sheets;
@@ -101,6 +103,67 @@ fn an_end_behind_the_cut_of_the_steps_is_not_taken_for_one_of_the_last_that_is_t
                 let report = compared(&written(&cut, &habits, true));
                 let told = !matches!(report.verdict, LogVerdict::Diverges(_));
                 assert!(told, "{acceptance} {overlap}, {steps} steps: {report:#?}");
+            }
+        }
+    }
+}
+
+fn never_diverges(what: &str, log: &Log) -> LogReport {
+    let report = compared(log);
+    assert!(!matches!(report.verdict, LogVerdict::Diverges(_)), "{what}: {report:#?}");
+    report
+}
+
+/// A step without room passes a request over that is about to end, and per_request.csv ends before its
+/// row: nothing tells that it is, but that the reference then decides as logged.
+#[test]
+fn a_limit_behind_the_end_of_per_request_is_seen_from_who_is_passed_over() {
+    let jobs = [(1_000, 2, 5, 5), (5_000, 6, 1, 1), (5_000, 11, 4, 4)];
+    let settings = Settings {
+        max_num_batched_tokens: Some(24),
+        max_model_len: Some(20),
+        num_gpu_blocks: Some(22),
+        async_scheduling: Some(true),
+        ..small()
+    };
+    let log = log(&jobs, settings);
+    for requests in 0..log.p.len() {
+        let mut cut = log.clone();
+        cut.p.rows.truncate(requests);
+        let report = never_diverges(&format!("{requests} requests"), &cut.log());
+        assert_eq!(report.counts.same, report.counts.iterations, "{report:#?}");
+    }
+}
+
+/// The step that preempts a request whose last output is in flight may be behind the end of
+/// per_iteration.csv; its `completed` row has no blocks then.
+#[test]
+fn a_preemption_behind_the_end_of_the_steps_is_not_held_against_who_completes() {
+    let settings =
+        Settings { max_model_len: Some(20), num_gpu_blocks: Some(22), ..drafting(true, 1.0) };
+    let log = log(&[(12_000, 6, 2, 2), (12_000, 9, 3, 3)], settings);
+    for steps in 2..log.i.len() {
+        let mut cut = log.clone();
+        cut.i.rows.truncate(steps);
+        never_diverges(&format!("{steps} steps"), &cut.log());
+    }
+}
+
+/// Where nothing counts ends and nobody is in the next step, all are over; after how many tokens is
+/// not known of those whose rows are lost in both files.
+#[test]
+fn ends_that_no_file_but_events_tells_are_not_held_against_the_log() {
+    for name in ["idle-gap", "shared-prefixes"] {
+        let directory = tempfile::tempdir().unwrap();
+        replay(name, directory.path(), LogLevel::Standard);
+        let log = Sheets::read(directory.path());
+        for row in log.r.where_is("state", "completed") {
+            for requests in 0..log.p.len() {
+                let mut cut = log.clone();
+                cut.r.rows.truncate(row);
+                cut.p.rows.truncate(requests);
+                let what = format!("{name}, {row} rows, {requests} requests");
+                never_diverges(&what, &written(&cut, &["fixed-columns-only"], true));
             }
         }
     }

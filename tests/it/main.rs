@@ -11,6 +11,7 @@ mod compare;
 mod conform;
 mod conform_canaries;
 mod conform_cases;
+mod conform_cli;
 mod conform_dialects;
 mod conform_log;
 mod conform_reasons;

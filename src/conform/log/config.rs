@@ -37,9 +37,15 @@ pub(super) fn resolve(
     usable: Option<Blocks>,
     dialect: &Dialect,
 ) -> Result<Resolved, Void> {
-    let mut values = info.map_or_else(BTreeMap::new, |info| info.config.clone());
-    if let Ok(Value::Object(given)) = serde_json::to_value(flags) {
-        values.extend(given);
+    let mut values = match serde_json::to_value(flags) {
+        Ok(Value::Object(given)) => given.into_iter().collect(),
+        _ => BTreeMap::new(),
+    };
+    if let Some(info) = info {
+        let told = info.config_beside(|name| values.contains_key(name));
+        told.into_iter().for_each(|(name, value)| {
+            values.entry(name).or_insert(value);
+        });
     }
     values.retain(|_, value| !value.is_null());
     let mut given = Given { values, assumed: Vec::new() };
@@ -138,7 +144,9 @@ impl Given {
             block_size,
             num_gpu_blocks: Blocks(blocks),
             max_num_seqs: Requests(seqs),
-            max_num_active_seqs: Requests(self.get("max_num_active_seqs")?.unwrap_or(seqs)),
+            max_num_active_seqs: Requests(
+                self.get("max_num_active_seqs")?.unwrap_or(seqs).min(seqs),
+            ),
             max_num_batched_tokens: Tokens(tokens),
             max_num_scheduled_tokens: Tokens(
                 self.get("max_num_scheduled_tokens")?.unwrap_or(tokens),

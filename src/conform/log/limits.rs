@@ -110,8 +110,13 @@ impl Replay<'_> {
     /// first, and whether there are others of which nothing tells how they end.
     fn open_limits(&self, group: &Group) -> (Vec<OpenLimit>, bool) {
         let (mut open, mut untold) = (Vec::new(), false);
-        let told = self.tape.tells_tokens || !self.config.async_scheduling;
-        if told || self.nobody_else_is_passed_over(group) {
+        if !self.config.async_scheduling {
+            return (open, untold);
+        }
+        if self.tape.tells_tokens {
+            return (self.passed_over_at_the_end(group), untold);
+        }
+        if self.nobody_else_is_passed_over(group) {
             return (open, untold);
         }
         for &slot in self.scheduler.running() {
@@ -143,6 +148,28 @@ impl Replay<'_> {
         }
         open.sort_by_key(|it| !it.likely);
         (open, untold)
+    }
+
+    /// The requests that per_request.csv, which has ended, does not tell of and that a step without room
+    /// passes over: for want of room, or because they are about to end. Those that stand first had more room.
+    fn passed_over_at_the_end(&self, group: &Group) -> Vec<OpenLimit> {
+        let mut open = Vec::new();
+        for &slot in self.scheduler.running() {
+            let key = self.owners[slot.index()];
+            let request = self.scheduler.request(slot);
+            let live = self.live.get(&key);
+            let told = live.is_none_or(|live| live.end.is_some() || live.ordinal.is_some());
+            let row = group.queued_row(key);
+            let got = row.is_none_or(|row| row.row.scheduled_tokens != Some(Tokens::ZERO));
+            if told || got {
+                continue;
+            }
+            let Some(limit) = limit_in_flight(request) else { continue };
+            if limit < request.max_tokens() {
+                open.push(OpenLimit { slot, limit, likely: true });
+            }
+        }
+        open
     }
 
     /// Whether a step that had room for more scheduled all running requests but those that are known to

@@ -160,7 +160,7 @@ impl Replay<'_> {
     ) {
         let at = group.step.at();
         // A step that began before this output and stands behind the end of a cut file may have given
-        // its requests more blocks.
+        // its requests more blocks, or preempted them.
         let depth = self.config.max_concurrent_batches as usize;
         let open = next.is_none() && self.in_flight.len() + 1 < depth;
         let mut untold = 0;
@@ -192,8 +192,9 @@ impl Replay<'_> {
                 ("kv_cache_blocks", ended.blocks.map(|n| n.0), done.blocks.0),
             ];
             for (field, logged, reference) in values {
-                let more = field == "kv_cache_blocks" && open && logged > Some(reference);
-                if let Some(logged) = logged.filter(|logged| *logged != reference && !more) {
+                let changed = logged > Some(reference) || logged == Some(0);
+                let later = field == "kv_cache_blocks" && open && changed;
+                if let Some(logged) = logged.filter(|logged| *logged != reference && !later) {
                     differ(field, key, logged.to_string(), reference.to_string(), ended.at);
                 }
             }

@@ -179,11 +179,13 @@ impl<'t> Replay<'t> {
                 break;
             }
             let uncounted = group.step.row.completed_count.is_none();
-            let ends_told = group.ends_told || uncounted && self.tape.nobody_is_next();
+            let all_end = uncounted && self.tape.nobody_is_next();
+            let told = group.ends_told;
             if let Some(table) = self.step(group)? {
                 cut = Some((id, table));
                 break;
             }
+            let ends_told = told || all_end && self.all_lengths_known();
             if !ends_told {
                 // Who is left for the steps behind it is open.
                 cut = Some((id, Table::PerIterationRequests));
@@ -199,6 +201,11 @@ impl<'t> Replay<'t> {
         }
         self.note_what_was_left_out(cut);
         Ok(())
+    }
+
+    /// Whether per_request.csv tells with how many tokens each request of the reference ends.
+    fn all_lengths_known(&self) -> bool {
+        self.live.values().all(|live| live.end.is_some())
     }
 
     fn note_what_was_left_out(&mut self, cut: Option<(IterationId, Table)>) {

@@ -1,11 +1,19 @@
 //! The comparison as a rule's part of a check report: V001.
 
-use crate::check::{Finding, Mark, Outcome, RuleOutcome};
+use crate::check::{CheckReport, Finding, Mark, Outcome, RuleOutcome};
 use crate::conform::log::verdict::{LogDivergence, LogReport, LogVerdict};
 use crate::invariants::conformance::V001;
 use crate::log::reader::Location;
 
 impl LogReport {
+    /// Adds V001 to a check's report, and a note where nothing was compared, which the user asked for.
+    pub fn join(&self, report: &mut CheckReport) {
+        if let LogVerdict::Void(reason) = &self.verdict {
+            report.notes.push(format!("V001: nothing was compared with the reference: {reason}"));
+        }
+        report.rules.push(self.as_rule());
+    }
+
     /// What became of V001.
     #[must_use]
     pub fn as_rule(&self) -> RuleOutcome {

@@ -19,7 +19,8 @@ declare_invariant! {
     ///
     /// Blind spot: without the trace the content of prompts is unknown. Then the prefix hits of an
     /// admission are taken from the log, blocks in use are compared up to what sharing allows, and
-    /// the eviction of cached blocks is not compared (`schedlog conform --trace` compares them).
+    /// evicted blocks are held to at most as many as the step took (`schedlog conform --trace`
+    /// compares them).
     ///
     /// Example: r3 is admitted in iteration 7 although the head of the queue is r2.
     pub static V001 = {
