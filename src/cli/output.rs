@@ -65,6 +65,15 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Removes the file that [`write_file`] would have replaced, if there is one.
+pub(crate) fn remove_file(path: &Path) {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if target.is_file() {
+        // Where it cannot be removed, the error that is being told is the one that counts.
+        let _ = std::fs::remove_file(target);
+    }
+}
+
 /// Fails where [`write_file`] would, before there is anything to write.
 pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
     let what =
@@ -119,7 +128,7 @@ pub(crate) fn report_error(error: &anyhow::Error) {
 }
 
 /// The error and its causes, without those that its text tells already.
-fn describe(error: &anyhow::Error) -> String {
+pub(crate) fn describe(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {

@@ -7,17 +7,18 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use crate::check::{Outcome, RuleOutcome};
 use crate::diagnose::{Diagnosis, SHOWN_FINDINGS};
 use crate::report::explain::about;
-use crate::report::{Sheet, visible};
+use crate::report::{Suite, visible};
 
 /// Writes reports as JUnit XML.
 ///
-/// Errors are failures, damage is an error, warnings are in the output of a case that passes.
+/// Errors are failures, damage is an error, warnings are in the output of a case that passes. A
+/// directory that could not be checked is an error, what was not covered is a failure.
 ///
 /// # Errors
 /// What writing gives.
-pub fn write_junit(sheets: &[Sheet<'_>], out: &mut dyn Write) -> io::Result<()> {
+pub fn write_junit(all: &Suite<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("schedlog check");
-    for sheet in sheets {
+    for sheet in all.sheets {
         let mut suite = TestSuite::new(sheet.report.directory.display().to_string());
         suite.add_property(("verdict", sheet.report.verdict().as_str()));
         if let Some(accepted) = &sheet.applied.accepted {
@@ -30,6 +31,23 @@ pub fn write_junit(sheets: &[Sheet<'_>], out: &mut dyn Write) -> io::Result<()> 
             let mut status = TestCaseStatus::skipped();
             status.set_message("not run: deselected");
             suite.add_test_case(named(id, name, status));
+        }
+        report.add_test_suite(suite);
+    }
+    for unread in all.unread {
+        let mut suite = TestSuite::new(unread.directory.display().to_string());
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_type("not checked").set_message(unread.error.as_str());
+        suite.add_test_case(named("log", "can be checked", status));
+        report.add_test_suite(suite);
+    }
+    if !all.uncovered.is_empty() {
+        let mut suite = TestSuite::new("coverage");
+        for text in all.uncovered {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type("not covered").set_message(text.as_str());
+            let kind = text.split(' ').next().unwrap_or_default();
+            suite.add_test_case(named("coverage", kind, status));
         }
         report.add_test_suite(suite);
     }

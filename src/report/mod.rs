@@ -8,6 +8,7 @@ pub mod graph;
 mod json;
 mod junit;
 mod sarif;
+mod suite;
 mod summary;
 mod text;
 
@@ -17,7 +18,8 @@ pub use coverage::write_coverage;
 pub use json::{JSON_SCHEMA, SUITE_SCHEMA, write_json, write_json_suite};
 pub use junit::write_junit;
 pub use sarif::write_sarif;
-pub use text::{TextOptions, write_sheet, write_text};
+pub use suite::{Suite, Unread};
+pub use text::{TextOptions, write_sheet, write_suite, write_text};
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use crate::log::schema::Table;
 use crate::policy::Applied;
 use crate::report::explain::{about, consequences, timeline};
 use crate::report::summary::write_summary;
-use crate::report::{Sheet, visible};
+use crate::report::{Sheet, Suite, visible, write_coverage};
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,50 @@ pub fn write_text(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     write_sheet(&Sheet::new(report, &Applied::default(), None, options.all), options, out)
+}
+
+/// Writes all that a check has to report as text.
+///
+/// # Errors
+/// What writing gives.
+pub fn write_suite(
+    suite: &Suite<'_>,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let several = suite.sheets.len() + suite.unread.len() > 1;
+    let mut gap = "";
+    for sheet in suite.sheets {
+        if several {
+            writeln!(out, "{gap}==> {} <==", sheet.report.directory.display())?;
+            gap = "\n";
+        }
+        write_sheet(sheet, options, out)?;
+    }
+    for unread in suite.unread {
+        if several {
+            writeln!(out, "{gap}==> {} <==", unread.directory.display())?;
+            gap = "\n";
+        }
+        writeln!(out, "not checked: {}", unread.error)?;
+    }
+    if several {
+        let count = suite.sheets.len();
+        writeln!(out, "\n==> {count} {} together <==", if count == 1 { "log" } else { "logs" })?;
+        if let Some(together) = suite.together {
+            write_coverage(together, out)?;
+        }
+        write!(out, "verdict: {}", suite.verdict().as_str())?;
+        match suite.unread.len() {
+            0 => writeln!(out)?,
+            1 => writeln!(out, "; 1 directory could not be checked")?,
+            count => writeln!(out, "; {count} directories could not be checked")?,
+        }
+    }
+    for text in suite.uncovered {
+        writeln!(out, "not covered: {text}")?;
+    }
+    Ok(())
 }
 
 /// Writes a report and all that is told with it as text.

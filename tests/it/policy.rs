@@ -148,6 +148,34 @@ fn a_report_is_written_whole_or_not_at_all() {
     assert_eq!(names, 4, "a part of a report was left behind");
 }
 
+/// What cannot be read is an error in every form, and no report of an earlier check is left.
+#[test]
+fn a_report_names_what_could_not_be_read() {
+    let place = place();
+    let report = place.path().join("report");
+    for format in ["text", "json", "junit", "sarif", "github"] {
+        for logs in [&["clean", "nowhere"][..], &["nowhere"]] {
+            fs::write(&report, "all is well").unwrap();
+            let arguments = [logs, &["--format", format, "--output", "report"]].concat();
+            assert_eq!(code(&check(place.path(), &arguments)), 2, "{arguments:?}");
+            let text = fs::read_to_string(&report).unwrap();
+            assert!(text.contains("nowhere is not a directory"), "{arguments:?}: {text}");
+        }
+        fs::write(&report, "all is well").unwrap();
+        let arguments = ["clean", "--select", "Z", "--format", format, "--output", "report"];
+        assert_eq!(code(&check(place.path(), &arguments)), 2);
+        assert!(!report.exists(), "the report of an earlier check was left");
+        let cover = ["clean", "--require-coverage", "edges", "--format", format];
+        let output = check(place.path(), &cover);
+        assert_eq!(code(&output), 1);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("edges never exercised: "), "{format}: {text}");
+    }
+    let write = ["nowhere", "--write-baseline", "known.json"];
+    assert_eq!(code(&check(place.path(), &write)), 2);
+    assert!(!place.path().join("known.json").exists(), "nothing was found, nothing is known");
+}
+
 #[test]
 fn a_file_sets_rules_severities_and_settings() {
     let place = place();
