@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::check::{Finding, Severity};
 use crate::diagnose::{Group, SHOWN_FINDINGS};
 use crate::report::explain::about;
-use crate::report::{Sheet, Suite};
+use crate::report::{Sheet, Suite, visible};
 
 /// Writes the first findings of every group, a line each, and the verdicts as notices; what was not
 /// checked or covered is an error.
@@ -63,13 +63,13 @@ fn write_finding(
         }
     }
     let rule = group.rule();
-    let mut message = finding.message.clone();
+    let mut message = visible(&finding.message);
     // Writing to a string does not fail.
     if let Some(about) = about(finding) {
         let _ = write!(message, "\n{about}");
     }
     for cause in group.causes.iter().filter(|_| first) {
-        let _ = write!(message, "\nlikely cause: {}", cause.text);
+        let _ = write!(message, "\nlikely cause: {}", visible(&cause.text));
     }
     if first && group.findings.len() > 1 {
         let _ = write!(message, "\n{} findings like this", group.findings.len());

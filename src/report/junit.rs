@@ -52,7 +52,16 @@ pub fn write_junit(all: &Suite<'_>, out: &mut dyn Write) -> io::Result<()> {
         report.add_test_suite(suite);
     }
     let text = report.to_string().map_err(io::Error::other)?;
-    out.write_all(text.as_bytes())
+    out.write_all(allowed(&text).as_bytes())
+}
+
+/// XML 1.0 without the characters that it has no way to write, escaped or not.
+fn allowed(xml: &str) -> String {
+    let is_allowed = |c: char| match c {
+        '\t' | '\n' | '\r' => true,
+        _ => c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'),
+    };
+    xml.chars().map(|c| if is_allowed(c) { c } else { '\u{fffd}' }).collect()
 }
 
 fn named(id: &str, name: &str, status: TestCaseStatus) -> TestCase {
@@ -107,7 +116,8 @@ fn findings(rule: &RuleOutcome, diagnosis: &Diagnosis<'_>) -> String {
     }
     for group in &diagnosis.groups {
         if group.rule().id == rule.rule.id {
-            lines.extend(group.causes.iter().map(|cause| format!("likely cause: {}", cause.text)));
+            let told = |text: &str| format!("likely cause: {}", visible(text));
+            lines.extend(group.causes.iter().map(|cause| told(&cause.text)));
         } else if group.consequences.iter().any(|it| it.rule.id == rule.rule.id) {
             lines.push(format!("follows from {}", group.rule().id));
         }

@@ -244,14 +244,13 @@ fn apart_rule(id: &'static str, summary: &str) -> Rule {
 }
 
 fn apart_result(rule_id: &'static str, directory: &Path, text: &str) -> Found {
-    let place = at_directory(directory);
-    let subject = &place.physical_location.artifact_location.uri;
-    let schedlog = format!("{rule_id}-{:016x}", xxh3_64(format!("{subject}\n{text}").as_bytes()));
+    // The text of a directory names it already.
+    let schedlog = format!("{rule_id}-{:016x}", xxh3_64(text.as_bytes()));
     Found {
         rule_id,
         level: "error",
         message: Text { text: visible(text) },
-        locations: vec![place],
+        locations: vec![at_directory(directory)],
         related_locations: Vec::new(),
         partial_fingerprints: Fingerprints { schedlog },
         baseline_state: None,

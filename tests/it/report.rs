@@ -349,3 +349,42 @@ fn what_is_wrong_with_the_check_as_a_whole_is_in_every_form() {
         in_snapshots("report", || insta::assert_snapshot!(format!("unread-{name}"), text));
     }
 }
+
+/// The base log with a request of another id, and wrong about it.
+fn renamed(id: &str) -> Checked {
+    let mut log = Log::base().edited(&fixture("M002")).edited(&fixture("Q001"));
+    for (_, bytes) in log.files.iter_mut().filter(|(name, _)| name.ends_with(".csv")) {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let rows = text.lines().map(|row| {
+            let fields = row.split(',').map(|field| if field == "b" { id } else { field });
+            fields.collect::<Vec<_>>().join(",") + "\n"
+        });
+        *bytes = rows.collect::<String>().into_bytes();
+    }
+    Checked::log(&log)
+}
+
+#[test]
+fn no_id_steers_a_terminal_or_breaks_a_form() {
+    let log = renamed("b\u{9b}31m\u{85}\u{202e}\u{fffe}\u{ffff}\u{7}");
+    let options = TextOptions { all: true, ..TextOptions::default() };
+    let text = log.written(|sheet, out| write_sheet(sheet, &options, out).unwrap());
+    assert!(text.contains("M002"), "{text}");
+    let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert_eq!(text.chars().find(|c| steers(*c)), None, "{text}");
+    let xml = log.written(|sheet, out| write_junit(&only(sheet), out).unwrap());
+    assert!(xml.contains("M002"), "{xml}");
+    assert_eq!(xml.chars().find(|c| matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{7}')), None, "{xml}");
+}
+
+#[test]
+fn an_id_without_end_is_shortened_for_people() {
+    let log = renamed(&"long".repeat(50_000));
+    let options = TextOptions::default();
+    let text = log.written(|sheet, out| write_sheet(sheet, &options, out).unwrap());
+    let github = log.written(|sheet, out| write_annotations(&only(sheet), out).unwrap());
+    let xml = log.written(|sheet, out| write_junit(&only(sheet), out).unwrap());
+    for text in [text, github, xml] {
+        assert!(text.contains("longlong") && text.len() < 20_000, "{} bytes", text.len());
+    }
+}
