@@ -7,15 +7,19 @@ use anyhow::Context;
 
 use crate::cli::closed;
 
+/// Who read standard output reads no more: no verdict, and no mistake of the input either.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "standard output: its reader has gone before everything was written; read to the end, or redirect \
+     to a file"
+)]
+pub(crate) struct ReaderGone;
+
 /// A failed write to stdout, as an error that says what to do.
 pub(crate) fn stdout_error(error: io::Error) -> anyhow::Error {
-    let what = if error.kind() == io::ErrorKind::BrokenPipe {
-        "standard output: its reader has gone before everything was written; read to the end, or \
-         redirect to a file"
-    } else {
-        "standard output: cannot write"
-    };
-    anyhow::Error::new(error).context(what)
+    let gone = error.kind() == io::ErrorKind::BrokenPipe;
+    let error = anyhow::Error::new(error);
+    if gone { error.context(ReaderGone) } else { error.context("standard output: cannot write") }
 }
 
 /// Fails where stdout was closed when the process began.
