@@ -1,5 +1,7 @@
 //! `schedlog check`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -219,24 +221,35 @@ fn accept_known(args: &Args, logs: &mut [Checked]) -> anyhow::Result<()> {
         let mut collector = Collector::default();
         logs.iter().for_each(|log| collector.add(&log.report));
         let total = collector.total();
-        let (bytes, mut baseline) = collector.finish(path)?;
+        let (bytes, baseline) = collector.finish(path)?;
         output::write_file(path, &bytes)?;
         output::note(&format!("{total} findings are now known: {}", path.display()));
-        for log in logs {
-            log.applied.accepted = Some(baseline.apply(&mut log.report));
-        }
-        return Ok(());
+        let mut lists = BTreeMap::from([(path.clone(), baseline)]);
+        logs.iter_mut().for_each(|log| log.baseline = Some(path.clone()));
+        return apply_lists(&mut lists, logs);
     }
-    let mut read: Option<(PathBuf, Baseline)> = None;
-    for log in logs {
+    apply_lists(&mut BTreeMap::new(), logs)
+}
+
+/// Takes out of each log what its list knows; logs that share a list share its counts.
+fn apply_lists(
+    lists: &mut BTreeMap<PathBuf, Baseline>,
+    logs: &mut [Checked],
+) -> anyhow::Result<()> {
+    for log in &mut *logs {
         let Some(path) = &log.baseline else { continue };
-        // Logs that share a list share its counts.
-        let mut baseline = match read.take().filter(|(known, _)| known == path) {
-            Some((_, baseline)) => baseline,
-            None => Baseline::read(path)?,
+        let list = match lists.entry(path.clone()) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(place) => place.insert(Baseline::read(path)?),
         };
-        log.applied.accepted = Some(baseline.apply(&mut log.report));
-        read = Some((path.clone(), baseline));
+        log.applied.accepted = Some(list.apply(&mut log.report));
+    }
+    // Only when all were looked at: a log of the same name may have what this one has not.
+    for log in logs {
+        let list = log.baseline.as_ref().and_then(|path| lists.get(path));
+        if let (Some(list), Some(accepted)) = (list, &mut log.applied.accepted) {
+            accepted.stale = list.left(&log.report);
+        }
     }
     Ok(())
 }

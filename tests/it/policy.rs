@@ -111,6 +111,19 @@ fn several_logs_share_a_list_and_end_with_the_worst() {
     assert_eq!(code(&check(place.path(), &write)), 0);
     let read = ["damaged", "wrong", "--baseline", "known.json"];
     assert_eq!(code(&check(place.path(), &read)), 0);
+    // Two logs of one name share their entries: what one of them has, the other does not miss.
+    fs::create_dir(place.path().join("again")).unwrap();
+    for (file, bytes) in &Log::base().files {
+        fs::create_dir_all(place.path().join("again/wrong")).unwrap();
+        fs::write(place.path().join("again/wrong").join(file), bytes).unwrap();
+    }
+    let logs = ["again/wrong", "wrong", "clean"];
+    let output = check(place.path(), &[&logs[..], &["--write-baseline", "same.json"]].concat());
+    assert!(!end(&output).contains("not found again"), "{}", end(&output));
+    let output = check(place.path(), &[&logs[..], &["--baseline", "same.json"]].concat());
+    assert!(!end(&output).contains("not found again"), "{}", end(&output));
+    let output = check(place.path(), &["again/wrong", "--baseline", "same.json"]);
+    assert!(end(&output).contains("3 listed there were not found again"), "{}", end(&output));
     // What is known of one log is not known of another.
     fs::rename(place.path().join("wrong"), place.path().join("other")).unwrap();
     assert_eq!(code(&check(place.path(), &["other", "--baseline", "known.json"])), 1);
