@@ -53,6 +53,7 @@ fn selection_by_id_and_prefix_never_passes_in_silence() {
     let place = place();
     assert_eq!(code(&check(place.path(), &["wrong"])), 1);
     assert_eq!(code(&check(place.path(), &["wrong", "--select", "Q001"])), 1);
+    assert_eq!(code(&check(place.path(), &["wrong", "--select", "K001, Q001"])), 1);
     let clean = check(place.path(), &["wrong", "--ignore", "M002,M003", "--ignore", "q"]);
     assert_eq!(code(&clean), 0);
     let text = String::from_utf8_lossy(&clean.stdout).into_owned();
@@ -221,6 +222,9 @@ fn a_file_sets_rules_severities_and_settings() {
     fs::remove_file(place.path().join("schedlog.toml")).unwrap();
     fs::write(place.path().join("wrong/schedlog.toml"), "select = [\"F\"]\n").unwrap();
     assert_eq!(run("the file is beside the log", &["wrong"]), 0);
+    // What has the name of the file and cannot be read is not passed over.
+    fs::create_dir(place.path().join("schedlog.toml")).unwrap();
+    assert_eq!(run("the file is a directory", &["wrong"]), 2);
     in_snapshots("report", || insta::assert_snapshot!("config", text));
 }
 
@@ -234,6 +238,8 @@ fn mistakes_in_the_file_are_errors_with_a_remedy() {
         ("no such rule for a severity", "[severity]\nMM = \"error\"\n"),
         ("no such setting", "[settings]\nmax_seqs = 4\n"),
         ("a setting of the wrong kind", "[settings]\nmax_num_seqs = \"many\"\n"),
+        ("blocks of no token", "[settings]\nblock_size = 0\n"),
+        ("more than the whole cache", "[settings]\nwatermark = 3.0\n"),
         ("no TOML", "select = M\n"),
         ("nothing left", "ignore = [\"ALL\"]\n"),
     ];
@@ -244,7 +250,11 @@ fn mistakes_in_the_file_are_errors_with_a_remedy() {
         assert_eq!(code(&output), 2, "{what}");
         text.push_str(&format!("{what}\n{}\n", end(&output)));
     }
-    let arguments: [&[&str]; 5] = [
+    let arguments: [&[&str]; 9] = [
+        &["clean", "--block-size", "0"],
+        &["clean", "--watermark", "3"],
+        &["clean", "--watermark", "a bit"],
+        &["clean", "--select", "M002, "],
         &["clean", "--config", "no.toml"],
         &["clean", "--select", "Z"],
         &["clean", "--require-coverage", "colours"],
