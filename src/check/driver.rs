@@ -185,10 +185,12 @@ impl Run {
                 Table::StateTransitions => false,
                 _ => true,
             };
-            if expected && dir.file(table).is_none() {
-                let problem = FormProblem::of_file(table, FormKind::MissingFile);
-                self.gather.shared.problems.push(problem);
-            }
+            let kind = match dir.file(table) {
+                None if dir.is_no_file(table) => FormKind::NoFile,
+                None if expected => FormKind::MissingFile,
+                _ => continue,
+            };
+            self.gather.shared.problems.push(FormProblem::of_file(table, kind));
         }
     }
 

@@ -139,6 +139,21 @@ settings! {
 }
 
 impl LogSettings {
+    /// Whether the value is one with which no scheduler runs.
+    #[must_use]
+    pub fn is_absurd(&self, setting: Setting) -> bool {
+        match setting {
+            Setting::BlockSize => self.block_size == Some(0),
+            Setting::NumGpuBlocks => self.num_gpu_blocks == Some(0),
+            Setting::MaxNumSeqs => self.max_num_seqs == Some(0),
+            Setting::MaxNumBatchedTokens => self.max_num_batched_tokens == Some(0),
+            Setting::MaxModelLen => self.max_model_len == Some(0),
+            Setting::KvBytesPerBlock => self.kv_bytes_per_block == Some(0),
+            Setting::Watermark => self.watermark.is_some_and(|share| !(0.0..1.0).contains(&share)),
+            _ => false,
+        }
+    }
+
     /// Draft tokens per step; 0 where nothing is said.
     #[must_use]
     pub fn drafts(&self) -> u32 {

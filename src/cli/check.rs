@@ -1,5 +1,7 @@
 //! `schedlog check`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +18,8 @@ use crate::log::dialect::DEFAULT_SKEW_BOUND;
 use crate::log::reader::LogDir;
 use crate::policy::{Applied, Baseline, Collector, ConfigFile, Flags, Policy};
 use crate::report::{
-    Sheet, TextOptions, worst, write_annotations, write_coverage, write_json_suite, write_junit,
-    write_sarif, write_sheet, write_text,
+    Sheet, Suite, TextOptions, Unread, write_annotations, write_json_suite, write_junit,
+    write_sarif, write_suite, write_text,
 };
 use crate::units::Nanos;
 
@@ -124,42 +126,57 @@ struct Checked {
 /// # Errors
 /// If a directory is not a log, a file cannot be used or the report cannot be written.
 pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
+    let outcome = check_and_report(args);
+    // A report of an earlier check would be taken for one of this.
+    if let (Err(_), Some(path)) = (&outcome, &args.output) {
+        output::remove_file(path);
+    }
+    outcome
+}
+
+fn check_and_report(args: &Args) -> anyhow::Result<u8> {
     let mut logs = Vec::new();
-    let mut unusable = None;
+    let mut unread = Vec::new();
     for dir in &args.dirs {
         match check(args, dir) {
             Ok(log) => logs.push(log),
             // What is no log does not keep others from being checked; every other mistake does.
-            Err(error) if args.dirs.len() > 1 && error.is::<CheckError>() => {
-                if let Some(error) = unusable.replace(error) {
-                    output::report_error(&error);
-                }
+            Err(error) if error.is::<CheckError>() => {
+                output::report_error(&error);
+                unread.push(Unread { directory: dir.clone(), error: output::describe(&error) });
             }
             Err(error) => return Err(error),
         }
     }
-    if let Some(error) = unusable {
-        if logs.is_empty() {
-            return Err(error);
-        }
-        output::report_error(&error);
-        output::note(&format!(
-            "{} of {} directories could not be checked",
-            args.dirs.len() - logs.len(),
-            args.dirs.len()
-        ));
+    if !unread.is_empty() && args.dirs.len() > 1 {
+        let (count, all) = (unread.len(), args.dirs.len());
+        output::note(&format!("{count} of {all} directories could not be checked"));
     }
-    accept_known(args, &mut logs)?;
+    // Of no log there is nothing to note as known.
+    if !logs.is_empty() {
+        accept_known(args, &mut logs)?;
+    }
     let mut together = Coverage::default();
     logs.iter().filter_map(|log| log.coverage.as_ref()).for_each(|it| together.merge(it));
     let uncovered = uncovered(&args.coverage.require_coverage, &together);
-    write(args, &logs, &together)?;
+    let all = args.all || !matches!(args.format, Format::Text | Format::Github);
+    let sheets: Vec<_> = logs
+        .iter()
+        .map(|log| Sheet::new(&log.report, &log.applied, log.coverage.as_ref(), all))
+        .collect();
+    let suite = Suite {
+        sheets: &sheets,
+        unread: &unread,
+        uncovered: &uncovered,
+        together: args.coverage.wanted().then_some(&together),
+    };
+    write(args, &suite)?;
     for text in &uncovered {
         output::note(text);
     }
-    let verdict = worst(logs.iter().map(|log| log.report.verdict()));
+    let verdict = suite.verdict();
     // As damage does, a directory that cannot be checked never hides that another is violated.
-    if verdict != Verdict::Violated && logs.len() < args.dirs.len() {
+    if verdict != Verdict::Violated && !unread.is_empty() {
         return Ok(EXIT_USAGE);
     }
     // What damage hides is not known; that something is not covered is.
@@ -206,24 +223,35 @@ fn accept_known(args: &Args, logs: &mut [Checked]) -> anyhow::Result<()> {
         let mut collector = Collector::default();
         logs.iter().for_each(|log| collector.add(&log.report));
         let total = collector.total();
-        let (bytes, mut baseline) = collector.finish(path)?;
+        let (bytes, baseline) = collector.finish(path)?;
         output::write_file(path, &bytes)?;
         output::note(&format!("{total} findings are now known: {}", path.display()));
-        for log in logs {
-            log.applied.accepted = Some(baseline.apply(&mut log.report));
-        }
-        return Ok(());
+        let mut lists = BTreeMap::from([(path.clone(), baseline)]);
+        logs.iter_mut().for_each(|log| log.baseline = Some(path.clone()));
+        return apply_lists(&mut lists, logs);
     }
-    let mut read: Option<(PathBuf, Baseline)> = None;
-    for log in logs {
+    apply_lists(&mut BTreeMap::new(), logs)
+}
+
+/// Takes out of each log what its list knows; logs that share a list share its counts.
+fn apply_lists(
+    lists: &mut BTreeMap<PathBuf, Baseline>,
+    logs: &mut [Checked],
+) -> anyhow::Result<()> {
+    for log in &mut *logs {
         let Some(path) = &log.baseline else { continue };
-        // Logs that share a list share its counts.
-        let mut baseline = match read.take().filter(|(known, _)| known == path) {
-            Some((_, baseline)) => baseline,
-            None => Baseline::read(path)?,
+        let list = match lists.entry(path.clone()) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(place) => place.insert(Baseline::read(path)?),
         };
-        log.applied.accepted = Some(baseline.apply(&mut log.report));
-        read = Some((path.clone(), baseline));
+        log.applied.accepted = Some(list.apply(&mut log.report));
+    }
+    // Only when all were looked at: a log of the same name may have what this one has not.
+    for log in logs {
+        let list = log.baseline.as_ref().and_then(|path| lists.get(path));
+        if let (Some(list), Some(accepted)) = (list, &mut log.applied.accepted) {
+            accepted.stale = list.left(&log.report);
+        }
     }
     Ok(())
 }
@@ -238,56 +266,24 @@ fn uncovered(required: &[Dimension], coverage: &Coverage) -> Vec<String> {
     required.iter().filter_map(missing).collect()
 }
 
-fn write(args: &Args, logs: &[Checked], together: &Coverage) -> anyhow::Result<()> {
-    let all = args.all || !matches!(args.format, Format::Text | Format::Github);
-    let sheets: Vec<_> = logs
-        .iter()
-        .map(|log| Sheet::new(&log.report, &log.applied, log.coverage.as_ref(), all))
-        .collect();
-    let together = args.coverage.wanted().then_some(together);
+fn write(args: &Args, suite: &Suite<'_>) -> anyhow::Result<()> {
     let mut out = Vec::new();
     match args.format {
-        Format::Text => write_texts(args, &sheets, together, &mut out)?,
-        Format::Json => write_json_suite(&sheets, together, &mut out)?,
-        Format::Junit => write_junit(&sheets, &mut out)?,
-        Format::Sarif => write_sarif(&sheets, &mut out)?,
-        Format::Github => {
-            for sheet in &sheets {
-                write_annotations(sheet, &mut out)?;
-            }
+        Format::Text => {
+            let color = args.output.is_none() && use_color();
+            let (all, rules) = (args.all, args.rules);
+            let options = TextOptions { color, all, rules, ..TextOptions::default() };
+            write_suite(suite, &options, &mut out)?;
         }
+        Format::Json => write_json_suite(suite, &mut out)?,
+        Format::Junit => write_junit(suite, &mut out)?,
+        Format::Sarif => write_sarif(suite, &mut out)?,
+        Format::Github => write_annotations(suite, &mut out)?,
     }
     match &args.output {
         Some(path) => output::write_file(path, &out).context("the report is not written"),
         None => output::print_bytes(&out),
     }
-}
-
-fn write_texts(
-    args: &Args,
-    sheets: &[Sheet<'_>],
-    together: Option<&Coverage>,
-    out: &mut Vec<u8>,
-) -> anyhow::Result<()> {
-    use std::io::Write;
-    let color = args.output.is_none() && use_color();
-    let options = TextOptions { color, all: args.all, rules: args.rules, ..TextOptions::default() };
-    for (index, sheet) in sheets.iter().enumerate() {
-        if args.dirs.len() > 1 {
-            let gap = if index > 0 { "\n" } else { "" };
-            writeln!(out, "{gap}==> {} <==", sheet.report.directory.display())?;
-        }
-        write_sheet(sheet, &options, out)?;
-    }
-    if sheets.len() > 1 {
-        writeln!(out, "\n==> {} logs together <==", sheets.len())?;
-        if let Some(together) = together {
-            write_coverage(together, out)?;
-        }
-        let verdict = worst(sheets.iter().map(|sheet| sheet.report.verdict()));
-        writeln!(out, "verdict: {}", verdict.as_str())?;
-    }
-    Ok(())
 }
 
 fn use_color() -> bool {

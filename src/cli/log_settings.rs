@@ -23,19 +23,19 @@ pub(super) struct SettingFlags {
     #[arg(long, value_enum)]
     policy: Option<PolicyFlag>,
     /// Tokens per KV cache block.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     block_size: Option<u32>,
     /// KV cache blocks, the null block included.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     num_gpu_blocks: Option<u32>,
     /// The most requests in the running queue.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     max_num_seqs: Option<u32>,
     /// The token budget of a step.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     max_num_batched_tokens: Option<u32>,
     /// The longest sequence.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     max_model_len: Option<u32>,
     /// Whether prompts are split over steps.
     #[arg(long, value_name = "BOOL")]
@@ -44,13 +44,13 @@ pub(super) struct SettingFlags {
     #[arg(long, value_name = "BOOL")]
     enable_prefix_caching: Option<bool>,
     /// The share of the blocks that an admission leaves free.
-    #[arg(long)]
+    #[arg(long, value_parser = share)]
     watermark: Option<f64>,
     /// Draft tokens per request and step.
     #[arg(long)]
     num_speculative_tokens: Option<u32>,
     /// Bytes of one KV cache block.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     kv_bytes_per_block: Option<u64>,
 }
 
@@ -92,5 +92,15 @@ impl SettingFlags {
             kv_bytes_per_block: self.kv_bytes_per_block,
             ..LogSettings::default()
         }
+    }
+}
+
+/// A share of a whole that leaves something.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if (0.0..1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("a share is at least 0 and less than 1".to_owned())
     }
 }

@@ -39,10 +39,13 @@ pub const EXIT_VIOLATED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// A mistake of this program.
 pub const EXIT_INTERNAL: u8 = 3;
+/// The reader of stdout has gone: what a shell says of a program that SIGPIPE ended.
+pub const EXIT_READER_GONE: u8 = 141;
 
 /// Replay, check, fuzz and guard vLLM v1 scheduler logs.
 ///
-/// Exit codes: 0 clean, 1 violated or different, 2 bad usage or input, 3 internal error.
+/// Exit codes: 0 clean, 1 violated or different, 2 bad usage or input, 3 internal error, 141 the
+/// reader of the output has gone.
 #[derive(Debug, Parser)]
 #[command(name = "schedlog", version, max_term_width = 100)]
 struct Cli {
@@ -78,7 +81,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             output::report_error(&error);
-            EXIT_USAGE
+            if error.is::<output::ReaderGone>() { EXIT_READER_GONE } else { EXIT_USAGE }
         }
         // The panic's message is on stderr already.
         Err(_) => EXIT_INTERNAL,

@@ -7,15 +7,19 @@ use anyhow::Context;
 
 use crate::cli::closed;
 
+/// Who read standard output reads no more: no verdict, and no mistake of the input either.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "standard output: its reader has gone before everything was written; read to the end, or redirect \
+     to a file"
+)]
+pub(crate) struct ReaderGone;
+
 /// A failed write to stdout, as an error that says what to do.
 pub(crate) fn stdout_error(error: io::Error) -> anyhow::Error {
-    let what = if error.kind() == io::ErrorKind::BrokenPipe {
-        "standard output: its reader has gone before everything was written; read to the end, or \
-         redirect to a file"
-    } else {
-        "standard output: cannot write"
-    };
-    anyhow::Error::new(error).context(what)
+    let gone = error.kind() == io::ErrorKind::BrokenPipe;
+    let error = anyhow::Error::new(error);
+    if gone { error.context(ReaderGone) } else { error.context("standard output: cannot write") }
 }
 
 /// Fails where stdout was closed when the process began.
@@ -63,6 +67,15 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     }
     file.persist(path).map_err(|error| error.error).with_context(what)?;
     Ok(())
+}
+
+/// Removes the file that [`write_file`] would have replaced, if there is one.
+pub(crate) fn remove_file(path: &Path) {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if target.is_file() {
+        // Where it cannot be removed, the error that is being told is the one that counts.
+        let _ = std::fs::remove_file(target);
+    }
 }
 
 /// Fails where [`write_file`] would, before there is anything to write.
@@ -119,7 +132,7 @@ pub(crate) fn report_error(error: &anyhow::Error) {
 }
 
 /// The error and its causes, without those that its text tells already.
-fn describe(error: &anyhow::Error) -> String {
+pub(crate) fn describe(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {

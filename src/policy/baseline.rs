@@ -123,7 +123,7 @@ impl Baseline {
         if self.several { log.to_owned() } else { String::new() }
     }
 
-    /// Takes known findings out of a report, and says which.
+    /// Takes known findings out of a report, and says which; [`left`](Self::left) says which were not found.
     pub fn apply(&mut self, report: &mut CheckReport) -> Accepted {
         let log = self.key(&log_name(report));
         let mut accepted = Accepted { path: self.path.clone(), ..Accepted::default() };
@@ -136,9 +136,14 @@ impl Baseline {
                 accepted.by_number.insert(outcome.rule.id, by_number);
             }
         }
-        let here = |entry: &(&(String, String), &u64)| entry.0.0 == log;
-        accepted.stale = self.known.iter().filter(here).map(|(_, left)| *left).sum();
         accepted
+    }
+
+    /// How many findings are listed for a log and in none of those of its name that were looked at.
+    #[must_use]
+    pub fn left(&self, report: &CheckReport) -> u64 {
+        let log = self.key(&log_name(report));
+        self.known.iter().filter(|((of, _), _)| *of == log).map(|(_, left)| *left).sum()
     }
 
     /// How many findings of a rule are known: those that were told apart, and those by number.

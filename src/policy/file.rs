@@ -109,7 +109,7 @@ impl ConfigFile {
     /// As [`Self::read`].
     pub fn find(working: &Path, log: &Path) -> Result<Option<Self>, ConfigError> {
         let places = [working.join(CONFIG_FILE), log.join(CONFIG_FILE)];
-        places.iter().find(|path| path.is_file()).map(|path| Self::read(path)).transpose()
+        places.iter().find(|path| path.exists()).map(|path| Self::read(path)).transpose()
     }
 
     /// Reads a file.
@@ -179,7 +179,7 @@ fn settings(
             let (path, key) = (path.to_owned(), key.clone());
             return Err(ConfigError::UnknownSetting { path, key, known: known.join(", ") });
         };
-        if !settings.knows(*setting) {
+        if !settings.knows(*setting) || settings.is_absurd(*setting) {
             return Err(ConfigError::Setting {
                 path: path.to_owned(),
                 key: setting.key(),

@@ -22,6 +22,7 @@ pub enum SelectError {
 /// # Errors
 /// If there is none.
 pub(super) fn matching(pattern: &str) -> Result<Vec<&'static Declaration>, SelectError> {
+    let pattern = pattern.trim();
     let wanted = pattern.to_ascii_uppercase();
     let all = wanted == "ALL";
     let found: Vec<_> = every().filter(|rule| all || rule.id.starts_with(&wanted)).collect();
@@ -83,6 +84,7 @@ mod tests {
 
     #[test]
     fn by_id_and_prefix() {
+        assert_eq!(ids(&["m002", " K01"], &[" k010 "]), Ok(vec!["M002", "K011", "K012"]));
         assert_eq!(ids(&["m002", "K01"], &[]), Ok(vec!["M002", "K010", "K011", "K012"]));
         assert!(ids(&["X"], &["X001"]).unwrap().iter().all(|id| id.starts_with('X')));
         assert_eq!(ids(&[], &[]).unwrap().len(), ALL.len());

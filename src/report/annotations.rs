@@ -6,13 +6,26 @@ use std::io::{self, Write};
 use crate::check::{Finding, Severity};
 use crate::diagnose::{Group, SHOWN_FINDINGS};
 use crate::report::explain::about;
-use crate::report::{Sheet, visible};
+use crate::report::{Sheet, Suite, visible};
 
-/// Writes the first findings of every group, a line each, and the verdict as a notice.
+/// Writes the first findings of every group, a line each, and the verdicts as notices; what was not
+/// checked or covered is an error.
 ///
 /// # Errors
 /// What writing gives.
-pub fn write_annotations(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write_annotations(suite: &Suite<'_>, out: &mut dyn Write) -> io::Result<()> {
+    for sheet in suite.sheets {
+        write_sheet(sheet, out)?;
+    }
+    let unread = suite.unread.iter().map(|it| format!("not checked: {}", it.error));
+    let uncovered = suite.uncovered.iter().map(|text| format!("not covered: {text}"));
+    for text in unread.chain(uncovered) {
+        writeln!(out, "::error title=schedlog::{}", data(&text))?;
+    }
+    Ok(())
+}
+
+fn write_sheet(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
     for group in &sheet.diagnosis.groups {
         for (index, finding) in group.findings.iter().take(SHOWN_FINDINGS).enumerate() {
             write_finding(sheet, group, finding, index == 0, out)?;
@@ -53,13 +66,13 @@ fn write_finding(
         }
     }
     let rule = group.rule();
-    let mut message = finding.message.clone();
+    let mut message = visible(&finding.message);
     // Writing to a string does not fail.
     if let Some(about) = about(finding) {
         let _ = write!(message, "\n{about}");
     }
     for cause in group.causes.iter().filter(|_| first) {
-        let _ = write!(message, "\nlikely cause: {}", cause.text);
+        let _ = write!(message, "\nlikely cause: {}", visible(&cause.text));
     }
     if first && group.findings.len() > 1 {
         let _ = write!(message, "\n{} findings like this", group.findings.len());

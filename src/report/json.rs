@@ -11,7 +11,7 @@ use crate::check::{CheckReport, Finding, Mark, Outcome, RuleOutcome};
 use crate::coverage::{Coverage, Dimension};
 use crate::diagnose::{Group, Story, fingerprint};
 use crate::policy::{Accepted, Applied};
-use crate::report::{Sheet, worst};
+use crate::report::{Sheet, Suite};
 
 /// The version of the JSON report.
 pub const JSON_SCHEMA: &str = "schedlog.check/1";
@@ -40,6 +40,8 @@ struct Report<'a> {
     groups: Vec<Together<'a>>,
     policy: Wanted<'a>,
     coverage: Option<BTreeMap<&'static str, Covered>>,
+    /// What had to be exercised and was not, a sentence for each kind.
+    uncovered: &'a [String],
 }
 
 /// What the user's policy did.
@@ -132,13 +134,24 @@ struct Covered {
 
 /// Several logs.
 #[derive(Serialize)]
-struct Suite<'a> {
+struct Several<'a> {
     schema: &'static str,
     /// The worst of the verdicts.
     verdict: &'static str,
     reports: Vec<Report<'a>>,
+    /// Directories that could not be checked.
+    unreadable: Vec<Unreadable<'a>>,
     /// What all logs together exercised.
     coverage: Option<BTreeMap<&'static str, Covered>>,
+    /// What all logs together had to exercise and did not, a sentence for each kind.
+    uncovered: &'a [String],
+}
+
+/// A directory that could not be checked.
+#[derive(Serialize)]
+struct Unreadable<'a> {
+    directory: String,
+    error: &'a str,
 }
 
 #[derive(Serialize)]
@@ -203,28 +216,35 @@ impl<'a> Place<'a> {
 /// What writing gives.
 pub fn write_json(report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
     let applied = Applied::default();
-    write_json_suite(&[Sheet::new(report, &applied, None, true)], None, out)
+    let sheets = [Sheet::new(report, &applied, None, true)];
+    write_json_suite(&Suite { sheets: &sheets, ..Suite::default() }, out)
 }
 
-/// Writes one report as `schedlog.check/1`, several as `schedlog.check-suite/1`.
+/// Writes one report as `schedlog.check/1`; several, or a directory that could not be checked, as
+/// `schedlog.check-suite/1`.
 ///
 /// # Errors
 /// What writing gives.
-pub fn write_json_suite(
-    sheets: &[Sheet<'_>],
-    together: Option<&Coverage>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    match sheets {
-        [sheet] => serde_json::to_writer_pretty(&mut *out, &full(sheet))?,
-        sheets => {
-            let suite = Suite {
+pub fn write_json_suite(suite: &Suite<'_>, out: &mut dyn Write) -> io::Result<()> {
+    match (suite.sheets, suite.unread) {
+        ([sheet], []) => {
+            let report = Report { uncovered: suite.uncovered, ..full(sheet) };
+            serde_json::to_writer_pretty(&mut *out, &report)?;
+        }
+        (sheets, unread) => {
+            let unreadable = unread.iter().map(|it| Unreadable {
+                directory: it.directory.display().to_string(),
+                error: &it.error,
+            });
+            let several = Several {
                 schema: SUITE_SCHEMA,
-                verdict: worst(sheets.iter().map(|sheet| sheet.report.verdict())).as_str(),
+                verdict: suite.verdict().as_str(),
                 reports: sheets.iter().map(full).collect(),
-                coverage: together.map(covered),
+                unreadable: unreadable.collect(),
+                coverage: suite.together.map(covered),
+                uncovered: suite.uncovered,
             };
-            serde_json::to_writer_pretty(&mut *out, &suite)?;
+            serde_json::to_writer_pretty(&mut *out, &several)?;
         }
     }
     writeln!(out)
@@ -258,6 +278,7 @@ fn full<'a>(sheet: &'a Sheet<'_>) -> Report<'a> {
         groups: sheet.diagnosis.groups.iter().map(|group| together(group, &of)).collect(),
         policy: wanted(sheet.applied),
         coverage: sheet.coverage.map(covered),
+        uncovered: &[],
     }
 }
 

@@ -7,17 +7,18 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use crate::check::{Outcome, RuleOutcome};
 use crate::diagnose::{Diagnosis, SHOWN_FINDINGS};
 use crate::report::explain::about;
-use crate::report::{Sheet, visible};
+use crate::report::{Suite, visible};
 
 /// Writes reports as JUnit XML.
 ///
-/// Errors are failures, damage is an error, warnings are in the output of a case that passes.
+/// Errors are failures, damage is an error, warnings are in the output of a case that passes. A
+/// directory that could not be checked is an error, what was not covered is a failure.
 ///
 /// # Errors
 /// What writing gives.
-pub fn write_junit(sheets: &[Sheet<'_>], out: &mut dyn Write) -> io::Result<()> {
+pub fn write_junit(all: &Suite<'_>, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("schedlog check");
-    for sheet in sheets {
+    for sheet in all.sheets {
         let mut suite = TestSuite::new(sheet.report.directory.display().to_string());
         suite.add_property(("verdict", sheet.report.verdict().as_str()));
         if let Some(accepted) = &sheet.applied.accepted {
@@ -33,8 +34,34 @@ pub fn write_junit(sheets: &[Sheet<'_>], out: &mut dyn Write) -> io::Result<()> 
         }
         report.add_test_suite(suite);
     }
+    for unread in all.unread {
+        let mut suite = TestSuite::new(unread.directory.display().to_string());
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_type("not checked").set_message(unread.error.as_str());
+        suite.add_test_case(named("log", "can be checked", status));
+        report.add_test_suite(suite);
+    }
+    if !all.uncovered.is_empty() {
+        let mut suite = TestSuite::new("coverage");
+        for text in all.uncovered {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type("not covered").set_message(text.as_str());
+            let kind = text.split(' ').next().unwrap_or_default();
+            suite.add_test_case(named("coverage", kind, status));
+        }
+        report.add_test_suite(suite);
+    }
     let text = report.to_string().map_err(io::Error::other)?;
-    out.write_all(text.as_bytes())
+    out.write_all(allowed(&text).as_bytes())
+}
+
+/// XML 1.0 without the characters that it has no way to write, escaped or not.
+fn allowed(xml: &str) -> String {
+    let is_allowed = |c: char| match c {
+        '\t' | '\n' | '\r' => true,
+        _ => c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'),
+    };
+    xml.chars().map(|c| if is_allowed(c) { c } else { '\u{fffd}' }).collect()
 }
 
 fn named(id: &str, name: &str, status: TestCaseStatus) -> TestCase {
@@ -89,7 +116,8 @@ fn findings(rule: &RuleOutcome, diagnosis: &Diagnosis<'_>) -> String {
     }
     for group in &diagnosis.groups {
         if group.rule().id == rule.rule.id {
-            lines.extend(group.causes.iter().map(|cause| format!("likely cause: {}", cause.text)));
+            let told = |text: &str| format!("likely cause: {}", visible(text));
+            lines.extend(group.causes.iter().map(|cause| told(&cause.text)));
         } else if group.consequences.iter().any(|it| it.rule.id == rule.rule.id) {
             lines.push(format!("follows from {}", group.rule().id));
         }

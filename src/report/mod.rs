@@ -8,6 +8,7 @@ pub mod graph;
 mod json;
 mod junit;
 mod sarif;
+mod suite;
 mod summary;
 mod text;
 
@@ -17,7 +18,8 @@ pub use coverage::write_coverage;
 pub use json::{JSON_SCHEMA, SUITE_SCHEMA, write_json, write_json_suite};
 pub use junit::write_junit;
 pub use sarif::write_sarif;
-pub use text::{TextOptions, write_sheet, write_text};
+pub use suite::{Suite, Unread};
+pub use text::{TextOptions, write_sheet, write_suite, write_text};
 
 use std::path::PathBuf;
 
@@ -74,7 +76,48 @@ pub fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
     verdicts.max().unwrap_or(Verdict::Clean)
 }
 
-/// Text of a log without what could steer a terminal.
+/// How many characters of a word are shown, of which so many are its end.
+const LONGEST_WORD: usize = 200;
+const SHOWN_END: usize = 40;
+
+/// Text of a log without what could steer a terminal or change the order in which it is read, and with
+/// words of a length that can be read.
 fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let shown = |c: char| if steers(c) { '\u{fffd}' } else { c };
+    let mut out = String::with_capacity(text.len().min(1 << 12));
+    for word in text.split_inclusive([' ', ',']) {
+        let length = if word.len() <= LONGEST_WORD { 0 } else { word.chars().count() };
+        if length <= LONGEST_WORD {
+            out.extend(word.chars().map(shown));
+            continue;
+        }
+        out.extend(word.chars().take(LONGEST_WORD - SHOWN_END).map(shown));
+        out.push('…');
+        out.extend(word.chars().skip(length - SHOWN_END).map(shown));
+    }
+    out
+}
+
+/// Control characters but the tab, line separators and what turns the direction of writing.
+const fn steers(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{8}' | '\n'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn nothing_steers_a_terminal_and_words_have_an_end() {
+        assert_eq!(
+            visible("a\u{9b}31m\u{85}\u{202e}\u{1b}[0m\tb"),
+            "a\u{fffd}31m\u{fffd}\u{fffd}\u{fffd}[0m\tb"
+        );
+        let long = format!("request {}z, and so on", "é".repeat(1000));
+        let shown = visible(&long);
+        assert_eq!(shown, format!("request {}…{}z, and so on", "é".repeat(160), "é".repeat(38)));
+        assert_eq!(visible(&"é".repeat(200)), "é".repeat(200));
+    }
 }

@@ -1,13 +1,16 @@
 //! Reports as SARIF 2.1.0: a run for every log.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::check::{Finding, Mark, Severity};
 use crate::diagnose::{Group, fingerprint};
 use crate::report::explain::about;
-use crate::report::{Sheet, visible};
+use crate::report::{Sheet, Suite, Unread, visible};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -23,9 +26,16 @@ struct Sarif {
 #[serde(rename_all = "camelCase")]
 struct Run {
     tool: Tool,
+    /// What tells the runs of one file apart: without it they cannot be uploaded together.
+    automation_details: Automation,
     invocations: Vec<Invocation>,
     column_kind: &'static str,
     results: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Automation {
+    id: String,
 }
 
 #[derive(Serialize)]
@@ -139,8 +149,14 @@ struct Region {
 ///
 /// # Errors
 /// What writing gives.
-pub fn write_sarif(sheets: &[Sheet<'_>], out: &mut dyn Write) -> io::Result<()> {
-    let sarif = Sarif { schema: SCHEMA, version: "2.1.0", runs: sheets.iter().map(run).collect() };
+pub fn write_sarif(suite: &Suite<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let mut runs: Vec<_> = suite.sheets.iter().map(run).collect();
+    runs.extend(suite.unread.iter().map(unread));
+    if !suite.uncovered.is_empty() {
+        runs.push(uncovered(suite));
+    }
+    tell_apart(&mut runs);
+    let sarif = Sarif { schema: SCHEMA, version: "2.1.0", runs };
     serde_json::to_writer_pretty(&mut *out, &sarif)?;
     writeln!(out)
 }
@@ -160,8 +176,7 @@ fn run(sheet: &Sheet<'_>) -> Run {
         full_description: Text { text: rule.page() },
         default_configuration: Configuration { level: level(rule.severity) },
     });
-    let driver =
-        Driver { name: "schedlog", version: env!("CARGO_PKG_VERSION"), rules: rules.collect() };
+    let rules = rules.collect();
     let mut results = Vec::new();
     for group in &sheet.diagnosis.groups {
         results.extend(group.findings.iter().map(|finding| found(sheet, group, finding)));
@@ -170,13 +185,89 @@ fn run(sheet: &Sheet<'_>) -> Run {
             results.extend(consequence.findings.iter().map(after));
         }
     }
-    let tool_execution_notifications = notifications(sheet);
+    let id = category(&sheet.report.directory);
+    with_results(id, rules, results, invocation(true, notifications(sheet)))
+}
+
+fn invocation(execution_successful: bool, notes: Vec<Notification>) -> Invocation {
+    Invocation { execution_successful, tool_execution_notifications: notes }
+}
+
+fn with_results(id: String, rules: Vec<Rule>, results: Vec<Found>, how: Invocation) -> Run {
+    let version = env!("CARGO_PKG_VERSION");
     Run {
-        tool: Tool { driver },
-        invocations: vec![Invocation { execution_successful: true, tool_execution_notifications }],
+        tool: Tool { driver: Driver { name: "schedlog", version, rules } },
+        automation_details: Automation { id },
+        invocations: vec![how],
         column_kind: "unicodeCodePoints",
         results,
     }
+}
+
+/// The category of a log's run; what would stand behind the last `/` tells uploads apart, not logs.
+fn category(directory: &Path) -> String {
+    format!("schedlog/{}/", directory.display())
+}
+
+/// Gives runs of one directory, checked twice, categories of their own.
+fn tell_apart(runs: &mut [Run]) {
+    let mut seen = BTreeMap::<String, u32>::new();
+    for run in runs {
+        let id = &mut run.automation_details.id;
+        let count = seen.entry(id.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            id.push_str(&format!("{count}/"));
+        }
+    }
+}
+
+/// A run that has no log, only what is wrong with the check as a whole.
+fn apart(id: String, rule: Rule, results: Vec<Found>, successful: bool) -> Run {
+    let note = |found: &Found| Notification {
+        level: "error",
+        message: Text { text: found.message.text.clone() },
+        associated_rule: None,
+    };
+    let notes = results.iter().map(note).collect();
+    with_results(id, vec![rule], results, invocation(successful, notes))
+}
+
+fn apart_rule(id: &'static str, summary: &str) -> Rule {
+    Rule {
+        id,
+        name: id,
+        short_description: Text { text: summary.to_owned() },
+        full_description: Text { text: summary.to_owned() },
+        default_configuration: Configuration { level: "error" },
+    }
+}
+
+fn apart_result(rule_id: &'static str, directory: &Path, text: &str) -> Found {
+    // The text of a directory names it already.
+    let schedlog = format!("{rule_id}-{:016x}", xxh3_64(text.as_bytes()));
+    Found {
+        rule_id,
+        level: "error",
+        message: Text { text: visible(text) },
+        locations: vec![at_directory(directory)],
+        related_locations: Vec::new(),
+        partial_fingerprints: Fingerprints { schedlog },
+        baseline_state: None,
+    }
+}
+
+fn unread(unread: &Unread) -> Run {
+    let rule = apart_rule("not-checked", "A directory could not be checked.");
+    let found = apart_result(rule.id, &unread.directory, &unread.error);
+    apart(category(&unread.directory), rule, vec![found], false)
+}
+
+fn uncovered(suite: &Suite<'_>) -> Run {
+    let rule = apart_rule("not-covered", "The logs do not exercise what they have to.");
+    let directory = suite.sheets.first().map_or(Path::new("."), |it| &it.report.directory);
+    let found = suite.uncovered.iter().map(|text| apart_result(rule.id, directory, text)).collect();
+    apart("schedlog coverage/".to_owned(), rule, found, true)
 }
 
 /// Everything that keeps a clean report from being a full one.
@@ -250,7 +341,7 @@ fn result(
         message: Text { text },
         locations: match &finding.primary {
             Some(mark) => vec![place(sheet, mark)],
-            None => vec![directory(sheet)],
+            None => vec![at_directory(&sheet.report.directory)],
         },
         related_locations: finding.related.iter().map(|mark| place(sheet, mark)).collect(),
         partial_fingerprints: Fingerprints { schedlog: fingerprint(rule, finding) },
@@ -258,8 +349,8 @@ fn result(
     }
 }
 
-fn directory(sheet: &Sheet<'_>) -> Place {
-    let uri = uri(&sheet.report.directory.to_string_lossy());
+fn at_directory(directory: &Path) -> Place {
+    let uri = uri(&directory.to_string_lossy());
     let physical_location = Physical { artifact_location: Artifact { uri }, region: None };
     Place { physical_location, message: None }
 }
@@ -281,9 +372,12 @@ fn place(sheet: &Sheet<'_>, mark: &Mark) -> Place {
     }
 }
 
-/// A path as the reference of a URI.
+/// A path as a URI or, if it is relative, as a reference of one.
 fn uri(path: &str) -> String {
     let mut uri = String::new();
+    if path.starts_with('/') {
+        uri.push_str("file://");
+    }
     for byte in path.replace('\\', "/").bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
@@ -300,5 +394,6 @@ mod tests {
     #[test]
     fn paths_are_uris() {
         assert_eq!(super::uri("logs/run 1/é.csv"), "logs/run%201/%C3%A9.csv");
+        assert_eq!(super::uri("/tmp/log"), "file:///tmp/log");
     }
 }

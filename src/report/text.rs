@@ -1,6 +1,7 @@
 //! Findings for people: each with the rows that contradict one another.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group as Block, Level, Origin, Renderer, Snippet};
@@ -12,7 +13,7 @@ use crate::log::schema::Table;
 use crate::policy::Applied;
 use crate::report::explain::{about, consequences, timeline};
 use crate::report::summary::write_summary;
-use crate::report::{Sheet, visible};
+use crate::report::{Sheet, Suite, visible, write_coverage};
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,50 @@ pub fn write_text(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     write_sheet(&Sheet::new(report, &Applied::default(), None, options.all), options, out)
+}
+
+/// Writes all that a check has to report as text.
+///
+/// # Errors
+/// What writing gives.
+pub fn write_suite(
+    suite: &Suite<'_>,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let several = suite.sheets.len() + suite.unread.len() > 1;
+    let mut gap = "";
+    for sheet in suite.sheets {
+        if several {
+            writeln!(out, "{gap}==> {} <==", sheet.report.directory.display())?;
+            gap = "\n";
+        }
+        write_sheet(sheet, options, out)?;
+    }
+    for unread in suite.unread {
+        if several {
+            writeln!(out, "{gap}==> {} <==", unread.directory.display())?;
+            gap = "\n";
+        }
+        writeln!(out, "not checked: {}", unread.error)?;
+    }
+    if several {
+        let count = suite.sheets.len();
+        writeln!(out, "\n==> {count} {} together <==", if count == 1 { "log" } else { "logs" })?;
+        if let Some(together) = suite.together {
+            write_coverage(together, out)?;
+        }
+        write!(out, "verdict: {}", suite.verdict().as_str())?;
+        match suite.unread.len() {
+            0 => writeln!(out)?,
+            1 => writeln!(out, "; 1 directory could not be checked")?,
+            count => writeln!(out, "; {count} directories could not be checked")?,
+        }
+    }
+    for text in suite.uncovered {
+        writeln!(out, "not covered: {text}")?;
+    }
+    Ok(())
 }
 
 /// Writes a report and all that is told with it as text.
@@ -174,9 +219,23 @@ fn with_mark<'a>(
         return block.element(Origin::path(path).line(line_number(mark.at)));
     };
     let span = mark.column.and_then(|column| excerpts.span(mark.at, column));
-    let annotation = kind.span(span.unwrap_or(0..row.len())).label(visible(&label));
+    let (row, span) = visible_row(row, span);
+    let annotation = kind.span(span).label(visible(&label));
     let snippet = Snippet::source(row).line_start(line_number(mark.at)).path(path);
     block.element(snippet.annotation(annotation))
+}
+
+/// A row as it is shown, and where the field is then; without a field, the whole row.
+fn visible_row(row: &str, field: Option<Range<usize>>) -> (String, Range<usize>) {
+    // A quoted field may hold line ends, which are shown as such.
+    let shown = |text: &str| text.split('\n').map(visible).collect::<Vec<_>>().join("\n");
+    let field = field.unwrap_or(0..row.len());
+    let mut out = shown(&row[..field.start]);
+    let start = out.len();
+    out.push_str(&shown(&row[field.clone()]));
+    let end = out.len();
+    out.push_str(&shown(&row[field.end..]));
+    (out, start..end)
 }
 
 /// The rows that a value of a step is made of, neighbours in one piece.
@@ -188,9 +247,9 @@ fn with_rows<'a>(mut block: Block<'a>, sheet: &'a Sheet<'_>, story: &Story) -> B
         let mut add = |at: &Location| {
             let Some(row) = excerpts.row(*at) else { return };
             let start = source.len();
-            let span = excerpts.span(*at, story.rows_column).unwrap_or(0..row.len());
+            let (row, span) = visible_row(row, excerpts.span(*at, story.rows_column));
             spans.push(start + span.start..start + span.end);
-            source.push_str(row);
+            source.push_str(&row);
             source.push('\n');
         };
         add(first);

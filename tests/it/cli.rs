@@ -1,6 +1,7 @@
 //! The command line as a user meets it: what it says, where, and how it ends.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -155,7 +156,8 @@ fn a_reader_that_leaves_is_an_error_and_the_log_is_whole() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    // No code of a verdict.
+    assert_eq!(output.status.code(), Some(141));
     assert!(String::from_utf8_lossy(&output.stderr).contains("its reader has gone"));
     let rows = fs::read_to_string(place.path().join("log/per_request.csv")).unwrap();
     assert_eq!(rows.lines().count(), 7);
@@ -222,6 +224,28 @@ fn mistaken_input_is_told_with_a_remedy() {
     }
     copy("no-gzip");
     fs::rename(at("no-gzip/events.csv"), at("no-gzip/events.csv.gz")).unwrap();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    for name in ["gzip-and-more", "gzip-sum"] {
+        copy(name);
+        let path = at(name).join("events.csv");
+        let mut bytes = gzip(&fs::read(&path).unwrap());
+        let sum = bytes.len() - 8;
+        match name {
+            "gzip-sum" => bytes[sum] ^= 1,
+            _ => bytes.extend([0; 64]),
+        }
+        fs::write(at(name).join("events.csv.gz"), bytes).unwrap();
+        fs::remove_file(path).unwrap();
+    }
+    copy("directory");
+    fs::remove_file(at("directory/events.csv")).unwrap();
+    fs::create_dir(at("directory/events.csv")).unwrap();
+    fs::remove_file(at("directory/state_transitions.csv")).unwrap();
+    fs::create_dir(at("directory/state_transitions.csv")).unwrap();
     copy("twice");
     fs::write(at("twice/events.csv.gz"), "").unwrap();
     copy("torn");
@@ -230,7 +254,8 @@ fn mistaken_input_is_told_with_a_remedy() {
     fs::write(&path, &text[..text.len() - 10]).unwrap();
     fs::create_dir(at("empty")).unwrap();
     let mut texts = Vec::new();
-    for name in ["semicolons", "tabs", "no-gzip", "twice", "empty"] {
+    let names = ["semicolons", "tabs", "no-gzip", "gzip-and-more", "gzip-sum", "directory"];
+    for name in names.into_iter().chain(["twice", "empty"]) {
         texts.push(said(place.path(), &["check", name]));
     }
     for name in ["no-gzip", "twice", "empty"] {
@@ -248,6 +273,21 @@ fn mistaken_input_is_told_with_a_remedy() {
         texts.push(said(place.path(), &["explain", rule]));
     }
     in_snapshots("cli", || insta::assert_snapshot!("mistaken-input", texts.join("\n")));
+}
+
+/// A directory whose files cannot be looked at is not one that holds no log.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_looked_at_is_not_called_absent() {
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("log");
+    fs::create_dir(&log).unwrap();
+    // A link to itself stands for a directory without permission, which stops not every user.
+    std::os::unix::fs::symlink("per_request.csv", log.join("per_request.csv")).unwrap();
+    let output = schedlog(&["check", "log"], place.path());
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("log/per_request.csv cannot be opened"), "{said}");
 }
 
 #[test]

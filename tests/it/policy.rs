@@ -53,6 +53,7 @@ fn selection_by_id_and_prefix_never_passes_in_silence() {
     let place = place();
     assert_eq!(code(&check(place.path(), &["wrong"])), 1);
     assert_eq!(code(&check(place.path(), &["wrong", "--select", "Q001"])), 1);
+    assert_eq!(code(&check(place.path(), &["wrong", "--select", "K001, Q001"])), 1);
     let clean = check(place.path(), &["wrong", "--ignore", "M002,M003", "--ignore", "q"]);
     assert_eq!(code(&clean), 0);
     let text = String::from_utf8_lossy(&clean.stdout).into_owned();
@@ -111,6 +112,19 @@ fn several_logs_share_a_list_and_end_with_the_worst() {
     assert_eq!(code(&check(place.path(), &write)), 0);
     let read = ["damaged", "wrong", "--baseline", "known.json"];
     assert_eq!(code(&check(place.path(), &read)), 0);
+    // Two logs of one name share their entries: what one of them has, the other does not miss.
+    fs::create_dir(place.path().join("again")).unwrap();
+    for (file, bytes) in &Log::base().files {
+        fs::create_dir_all(place.path().join("again/wrong")).unwrap();
+        fs::write(place.path().join("again/wrong").join(file), bytes).unwrap();
+    }
+    let logs = ["again/wrong", "wrong", "clean"];
+    let output = check(place.path(), &[&logs[..], &["--write-baseline", "same.json"]].concat());
+    assert!(!end(&output).contains("not found again"), "{}", end(&output));
+    let output = check(place.path(), &[&logs[..], &["--baseline", "same.json"]].concat());
+    assert!(!end(&output).contains("not found again"), "{}", end(&output));
+    let output = check(place.path(), &["again/wrong", "--baseline", "same.json"]);
+    assert!(end(&output).contains("3 listed there were not found again"), "{}", end(&output));
     // What is known of one log is not known of another.
     fs::rename(place.path().join("wrong"), place.path().join("other")).unwrap();
     assert_eq!(code(&check(place.path(), &["other", "--baseline", "known.json"])), 1);
@@ -148,6 +162,34 @@ fn a_report_is_written_whole_or_not_at_all() {
     assert_eq!(names, 4, "a part of a report was left behind");
 }
 
+/// What cannot be read is an error in every form, and no report of an earlier check is left.
+#[test]
+fn a_report_names_what_could_not_be_read() {
+    let place = place();
+    let report = place.path().join("report");
+    for format in ["text", "json", "junit", "sarif", "github"] {
+        for logs in [&["clean", "nowhere"][..], &["nowhere"]] {
+            fs::write(&report, "all is well").unwrap();
+            let arguments = [logs, &["--format", format, "--output", "report"]].concat();
+            assert_eq!(code(&check(place.path(), &arguments)), 2, "{arguments:?}");
+            let text = fs::read_to_string(&report).unwrap();
+            assert!(text.contains("nowhere is not a directory"), "{arguments:?}: {text}");
+        }
+        fs::write(&report, "all is well").unwrap();
+        let arguments = ["clean", "--select", "Z", "--format", format, "--output", "report"];
+        assert_eq!(code(&check(place.path(), &arguments)), 2);
+        assert!(!report.exists(), "the report of an earlier check was left");
+        let cover = ["clean", "--require-coverage", "edges", "--format", format];
+        let output = check(place.path(), &cover);
+        assert_eq!(code(&output), 1);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("edges never exercised: "), "{format}: {text}");
+    }
+    let write = ["nowhere", "--write-baseline", "known.json"];
+    assert_eq!(code(&check(place.path(), &write)), 2);
+    assert!(!place.path().join("known.json").exists(), "nothing was found, nothing is known");
+}
+
 #[test]
 fn a_file_sets_rules_severities_and_settings() {
     let place = place();
@@ -180,6 +222,9 @@ fn a_file_sets_rules_severities_and_settings() {
     fs::remove_file(place.path().join("schedlog.toml")).unwrap();
     fs::write(place.path().join("wrong/schedlog.toml"), "select = [\"F\"]\n").unwrap();
     assert_eq!(run("the file is beside the log", &["wrong"]), 0);
+    // What has the name of the file and cannot be read is not passed over.
+    fs::create_dir(place.path().join("schedlog.toml")).unwrap();
+    assert_eq!(run("the file is a directory", &["wrong"]), 2);
     in_snapshots("report", || insta::assert_snapshot!("config", text));
 }
 
@@ -193,6 +238,8 @@ fn mistakes_in_the_file_are_errors_with_a_remedy() {
         ("no such rule for a severity", "[severity]\nMM = \"error\"\n"),
         ("no such setting", "[settings]\nmax_seqs = 4\n"),
         ("a setting of the wrong kind", "[settings]\nmax_num_seqs = \"many\"\n"),
+        ("blocks of no token", "[settings]\nblock_size = 0\n"),
+        ("more than the whole cache", "[settings]\nwatermark = 3.0\n"),
         ("no TOML", "select = M\n"),
         ("nothing left", "ignore = [\"ALL\"]\n"),
     ];
@@ -203,7 +250,11 @@ fn mistakes_in_the_file_are_errors_with_a_remedy() {
         assert_eq!(code(&output), 2, "{what}");
         text.push_str(&format!("{what}\n{}\n", end(&output)));
     }
-    let arguments: [&[&str]; 5] = [
+    let arguments: [&[&str]; 9] = [
+        &["clean", "--block-size", "0"],
+        &["clean", "--watermark", "3"],
+        &["clean", "--watermark", "a bit"],
+        &["clean", "--select", "M002, "],
         &["clean", "--config", "no.toml"],
         &["clean", "--select", "Z"],
         &["clean", "--require-coverage", "colours"],

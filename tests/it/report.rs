@@ -6,7 +6,8 @@ use schedlog::invariants::find;
 use schedlog::log::reader::LogDir;
 use schedlog::policy::{Accepted, Applied, Changed};
 use schedlog::report::{
-    Sheet, TextOptions, write_annotations, write_json_suite, write_junit, write_sarif, write_sheet,
+    Sheet, Suite, TextOptions, Unread, write_annotations, write_json_suite, write_junit,
+    write_sarif, write_sheet, write_suite,
 };
 
 use crate::edits::Edited;
@@ -85,6 +86,14 @@ fn damaged() -> Checked {
 
 fn logs() -> [(&'static str, Checked); 3] {
     [("few", few()), ("many", many()), ("damaged", damaged())]
+}
+
+fn only<'a>(sheet: &'a Sheet<'a>) -> Suite<'a> {
+    Suite { sheets: std::slice::from_ref(sheet), ..Suite::default() }
+}
+
+fn nowhere() -> Unread {
+    Unread { directory: "nowhere".into(), error: "nowhere is not a directory".to_owned() }
 }
 
 /// A log whose every line is told: what a policy can do, and coverage.
@@ -179,7 +188,7 @@ fn colour_is_escapes_and_nothing_else() {
 fn json() {
     for (name, log) in logs() {
         let text = log.written(|sheet, out| {
-            write_json_suite(std::slice::from_ref(sheet), None, out).unwrap();
+            write_json_suite(&only(sheet), out).unwrap();
         });
         in_snapshots("report", || insta::assert_snapshot!(format!("{name}.json"), text));
     }
@@ -195,13 +204,29 @@ fn several_logs_are_a_suite() {
         Sheet::new(&many.report, &applied, None, true),
     ];
     let mut out = Vec::new();
-    write_json_suite(&sheets, Some(&coverage), &mut out).unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let unread = [nowhere()];
+    let uncovered = ["edges never exercised: ready -> steady".to_owned()];
+    let suite = Suite {
+        sheets: &sheets,
+        unread: &unread,
+        uncovered: &uncovered,
+        together: Some(&coverage),
+    };
+    write_json_suite(&suite, &mut out).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(json["schema"], "schedlog.check-suite/1");
     assert_eq!(json["verdict"], "violated");
     assert_eq!(json["reports"].as_array().unwrap().len(), 3);
     assert_eq!(json["reports"][1]["verdict"], "damaged");
+    assert_eq!(json["unreadable"][0]["directory"], "nowhere");
+    assert_eq!(json["uncovered"][0], uncovered[0]);
+    out.clear();
+    let one = Suite { sheets: &sheets[..1], uncovered: &uncovered, ..Suite::default() };
+    write_json_suite(&one, &mut out).unwrap();
+    let one: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(one["uncovered"][0], uncovered[0]);
     // The documentation describes all that is there, and nothing else.
+    json["reports"].as_array_mut().unwrap().push(one);
     crate::schema::assert_documented(&json);
 }
 
@@ -209,14 +234,14 @@ fn several_logs_are_a_suite() {
 fn junit() {
     for (name, log) in logs() {
         let text = log.written(|sheet, out| {
-            write_junit(std::slice::from_ref(sheet), out).unwrap();
+            write_junit(&only(sheet), out).unwrap();
         });
         in_snapshots("report", || insta::assert_snapshot!(format!("{name}.xml"), text));
     }
     let log = few();
     let (applied, _) = everything(&log);
     let text = log.written_with(&applied, None, |sheet, out| {
-        write_junit(std::slice::from_ref(sheet), out).unwrap();
+        write_junit(&only(sheet), out).unwrap();
     });
     assert_eq!(text.matches("not run: deselected").count(), 3);
 }
@@ -225,7 +250,7 @@ fn junit() {
 fn sarif() {
     for (name, log) in logs() {
         let text = log.written(|sheet, out| {
-            write_sarif(std::slice::from_ref(sheet), out).unwrap();
+            write_sarif(&only(sheet), out).unwrap();
         });
         let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_is_sarif(&json);
@@ -240,6 +265,12 @@ fn sarif() {
 
 /// What SARIF 2.1.0 requires of the parts that are used.
 fn assert_is_sarif(json: &serde_json::Value) {
+    // Runs of one tool and category are not accepted in one file.
+    let runs = json["runs"].as_array().unwrap().iter();
+    let ids: std::collections::BTreeSet<_> =
+        runs.map(|run| run["automationDetails"]["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), json["runs"].as_array().unwrap().len());
+    assert!(ids.iter().all(|id| id.ends_with('/')), "{ids:?}");
     assert_eq!(json["version"], "2.1.0");
     assert!(json["$schema"].as_str().unwrap().ends_with("sarif-2.1.0.json"));
     for run in json["runs"].as_array().unwrap() {
@@ -271,10 +302,89 @@ fn assert_is_sarif(json: &serde_json::Value) {
 #[test]
 fn github() {
     for (name, log) in logs() {
-        let text = log.written(|sheet, out| write_annotations(sheet, out).unwrap());
+        let text = log.written(|sheet, out| write_annotations(&only(sheet), out).unwrap());
         for line in text.lines() {
             assert!(line.starts_with("::") && line[2..].contains("::"), "{line}");
         }
         in_snapshots("report", || insta::assert_snapshot!(format!("{name}.github"), text));
+    }
+}
+
+/// What was not checked and what was not covered stand in every form as errors.
+#[test]
+fn what_is_wrong_with_the_check_as_a_whole_is_in_every_form() {
+    let (few, applied) = (few(), Applied::default());
+    let again = Sheet::new(&few.report, &applied, None, true);
+    let sheets = [Sheet::new(&few.report, &applied, None, true), again];
+    let unread = [nowhere()];
+    let uncovered = ["edges never exercised: waiting -> running".to_owned()];
+    let whole =
+        Suite { sheets: &sheets, unread: &unread, uncovered: &uncovered, ..Suite::default() };
+    let nothing = Suite { unread: &unread, ..Suite::default() };
+    for (name, suite) in [("whole", whole), ("nothing", nothing)] {
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            String::from_utf8(out).unwrap().replace(&few.path, "LOG")
+        };
+        let sarif = written(&|out| write_sarif(&suite, out).unwrap());
+        assert_is_sarif(&serde_json::from_str(&sarif).unwrap());
+        let text = [
+            written(&|out| write_suite(&suite, &TextOptions::default(), out).unwrap()),
+            written(&|out| write_junit(&suite, out).unwrap()),
+            written(&|out| write_annotations(&suite, out).unwrap()),
+            sarif,
+        ];
+        let mut json: serde_json::Value =
+            serde_json::from_str(&written(&|out| write_json_suite(&suite, out).unwrap())).unwrap();
+        json["reports"] = json["reports"].as_array().unwrap().len().into();
+        let json = serde_json::to_string_pretty(&json).unwrap();
+        let lines = |text: &String| {
+            let told =
+                ["nowhere", "never exercised", "verdict:", "==>", "schedlog/", "executionSucc"];
+            let told = |line: &&str| told.iter().any(|words| line.contains(words));
+            text.lines().filter(told).collect::<Vec<_>>().join("\n")
+        };
+        let text = text.iter().map(lines).chain([json]).collect::<Vec<_>>().join("\n---\n");
+        in_snapshots("report", || insta::assert_snapshot!(format!("unread-{name}"), text));
+    }
+}
+
+/// The base log with a request of another id, and wrong about it.
+fn renamed(id: &str) -> Checked {
+    let mut log = Log::base().edited(&fixture("M002")).edited(&fixture("Q001"));
+    for (_, bytes) in log.files.iter_mut().filter(|(name, _)| name.ends_with(".csv")) {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let rows = text.lines().map(|row| {
+            let fields = row.split(',').map(|field| if field == "b" { id } else { field });
+            fields.collect::<Vec<_>>().join(",") + "\n"
+        });
+        *bytes = rows.collect::<String>().into_bytes();
+    }
+    Checked::log(&log)
+}
+
+#[test]
+fn no_id_steers_a_terminal_or_breaks_a_form() {
+    let log = renamed("b\u{9b}31m\u{85}\u{202e}\u{fffe}\u{ffff}\u{7}");
+    let options = TextOptions { all: true, ..TextOptions::default() };
+    let text = log.written(|sheet, out| write_sheet(sheet, &options, out).unwrap());
+    assert!(text.contains("M002"), "{text}");
+    let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert_eq!(text.chars().find(|c| steers(*c)), None, "{text}");
+    let xml = log.written(|sheet, out| write_junit(&only(sheet), out).unwrap());
+    assert!(xml.contains("M002"), "{xml}");
+    assert_eq!(xml.chars().find(|c| matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{7}')), None, "{xml}");
+}
+
+#[test]
+fn an_id_without_end_is_shortened_for_people() {
+    let log = renamed(&"long".repeat(50_000));
+    let options = TextOptions::default();
+    let text = log.written(|sheet, out| write_sheet(sheet, &options, out).unwrap());
+    let github = log.written(|sheet, out| write_annotations(&only(sheet), out).unwrap());
+    let xml = log.written(|sheet, out| write_junit(&only(sheet), out).unwrap());
+    for text in [text, github, xml] {
+        assert!(text.contains("longlong") && text.len() < 20_000, "{} bytes", text.len());
     }
 }

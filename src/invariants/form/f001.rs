@@ -47,7 +47,9 @@ impl Invariant for Check {
             return;
         }
         let severity = match problem.kind {
-            FormKind::MissingFile | FormKind::Empty | FormKind::Doubled => Severity::Damage,
+            FormKind::MissingFile | FormKind::NoFile | FormKind::Empty | FormKind::Doubled => {
+                Severity::Damage
+            }
             FormKind::UnknownColumn | FormKind::Twice => Severity::Warning,
             FormKind::MissingColumn { .. }
             | FormKind::DuplicateColumn

@@ -60,7 +60,7 @@ pub enum Input {
     /// As they are.
     Plain(File),
     /// From gzip members.
-    Gzip(Box<MultiGzDecoder<File>>),
+    Gzip(Box<Gzip>),
 }
 
 impl Read for Input {
@@ -68,19 +68,44 @@ impl Read for Input {
         match self {
             Self::Growing(growing) => growing.read(out),
             Self::Plain(file) => file.read(out),
-            Self::Gzip(decoder) => decoder.read(out).map_err(gzip_error),
+            Self::Gzip(gzip) => gzip.read(out),
         }
     }
 }
 
-/// An error of the decoder with the remedy. That the data ends too early stays what it is: a cut file.
-fn gzip_error(error: io::Error) -> io::Error {
-    let remedy = match error.kind() {
-        io::ErrorKind::InvalidInput => "its name ends in .gz, but it is not gzip; rename it",
-        io::ErrorKind::InvalidData => "the gzip data is damaged; copy the file anew",
-        _ => return error,
-    };
-    io::Error::new(error.kind(), format!("{error}: {remedy}"))
+/// Gzip members one behind the other.
+#[derive(Debug)]
+pub struct Gzip {
+    decoder: MultiGzDecoder<File>,
+    /// Whether anything came out of it: then it is gzip, whatever follows.
+    began: bool,
+}
+
+impl Gzip {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.decoder.read(out).map_err(|error| self.error(error))?;
+        self.began = true;
+        Ok(read)
+    }
+
+    /// An error of the decoder with the remedy. That the data ends too early stays what it is: a cut
+    /// file.
+    fn error(&self, error: io::Error) -> io::Error {
+        let is_header = error.to_string().contains("header");
+        let remedy = match error.kind() {
+            io::ErrorKind::InvalidInput if is_header && !self.began => {
+                "its name ends in .gz, but it is not gzip; rename it"
+            }
+            io::ErrorKind::InvalidInput if is_header => {
+                "what stands behind the gzip data is none; cut it off, or copy the file anew"
+            }
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                "the gzip data is damaged; copy the file anew"
+            }
+            _ => return error,
+        };
+        io::Error::new(error.kind(), format!("{error}: {remedy}"))
+    }
 }
 
 impl TableFile {
@@ -99,7 +124,7 @@ impl TableFile {
         let unreadable = |source| LogDirError::Unreadable { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(unreadable)?;
         Ok(if self.compressed {
-            Input::Gzip(Box::new(MultiGzDecoder::new(file)))
+            Input::Gzip(Box::new(Gzip { decoder: MultiGzDecoder::new(file), began: false }))
         } else {
             Input::Plain(file)
         })
@@ -143,6 +168,15 @@ impl LogDir {
         }
         let files = Table::ALL.map(|table| find(path, table));
         if files.iter().all(Option::is_none) {
+            // What cannot be looked at is not known to be absent.
+            for file in Table::ALL.map(|table| path.join(table.file_name())) {
+                match std::fs::metadata(&file) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(LogDirError::Unreadable { path: file, source });
+                    }
+                    _ => {}
+                }
+            }
             return Err(LogDirError::NoFiles { path: path.to_owned() });
         }
         let gzip = |table: &Table| path.join(format!("{}.gz", table.file_name())).is_file();
@@ -202,6 +236,13 @@ impl LogDir {
     #[must_use]
     pub const fn file(&self, table: Table) -> Option<&TableFile> {
         self.files[table as usize].as_ref()
+    }
+
+    /// Whether something that is no file has the name of a table's file.
+    #[must_use]
+    pub fn is_no_file(&self, table: Table) -> bool {
+        let there = std::fs::symlink_metadata(self.path.join(table.file_name()));
+        self.file(table).is_none() && there.is_ok()
     }
 
     /// Tables whose file is there twice, plain and as gzip; the plain one is read.

@@ -34,6 +34,8 @@ pub struct FormProblem {
 pub enum FormKind {
     /// The file is not there.
     MissingFile,
+    /// What has its name is no file.
+    NoFile,
     /// The file has no header.
     Empty,
     /// The file is there twice, plain and as gzip; the plain one is read.
@@ -167,6 +169,10 @@ impl fmt::Display for FormKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingFile => f.write_str("the file is not there"),
+            Self::NoFile => f.write_str(
+                "what has this name is no file (a directory, a pipe, a device or a link to nothing), so \
+                 nothing was read",
+            ),
             Self::Empty => f.write_str("the file has no header"),
             Self::Twice => f.write_str(
                 "the file is there twice, plain and with .gz: the plain one was read; remove the other",
