@@ -130,11 +130,16 @@ impl<'i, 'a> Board<'i, 'a> {
         let explained: Vec<usize> = (0..self.seen.len())
             .filter(|index| !self.taken[*index] && explains(&self.seen[*index]))
             .collect();
+        let step = |seen: &Seen<'_>| seen.values().filter(|_| seen.rule == "M011");
+        let goes_back =
+            self.seen.iter().any(|seen| step(seen).is_some_and(|(next, found)| found < next));
         let place = |index: &usize| {
             let seen = &self.seen[*index];
             let rank = lead.iter().position(|rule| *rule == seen.rule)?;
-            // One that says what there is too much of because something else is missing comes last.
-            let crooked = seen.rule == "X002" && !seen.lacks();
+            // One that says what there is too much of because something else is missing comes last, and one
+            // that says that steps are missing which come later.
+            let jumps = goes_back && step(seen).is_some_and(|(next, found)| next < found);
+            let crooked = jumps || seen.rule == "X002" && !seen.lacks();
             (seen.severity == Severity::Error).then_some((crooked, rank, *index))
         };
         let (_, _, lead) = explained.iter().filter_map(place).min()?;

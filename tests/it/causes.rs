@@ -95,6 +95,15 @@ fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
                 time - preempted.get(&row["request_id"]).copied().unwrap_or(0)
             })
         }),
+        ("state-not-counted", "the time spent preempted counts as execution", {
+            preempting().edit(P, |_, row| {
+                let [arrival, first, end] =
+                    ["arrival_time", "first_scheduled_time", "completion_time"]
+                        .map(|column| row[column].parse::<i64>().unwrap());
+                row.insert("waiting_time".to_owned(), (first - arrival).to_string());
+                row.insert("execution_time".to_owned(), (end - first).to_string());
+            })
+        }),
         ("other-step", "details name the step behind", {
             preempting().edit("events.csv", |_, row| {
                 let details = row.get_mut("details").unwrap();

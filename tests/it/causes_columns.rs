@@ -154,6 +154,18 @@ pub(crate) fn wrong_columns() -> Vec<Wrong> {
             preempting()
                 .number(I, "kv_cache_used", |_, used, row| number(row, "kv_cache_total") - used)
         }),
+        ("other-column", "waiting_count read before schedule()", {
+            preempting().number(I, "waiting_count", |_, count, row| {
+                count + number(row, "admitted_count") + number(row, "resumed_count")
+                    - number(row, "preempted_count")
+            })
+        }),
+        ("other-column", "running_count read before schedule()", {
+            preempting().number(I, "running_count", |_, count, row| {
+                count - number(row, "admitted_count") - number(row, "resumed_count")
+                    + number(row, "preempted_count")
+            })
+        }),
         ("one-step-late", "kv_cache_used of the step before", late("kv_cache_used", "0")),
         ("one-step-late", "evicted_blocks of the step before", late("evicted_blocks", "0")),
         ("one-step-late", "scheduler_action of the step before", late("scheduler_action", "idle")),
@@ -229,6 +241,29 @@ pub(crate) fn wrong_requests() -> Vec<Wrong> {
                 let step = &row["iteration_id"];
                 let over = row["state"] == "completed";
                 if over { time } else { time + parts[step] - overheads[step] }
+            })
+        }),
+        ("other-moment", "time_in_state up to the beginning of the step", {
+            preempting().number(R, "time_in_state", |_, time, row| {
+                let over = row["state"] == "completed";
+                if over { time } else { (time - overheads[&row["iteration_id"]]).max(0) }
+            })
+        }),
+        ("other-beginning", "ttft since the first scheduling", {
+            preempting().number(P, "ttft", |_, time, row| {
+                time + number(row, "arrival_time") - number(row, "first_scheduled_time")
+            })
+        }),
+        ("stuck", "events in whole seconds of a run of less than one", {
+            preempting().number(E, "timestamp", |_, time, _| time / 1_000_000_000)
+        }),
+        ("minus-one", "-1 where a request has no first token", {
+            Edited::of("aborts").edit(P, |_, row| {
+                for column in ["ttft", "tpot", "first_scheduled_time", "throughput"] {
+                    if row[column].is_empty() {
+                        row.insert(column.to_owned(), "-1".to_owned());
+                    }
+                }
             })
         }),
         ("other-beginning", "time_in_state since the arrival", {

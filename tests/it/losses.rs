@@ -96,6 +96,18 @@ const LOST: &[(&str, &str, Lose)] = &[
     ("no-completions", KIND, |s| without(&mut s.e, "event_type", "request_completed")),
     ("no-blocks-taken", KIND, |s| without(&mut s.e, "event_type", "kv_cache_allocated")),
     ("no-blocks-freed", KIND, |s| without(&mut s.e, "event_type", "kv_cache_freed")),
+    ("no-changes-back-to-running", KIND, |s| {
+        let [state, before] = ["state", "prev_state"].map(|column| s.t.column(column));
+        s.t.rows.retain(|row| !(row[state] == "running" && row[before] == "preempted"));
+    }),
+    ("first-half", STEP, |s| {
+        let row = s.i.len() / 2;
+        let (id, start) = (s.i.n(row, "iteration_id"), s.i.n(row, "start_time"));
+        s.i.rows.drain(..row);
+        let [step, at] = [s.r.column("iteration_id"), s.e.column("timestamp")];
+        s.r.rows.retain(|row| row[step].parse::<i64>().unwrap() >= id);
+        s.e.rows.retain(|row| row[at].parse::<i64>().unwrap() >= start);
+    }),
     ("no-changes-to-preempted", KIND, |s| without(&mut s.t, "state", "preempted")),
 ];
 

@@ -37,7 +37,15 @@ pub(super) static STUCK: Recogniser = Recogniser {
         if case.rule == "M013" && !case.goes_on() {
             return None;
         }
-        (all_same(&actual) && !all_same(&expected)).then(|| match actual[0] {
+        // No request ends as the clock begins.
+        let at_zero = case.rule == "M020" && actual[0] == 0 && !expected.contains(&0);
+        (all_same(&actual) && (at_zero || !all_same(&expected))).then(|| match actual[0] {
+            0 if column == "timestamp" => {
+                format!(
+                    "{column} is 0 in all of them: it is never filled in, or in a unit that is longer than \
+                     the run"
+                )
+            }
             0 => never(column),
             value => format!("{column} is {value} in all of them: it is not updated"),
         })
@@ -169,6 +177,20 @@ fn off_in_all_rows(column: &str, whole: &Whole<'_>) -> Option<String> {
         return None;
     }
     let written = |index: usize| whole.cells[index].written;
+    let moved = |index: usize, queue: &str| {
+        let count = |name: &str| whole.cells[index].fields.get(name)?.parse::<i128>().ok();
+        let into = count("admitted_count")? + count("resumed_count")? - count("preempted_count")?;
+        match queue {
+            "running_count" => Some(written(index) + into),
+            "waiting_count" => Some(written(index) - into),
+            _ => None,
+        }
+    };
+    if whole.is_mended(3, |index| moved(index, column)) {
+        return Some(format!(
+            "{column} is read before schedule(): what the step admits, resumes and preempts is not yet in it"
+        ));
+    }
     whole.others().into_iter().chain(whole.made()).find_map(|(other, values)| {
         let varies = values.windows(2).any(|pair| pair[0] != pair[1]);
         let large = values.iter().flatten().any(|value| *value >= LARGE);

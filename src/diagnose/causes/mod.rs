@@ -70,6 +70,7 @@ pub static RECOGNISERS: &[&Recogniser] = &[
     &across::OTHER_SPELLING,
     &times::RESET,
     &times::UNCOUNTED,
+    &values::MINUS_ONE,
     &values::NEGATED,
     &values::LEFT_EMPTY,
     &values::EVENT_AGAIN,

@@ -77,7 +77,7 @@ pub(super) static STRIDE: Recogniser = Recogniser {
 /// Every iteration behind some one.
 pub(super) static FROM_HERE_ON: Recogniser = Recogniser {
     id: "from-here-on",
-    doc: "Every iteration from one to the end has a finding: what went wrong once is carried on.",
+    doc: "Every iteration from one to the end has a finding, and none before it.",
     about: About::Places,
     find: |case| {
         let (all, _) = stride(case).filter(|(all, stride)| *stride == 1 && all.len() >= 4)?;
@@ -86,9 +86,7 @@ pub(super) static FROM_HERE_ON: Recogniser = Recogniser {
         // Of more findings only the first are looked at.
         (to_the_end || case.points.len() >= SAMPLE).then(|| match first {
             0 | 1 => "every iteration has it".to_owned(),
-            _ => format!(
-                "every iteration from {first} on has it: what went wrong in {first} is carried on"
-            ),
+            _ => format!("every iteration from {first} on has it, and none before"),
         })
     },
 };
@@ -99,7 +97,8 @@ pub(super) static LAST_STEP: Recogniser = Recogniser {
     doc: "Only the last step of the log has findings.",
     about: About::Places,
     find: |case| {
-        let all = case.iterations()?;
+        // What the log lacks behind its end says nothing of its last step.
+        let all = case.iterations().filter(|_| case.rule != "M021")?;
         let last = case.facts.last_iteration.filter(|last| last.0 >= LONG_LOG)?;
         (all == [last.0]).then(|| {
             format!("only the last step, {last}, has it: it was written before it was complete")
@@ -131,6 +130,9 @@ pub(super) static ONE_REQUEST: Recogniser = Recogniser {
     },
 };
 
+/// Events that only requests have that were preempted.
+const OF_PREEMPTIONS: [&str; 3] = ["request_preempted", "request_evicted", "request_resumed"];
+
 /// Requests that were preempted.
 pub(super) static PREEMPTED_ONLY: Recogniser = Recogniser {
     id: "preempted-only",
@@ -139,6 +141,10 @@ pub(super) static PREEMPTED_ONLY: Recogniser = Recogniser {
     find: |case| {
         let some = case.several_requests() && case.facts.preempted_requests < case.facts.requests;
         let preempted = |point: &crate::diagnose::causes::Point<'_>| {
+            // No other request has such an event.
+            if point.row.get("event_type").is_some_and(|kind| OF_PREEMPTIONS.contains(kind)) {
+                return false;
+            }
             let counted = point.row.get("preemption_count").is_some_and(|count| *count != "0");
             counted || point.sums.is_some_and(|sums| sums.preemptions > 0)
         };
@@ -220,8 +226,7 @@ mod tests {
     fn from_here_on() {
         assert_eq!(
             said("duration", &at(&[12, 13, 14, 15])),
-            ["from-here-on: every iteration from 12 on has it: what went wrong in 12 is carried \
-              on"]
+            ["from-here-on: every iteration from 12 on has it, and none before"]
         );
         assert_eq!(said("duration", &at(&[0, 1, 2, 3])), ["from-here-on: every iteration has it"]);
     }

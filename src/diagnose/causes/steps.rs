@@ -1,6 +1,6 @@
 //! Moments of steps: the right one of another step, another one of the right step.
 
-use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser};
+use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser, all_same};
 use crate::diagnose::facts::Own;
 use crate::units::Nanos;
 
@@ -108,6 +108,10 @@ pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
         }
         let index = expected_moment(case)?;
         let column = case.column_name();
+        // One stamp for all moments is none of any step.
+        if case.rule != "M013" && case.points.len() >= 3 && is_stuck(case) {
+            return None;
+        }
         let all = |is: fn(&Case<'_>, &Point<'_>, usize, usize) -> Option<bool>, other: usize| {
             case.points.iter().all(|point| is(case, point, index, other) == Some(true))
         };
@@ -118,7 +122,7 @@ pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
             differ() == Some(true)
         };
         let other = others.find(|other| {
-            all(is_at, *other) || case.points.iter().any(far) && all(goes_on_at, *other)
+            all(is_at, *other) || case.points.iter().any(far) && all(is_at_or_goes_on, *other)
         })?;
         let (told, right) = (NAMES[other], NAMES[index]);
         // What is first scheduled is at a decision, and what is answered at an end.
@@ -139,10 +143,30 @@ pub(super) static OTHER_MOMENT: Recogniser = Recogniser {
     },
 };
 
+/// Whether one value stands for different moments.
+fn is_stuck(case: &Case<'_>) -> bool {
+    case.pairs().is_some_and(|pairs| {
+        let (expected, actual): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let at_zero = case.rule == "M020" && actual[0] == 0;
+        all_same(&actual) && (at_zero || !all_same(&expected))
+    })
+}
+
 /// Whether the value is up to another moment of the step than the one expected.
 fn is_at(case: &Case<'_>, point: &Point<'_>, _: usize, other: usize) -> Option<bool> {
     let at = point.actual? + counted_from(case, point)?;
     Some(moments(case, point, 0)?[other] == at)
+}
+
+/// Either, since what is read before a state begins is cut to 0, from which the next row does not go on.
+fn is_at_or_goes_on(
+    case: &Case<'_>,
+    point: &Point<'_>,
+    index: usize,
+    other: usize,
+) -> Option<bool> {
+    let goes_on = || goes_on_at(case, point, index, other).unwrap_or(false);
+    Some(is_at(case, point, index, other).unwrap_or(false) || goes_on())
 }
 
 /// Whether what came to a time that goes on, since the row before, is up to another moment of both steps.
@@ -156,7 +180,7 @@ fn goes_on_at(case: &Case<'_>, point: &Point<'_>, index: usize, other: usize) ->
 pub(super) static OTHER_BEGINNING: Recogniser = Recogniser {
     id: "other-beginning",
     doc: "Every time in a state is counted from another moment of its request than the entry into the \
-          state.",
+          state, or every ttft from the first scheduling.",
     about: About::Values,
     find: |case| {
         type Beginning = (&'static str, fn(&Own) -> Option<Nanos>);
@@ -164,6 +188,13 @@ pub(super) static OTHER_BEGINNING: Recogniser = Recogniser {
             ("the arrival", |own| Some(own.arrival)),
             ("the first scheduling", |own| own.first_scheduled),
         ];
+        if case.rule == "M007" && case.points.iter().all(|it| is_since_scheduled(it) == Some(true))
+        {
+            let column = case.column_name();
+            return Some(format!(
+                "{column} is counted from first_scheduled_time instead of arrival_time"
+            ));
+        }
         if case.rule != "M013" || case.points.is_empty() {
             return None;
         }
@@ -182,6 +213,13 @@ pub(super) static OTHER_BEGINNING: Recogniser = Recogniser {
         ))
     },
 };
+
+/// Whether the value lacks the time until the first scheduling.
+fn is_since_scheduled(point: &Point<'_>) -> Option<bool> {
+    let own = point.own?;
+    let late = i128::from(own.first_scheduled?.0) - i128::from(own.arrival.0);
+    Some(late >= FAR && point.expected? - point.actual? == late)
+}
 
 /// Times in a state that begins with the step by its change, and with its decision by its rows.
 fn begins_early(case: &Case<'_>) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Where the time of a request went, seen from its changes of state.
 
-use crate::diagnose::causes::{About, Recogniser};
+use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser};
 use crate::diagnose::story::Sums;
 
 /// A counter that starts anew.
@@ -38,7 +38,10 @@ pub(super) static UNCOUNTED: Recogniser = Recogniser {
             ("waiting", |sums| sums.waiting),
             ("running", |sums| sums.running),
         ];
-        let differences = case.differences().filter(|all| !all.is_empty() && !all.contains(&0))?;
+        // What is no sum of states is counted from another moment.
+        let differences = case
+            .differences()
+            .filter(|all| !all.is_empty() && !all.contains(&0) && case.rule != "M007")?;
         // M002 compares two columns, of which the found one is not the wrong one.
         let sign = if case.rule == "M002" { -1 } else { 1 };
         let column =
@@ -50,7 +53,11 @@ pub(super) static UNCOUNTED: Recogniser = Recogniser {
                     time.map(|time| i128::from(time) * direction * sign) == Some(*difference)
                 })
             };
-            if all(-1) {
+            if let Some(other) = other_side(case).filter(|_| all(-1)) {
+                Some(format!("the time spent {state} is counted in {other} instead of {column}"))
+            } else if let Some(other) = other_side(case).filter(|_| all(1)) {
+                Some(format!("the time spent {state} is counted in {column} instead of {other}"))
+            } else if all(-1) {
                 Some(format!("the time spent {state} is counted nowhere: {column} lacks it"))
             } else if all(1) {
                 Some(format!("the time spent {state} is counted twice: {column} has it once more"))
@@ -60,6 +67,23 @@ pub(super) static UNCOUNTED: Recogniser = Recogniser {
         })
     },
 };
+
+/// The column of which every request has too much what it has too little of this one, or the other way round.
+fn other_side(case: &Case<'_>) -> Option<&'static str> {
+    let other = |point: &Point<'_>| {
+        let difference = point.actual? - point.expected?;
+        let opposite = |peer: &&Peer<'_>| {
+            let off = || Some(peer.actual? - peer.expected?);
+            peer.rule == case.rule
+                && peer.column != case.column
+                && peer.request == point.request
+                && off() == Some(-difference)
+        };
+        case.peers.iter().find(opposite)?.column
+    };
+    let first = other(case.points.first()?)?;
+    case.points.iter().all(|point| other(point) == Some(first)).then_some(first)
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,33 @@ use crate::diagnose::SAMPLE;
 use crate::diagnose::causes::{About, Peer, Point, Recogniser, all_same};
 use crate::diagnose::facts::COARSE_UNITS;
 
+/// A number in place of nothing.
+pub(super) static MINUS_ONE: Recogniser = Recogniser {
+    id: "minus-one",
+    doc: "Every value is -1, which stands for one that is not there.",
+    about: About::Column,
+    find: |case| {
+        let is = |point: &Point<'_>| {
+            let field = case.column.and_then(|column| point.row.get(column).copied());
+            field.or(point.text).is_some_and(|text| MINUS_ONES.contains(&text))
+        };
+        // One difference may well be -1.
+        let may_be_empty = || {
+            let schema = case.table?.schema();
+            Some(schema.columns[schema.column(case.column?)?].optional)
+        };
+        let all = case.rule == "F003" && !case.points.is_empty() && case.points.iter().all(is);
+        (all && (case.points.len() >= 2 || may_be_empty() == Some(true))).then(|| {
+            format!(
+                "{} is -1 in all of them: where there is no value, the field is left empty",
+                case.column_name()
+            )
+        })
+    },
+};
+
+const MINUS_ONES: [&str; 3] = ["-1", "-1.0", "-1.000000"];
+
 /// Differences taken the wrong way round.
 pub(super) static NEGATED: Recogniser = Recogniser {
     id: "negated",

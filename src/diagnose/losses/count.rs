@@ -96,6 +96,12 @@ pub(super) struct Counts {
     /// The decisions and ends that these steps count, and the events that they have.
     pub(super) step_events: BTreeMap<u64, Told>,
     pub(super) hides_waiting: bool,
+    /// The first step of per_iteration.csv and when it began.
+    pub(super) begins: Option<(u64, Nanos)>,
+    /// When the first request of per_request.csv was scheduled.
+    pub(super) first_scheduled: Option<Nanos>,
+    /// Changes from preempted to running.
+    pub(super) resumptions: u64,
     /// Whether a resumption is noted with each first scheduling.
     pub(super) resumed_at_first: bool,
 }
@@ -115,6 +121,9 @@ impl Counts {
             moments: BTreeMap::new(),
             step_events: BTreeMap::new(),
             hides_waiting: dialect.has(Habit::NoInitialRows),
+            begins: None,
+            first_scheduled: None,
+            resumptions: 0,
             resumed_at_first: dialect.has(Habit::ResumedAtFirst),
         };
         let of_step = |rules: &'static [&str]| {
@@ -151,6 +160,7 @@ impl Counts {
             |_| None,
             |row, _| {
                 let id = row.iteration_id.0;
+                self.begins.get_or_insert((id, row.start_time));
                 if looked.contains(&id) {
                     self.moments.insert(id, Moments::of(row, dialect));
                 }
@@ -182,6 +192,10 @@ impl Counts {
                 let mut row = *row;
                 dialect.undefine(&mut row, |_| {});
                 self.requests += 1;
+                if let Some(first) = row.first_scheduled_time {
+                    let earliest = self.first_scheduled.get_or_insert(first);
+                    *earliest = first.min(*earliest);
+                }
                 self.ends += u64::from(row.completion_time.is_some());
                 if let Some(reason) = row.finish_reason.filter(|_| row.completion_time.is_some()) {
                     *self.endings.entry(reason).or_default() += 1;
@@ -325,6 +339,9 @@ impl Counts {
             |row| Some(row.request_id),
             |row, id| {
                 self.changes.entry(row.state).or_default().found += 1;
+                let resumes =
+                    row.state == State::Running && row.prev_state == Some(State::Preempted);
+                self.resumptions += u64::from(resumes);
                 self.note(id, Table::StateTransitions);
             },
         )

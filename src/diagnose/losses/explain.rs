@@ -31,7 +31,7 @@ pub(in crate::diagnose) const EVENTS_OF_REQUEST: &[&str] = &[
 ];
 
 /// Rules that follow the changes of a request.
-pub(super) const CHANGES: &[&str] = &[
+pub(in crate::diagnose) const CHANGES: &[&str] = &[
     "S001", "S002", "S003", "S004", "S005", "M003", "M004", "M006", "M013", "X001", "X005", "X006",
     "X008",
 ];

@@ -39,6 +39,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         return;
     }
     let Some(counts) = Counts::of(dir, &report.dialect, board) else { return };
+    steps::find_beginning(board, &counts);
     requests::find(board, &counts);
     steps::find(board, &counts);
     rows::find(board, &counts);

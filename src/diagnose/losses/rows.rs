@@ -291,7 +291,20 @@ fn of_changes(board: &mut Board<'_, '_>, counts: &Counts) {
             lacks,
         )
     };
-    let cause = of_ending().or_else(|| missing.cause(Table::StateTransitions));
+    let of_resumption = || {
+        let first = counts.changes.get(&State::Running)?;
+        let resumed = counts.entered_running(*first) - first.expected.min(first.found);
+        let only = missing.rows == resumed && first.found == first.expected;
+        (only && resumed >= SEVERAL && counts.resumptions == 0).then(|| {
+            let text = format!(
+                "state_transitions.csv has no change from preempted to running, although events.csv has \
+                 {resumed} request_resumed: it is never written"
+            );
+            (LOST_KIND, text)
+        })
+    };
+    let cause =
+        of_ending().or_else(of_resumption).or_else(|| missing.cause(Table::StateTransitions));
     let Some((cause, text)) = cause else { return };
     let explains = |seen: &Seen<'_>| match seen.request() {
         Some(_) => seen.is(CHANGES),

@@ -20,6 +20,31 @@ pub(super) fn find(board: &mut Board<'_, '_>, counts: &Counts) {
     of_events(board, counts);
 }
 
+/// A log whose first steps are gone although per_request.csv tells of what they scheduled.
+pub(super) fn find_beginning(board: &mut Board<'_, '_>, counts: &Counts) {
+    let at_first = |seen: &Seen<'_>| {
+        seen.rule == "M011" && seen.values().is_some_and(|(next, id)| next == 0 && id > 0)
+    };
+    let early = counts.begins.zip(counts.first_scheduled);
+    let Some(((first, start), _)) = early.filter(|((_, start), early)| early < start) else {
+        return;
+    };
+    if !board.open().any(|seen| at_first(&seen)) {
+        return;
+    }
+    let explains = |seen: &Seen<'_>| match seen.request() {
+        Some(id) => counts.lives.get(id).is_none_or(|life| life.arrival < start),
+        // What a row adds is seen by the one before.
+        None if seen.rule == "K002" => seen.iteration().is_some_and(|id| id <= first + 1),
+        None => at_first(seen) || seen.is(&["C001", "C008", "C010", "X005"]),
+    };
+    let text = format!(
+        "per_iteration.csv begins with iteration {first}, and per_request.csv has requests that were \
+         scheduled before that: the beginning of the log is missing, as of files that are rotated"
+    );
+    board.claim(Claim { cause: LOST_STEP, text, lead: &["M011"], explains: Box::new(explains) });
+}
+
 /// The steps that per_iteration.csv leaves out, by its gaps.
 fn of_steps(board: &mut Board<'_, '_>) {
     let number = |text: &Option<String>| text.as_ref()?.parse::<u64>().ok();

@@ -13,8 +13,11 @@ mod kinds;
 mod late;
 mod numbering;
 mod order;
+mod outputs;
 mod overlap;
+mod runs;
 mod sides;
+mod sorted;
 mod spelling;
 mod stamps;
 
@@ -31,11 +34,17 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (DECISIONS_AT_START, "Decisions are stamped with the beginning of their steps."),
     (EXCHANGED_NAMES, "Events of two kinds have one another's names."),
     (WRITTEN_TWICE, "A block of events stands twice in events.csv."),
-    (ANOTHER_RUN, "The last part of events.csv begins again, as that of another run does."),
+    (
+        ANOTHER_RUN,
+        "The last part of events.csv begins again, as that of another run does, or all of \
+         state_transitions.csv is of one.",
+    ),
     (WRITTEN_LATE, "A block of events stands behind later ones."),
     (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
     (READ_AFTER_FREE, "Completed rows hold no blocks: they are read after these were given back."),
+    (READ_AFTER_OUTPUT, "Rows of steps tell of tokens that their step's output brings."),
     (REVERSED_QUEUE, "The waiting queue is written from its end."),
+    (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
 ];
 
 const OTHER_SPELLING: &str = "other-spelling";
@@ -49,7 +58,9 @@ const ANOTHER_RUN: &str = "another-run";
 const WRITTEN_LATE: &str = "written-late";
 const NULL_BLOCK: &str = "null-block";
 const READ_AFTER_FREE: &str = "read-after-free";
+const READ_AFTER_OUTPUT: &str = "read-after-output";
 const REVERSED_QUEUE: &str = "reversed-queue";
+const SORTED: &str = "sorted-afterwards";
 
 /// Folds what events that are written again break under the findings that count them, once it is known that
 /// no others are lost.
@@ -66,6 +77,8 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         return;
     }
     // A file that cannot be read any more leaves the findings as they are.
+    let _ = sorted::find(dir, board);
+    let _ = runs::find(dir, board);
     let _ = block::find(dir, board);
     let _ = spelling::find(dir, board);
     let _ = overlap::find(dir, report, board);
@@ -73,6 +86,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = late::find(dir, report, board);
     let _ = stamps::find(dir, report, board);
     let _ = kinds::find(dir, board);
+    let _ = outputs::find(dir, board);
     cache::find(board);
     let _ = order::find(dir, report, board);
 }

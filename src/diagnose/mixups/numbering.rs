@@ -10,7 +10,7 @@ use crate::diagnose::pass::{Ahead, each};
 use crate::log::dialect::Dialect;
 use crate::log::moments::Moments;
 use crate::log::reader::LogDir;
-use crate::log::schema::{EventRow, IterationRequestRow, IterationRow};
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow};
 use crate::log::values::EventType;
 
 /// Steps that are remembered; details name none that is older.
@@ -32,6 +32,15 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         dir,
         |row| Some(row.request_id),
         |row, _| earlier |= row.iteration_id.0 < first,
+    )?;
+    // Then the log had a beginning.
+    let start = Ahead::<IterationRow>::open(dir, |_| None)
+        .and_then(|mut steps| steps.next_if(|_| true))
+        .map(|(step, _)| step.start_time);
+    each::<RequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, _| earlier |= row.first_scheduled_time.is_some_and(|at| Some(at) < start),
     )?;
     let details = details(dir, &report.dialect, first)?;
     if earlier || !details.as_named && !details.from_zero {

@@ -53,6 +53,45 @@ fn details_from_one(s: &mut Sheets) {
     }
 }
 
+/// The rows of each step by the ids of their requests, which come in no order.
+fn sort_rows(s: &mut Sheets) {
+    let ids: Vec<String> =
+        (0..s.p.len()).map(|row| s.p.text(row, "request_id").to_owned()).collect();
+    let place = |id: &str| ids.iter().position(|it| it == id).unwrap_or(ids.len());
+    for sheet in named(s) {
+        spell(sheet, |id| format!("{:04}-{id}", 9999 - place(id)));
+    }
+    let [step, id] = ["iteration_id", "request_id"].map(|column| s.r.column(column));
+    s.r.rows.sort_by_key(|row| (row[step].parse::<u64>().unwrap(), row[id].clone()));
+}
+
+/// Running rows have the tokens that the next row of their request has.
+fn read_at_end(s: &mut Sheets) {
+    let mut next: BTreeMap<String, String> = BTreeMap::new();
+    for row in (0..s.r.len()).rev() {
+        let id = s.r.text(row, "request_id").to_owned();
+        let own = s.r.text(row, "tokens_generated").to_owned();
+        if let Some(next) = next.insert(id, own).filter(|_| s.r.text(row, "state") == "running") {
+            s.r.set(row, "tokens_generated", next);
+        }
+    }
+}
+
+/// Everything happens at three times the pace, and the requests come in another order.
+fn change_in_another_run(s: &mut Sheets) {
+    let ids: Vec<String> =
+        (0..s.p.len()).map(|row| s.p.text(row, "request_id").to_owned()).collect();
+    if ids.len() < 4 {
+        return;
+    }
+    s.t.map("timestamp", |time| time / 3);
+    s.t.map("duration_in_prev_state", |time| time / 3);
+    s.t.map_text("request_id", |id| {
+        let place = ids.iter().position(|it| it == id).unwrap_or(0);
+        ids[ids.len() - 1 - place].clone()
+    });
+}
+
 /// Decisions and changes are stamped as their steps begin, or when the request arrived if that is later.
 fn decide_at_start(s: &mut Sheets) {
     let steps = (0..s.i.len()).map(|row| s.moments(row));
@@ -312,5 +351,12 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("events-flushed-twice", "a retry after an error", &["M012"], flush_twice),
     mutant("events-of-another-run", "the old file was there", &["M012"], append_other_run),
     mutant("events-flushed-late", "two buffers", &["M012"], flush_late),
+    mutant("steps-sorted-as-text", "ids are sorted as text", &["M011"], |s| {
+        let id = s.i.column("iteration_id");
+        s.i.rows.sort_by(|one, other| one[id].cmp(&other[id]));
+    }),
+    mutant("rows-sorted-by-request", "sorted afterwards", &["Q005", "Q006", "Q011"], sort_rows),
+    mutant("tokens-read-at-the-end", "read when the step is over", &["M018"], read_at_end),
+    mutant("changes-of-another-run", "the old file was there", &["S003"], change_in_another_run),
     mutant("ends-at-the-output", "stamped as tokens arrive", &["M020"], end_at_output),
 ];
