@@ -323,7 +323,9 @@ impl<'a, 'b> Pass<'a, 'b> {
             engine: info.map(|info| info.engine.clone()),
             log_level: info.map(|info| info.log_level),
             overlapping_steps: info
-                .map_or(self.source.dialect.steps_overlap, |info| info.overlapping_steps),
+                .map_or(self.source.dialect.steps_overlap == Some(true), |info| {
+                    info.overlapping_steps
+                }),
             dialect: self.source.dialect.habits().map(|habit| habit.name()).collect(),
             files: Table::ALL.map(file).into(),
             cannot_say,

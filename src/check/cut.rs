@@ -9,7 +9,7 @@ use crate::check::history::{Histories, RequestHistory};
 use crate::check::view::{Moments, RowView, Rows};
 use crate::log::dialect::Habit;
 use crate::log::schema::{IterationRow, Table};
-use crate::log::values::{FinishReason, State};
+use crate::log::values::State;
 use crate::units::{Nanos, Requests, Tokens};
 
 /// A step behind which the file of its rows has nothing.
@@ -23,7 +23,9 @@ pub(super) struct RowsCut<'a> {
 impl RowsCut<'_> {
     /// Whether the file was cut in this step, or before it.
     pub(super) fn is_here(&self, live: &Histories) -> bool {
-        let queued = self.lacks_queued() && self.somebody_is_missing(live);
+        // Behind the step in which it was cut there are no rows to tell where.
+        let behind = self.facts.rows_end_early;
+        let queued = self.lacks_queued() && (behind || self.somebody_is_missing(live));
         let has_rows = !self.rows.is_empty();
         queued || has_rows && self.lacks_completed() && self.an_end_is_missing(live)
     }
@@ -47,8 +49,9 @@ impl RowsCut<'_> {
 
     fn lacks_completed(&self) -> bool {
         let completed = self.rows.count(|state| state == State::Completed);
-        let count = self.step.completed_count.map_or(0, |count| count.0 as usize);
-        completed < count && !self.facts.dialect.has(Habit::NoCompletedRows)
+        // Where nothing counts them, the ends that the other files tell of do.
+        let lacks = self.step.completed_count.is_none_or(|count| completed < count.0 as usize);
+        lacks && !self.facts.dialect.has(Habit::NoCompletedRows)
     }
 
     /// Whether a request was alive at the decision that has no row of its queue.
@@ -72,26 +75,32 @@ impl RowsCut<'_> {
     /// Whether a request was finished by this step that has no row of it.
     fn an_end_is_missing(&self, live: &Histories) -> bool {
         let end = self.moments.end;
+        let counted = self.step.completed_count.is_some();
         // Where only the events tell the ends of steps, nothing does behind the last of them.
-        if self.facts.dialect.hides_ends() && !self.facts.covers(Table::Events, end) {
+        if counted && self.facts.dialect.hides_ends() && !self.facts.covers(Table::Events, end) {
             return true;
         }
         let slack = self.facts.skew.unwrap_or(Nanos::ZERO).0;
         let is_missing = |request: &RequestHistory| {
             let now = request.completion().is_some_and(|at| at.0.abs_diff(end.0) <= slack);
-            let aborted = request.finish_reason().is_some_and(FinishReason::is_drop);
-            now && !aborted && request.completed.is_none()
+            let reason = request.finish_reason();
+            let has_row = reason.map_or(counted, |reason| !reason.is_drop());
+            now && has_row && request.completed.is_none()
         };
         let told = [Table::PerRequest, Table::Events, Table::StateTransitions];
         if live.iter().any(is_missing) {
             return true;
         }
-        if told.into_iter().any(|table| self.facts.reaches(table, end)) {
+        // At its last moment a file may have been cut between two ends.
+        if !counted || told.into_iter().any(|table| self.facts.covers(table, end)) {
             return false;
         }
         // Where those end before the step, it may be any that nothing says the end of.
         let endless = |row: &RowView| {
-            live.get(row.request_id).is_none_or(|request| request.completion().is_none())
+            let told = |request: &RequestHistory| {
+                request.record.is_some() || request.completion().is_some()
+            };
+            !live.get(row.request_id).is_some_and(told)
         };
         self.rows.iter().any(|row| endless(&row))
     }

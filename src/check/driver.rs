@@ -71,8 +71,7 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         Some(info) => given.or_run_info(info),
         None => given,
     };
-    let overlapping =
-        dir.run_info.as_ref().map_or(dialect.steps_overlap, |info| info.overlapping_steps);
+    let overlapping = overlap(dir, &dialect).unwrap_or(true);
     Ok(LogFacts {
         settings: known.or(options.fallback.clone()),
         skew: dialect.has(Habit::ClockSkew).then_some(dialect.skew_bound),
@@ -86,6 +85,12 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         declared_level: dir.run_info.as_ref().map(|info| info.log_level),
         ..LogFacts::default()
     })
+}
+
+/// Whether steps overlap, if anything tells.
+fn overlap(dir: &LogDir, dialect: &Dialect) -> Option<bool> {
+    let declared = dir.run_info.as_ref().map(|info| info.overlapping_steps);
+    declared.or(dialect.steps_overlap)
 }
 
 fn run_problems(dir: &LogDir) -> Vec<RunProblem> {
@@ -431,8 +436,8 @@ impl Run {
         CheckReport {
             directory: dir.path.clone(),
             producer: dir.run_info.as_ref().map(|info| info.producer.clone()),
+            overlapping: overlap(dir, &self.facts.dialect) == Some(true),
             dialect: self.facts.dialect,
-            overlapping: self.facts.overlapping,
             settings: self.facts.settings,
             tables,
             notes,

@@ -37,7 +37,7 @@ pub struct LogFacts {
     pub settings: LogSettings,
     /// How the log is written.
     pub dialect: Dialect,
-    /// Whether steps overlap, so that only the weaker order holds.
+    /// Whether steps overlap, or nothing tells that they do not, so that only the weaker order holds.
     pub overlapping: bool,
     /// How much two readings of one moment may differ, if the log reads its clock more than once.
     pub skew: Option<Nanos>,

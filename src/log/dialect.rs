@@ -102,8 +102,9 @@ habits! {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dialect {
     habits: BTreeSet<Habit>,
-    /// Whether most sampled steps begin before the one before has ended.
-    pub steps_overlap: bool,
+    /// Whether most sampled steps begin before the one before has ended. None if per_iteration.csv ends
+    /// too early to tell.
+    pub steps_overlap: Option<bool>,
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
@@ -209,6 +210,7 @@ impl Dialect {
         }
         dialect.look_at_headers(&iterations, &rows, &requests);
         dialect.look_at_iterations(&iterations);
+        dialect.look_for_overlap(&iterations.rows, &rows.rows, &events.rows);
         dialect.look_at_queues(&rows, &iterations);
         dialect.look_for_rows(dir, &rows, &iterations, &events)?;
         dialect.is_summary = dir.file(Table::PerIterationRequests).is_none()
@@ -286,9 +288,30 @@ impl Dialect {
             Habit::NoOutputDuration,
             sample.present && !sample.has("output_processing_duration"),
         );
+    }
+
+    /// Whether steps overlap: if not, one that decodes begins behind the one before it.
+    fn look_for_overlap(
+        &mut self,
+        iterations: &[IterationRow],
+        rows: &[IterationRequestRow],
+        events: &[EventRow],
+    ) {
         let end = |row: &IterationRow| Moments::of(row, self).end;
-        let overlaps = rows.windows(2).filter(|pair| pair[1].start_time < end(&pair[0])).count();
-        self.steps_overlap = overlaps * 2 > rows.len();
+        let pairs = || iterations.windows(2);
+        let overlaps = pairs().filter(|pair| pair[1].start_time < end(&pair[0])).count();
+        let serial = |pair: &[IterationRow]| {
+            pair[1].decode_tokens.0 > 0 && pair[1].start_time >= end(&pair[0])
+        };
+        let last = iterations.last();
+        let goes_on = rows.last().map(|row| row.iteration_id) > last.map(|step| step.iteration_id)
+            || events.last().map(|event| event.timestamp) > last.map(end);
+        let is_cut = iterations.len() < SAMPLE_ROWS && goes_on;
+        self.steps_overlap = match overlaps * 2 > iterations.len() {
+            true => Some(true),
+            false if is_cut && !pairs().any(serial) => None,
+            false => Some(false),
+        };
     }
 
     fn look_at_queues(

@@ -25,7 +25,7 @@ fn no_error(name: &str, what: &str, log: &Log) -> CheckReport {
     report
 }
 
-fn damaged(name: &str, what: &str, log: &Log) -> CheckReport {
+pub(crate) fn damaged(name: &str, what: &str, log: &Log) -> CheckReport {
     let report = no_error(name, what, log);
     assert_eq!(report.verdict(), Verdict::Damaged, "{name}, {what}");
     report

@@ -18,6 +18,7 @@ mod conform_reasons;
 mod conform_resync;
 mod corpus;
 mod coverage;
+mod cuts;
 mod damage;
 mod defects;
 mod dialect_logs;

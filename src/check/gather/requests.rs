@@ -133,13 +133,15 @@ impl Gather {
     pub(in crate::check) fn retire(&mut self, facts: &LogFacts, out: &mut Vec<RequestKey>) {
         self.steps += 1;
         let linger = if facts.overlapping { LINGER_STEPS_OVERLAPPING } else { LINGER_STEPS };
+        // Where steps overlap, those decided before the end of a request still have rows of it.
+        let passed = if facts.overlapping { facts.last_decided } else { Some(self.horizon) };
         for _ in 0..self.retiring.len() {
             match self.retiring.front() {
                 Some((step, _)) if step + linger <= self.steps => {}
                 _ => break,
             }
             let Some((_, key)) = self.retiring.pop_front() else { break };
-            let over = |h: &crate::check::RequestHistory| h.completion() <= Some(self.horizon);
+            let over = |h: &crate::check::RequestHistory| h.completion() <= passed;
             if self.shared.pinned(key) || !self.histories.get(key).is_some_and(over) {
                 self.retiring.push_back((self.steps, key));
             } else {

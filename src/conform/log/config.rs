@@ -50,7 +50,7 @@ pub(super) fn resolve(
     values.retain(|_, value| !value.is_null());
     let mut given = Given { values, assumed: Vec::new() };
     given.refuse_unmodelled()?;
-    let overlap = info.map_or(dialect.steps_overlap, |info| info.overlapping_steps);
+    let overlap = info.map_or(dialect.steps_overlap == Some(true), |info| info.overlapping_steps);
     let scheduler = given.scheduler(overlap, usable)?;
     Ok(Resolved { scheduler, assumed: given.assumed })
 }

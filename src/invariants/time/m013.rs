@@ -75,7 +75,7 @@ impl Invariant for Check {
         };
         for span in request.spans.iter().filter(|span| span.state != State::Completed) {
             let (Some(moment), Some(entry)) =
-                (span.first_moment, entry(request, span, by_events.as_deref()))
+                (span.first_moment, entry(request, span, by_events.as_deref(), cx))
             else {
                 continue;
             };
@@ -145,7 +145,12 @@ fn told_by_events(request: &RequestHistory, cx: &Cx<'_>) -> Option<Vec<ToldChang
 }
 
 /// When the request entered the state of a span, from its changes.
-fn entry(request: &RequestHistory, span: &Span, by_events: Option<&[ToldChange]>) -> Option<Nanos> {
+fn entry(
+    request: &RequestHistory,
+    span: &Span,
+    by_events: Option<&[ToldChange]>,
+    cx: &Cx<'_>,
+) -> Option<Nanos> {
     if span.state == State::Waiting {
         return request.arrival();
     }
@@ -155,7 +160,8 @@ fn entry(request: &RequestHistory, span: &Span, by_events: Option<&[ToldChange]>
     let moment = span.first_moment?;
     let (state, at) = match by_events {
         Some(changes) => {
-            let last = changes.iter().rfind(|change| change.at <= moment)?;
+            let told = cx.facts.covers(Table::Events, moment);
+            let last = changes.iter().rfind(|change| told && change.at <= moment)?;
             (last.state, last.at)
         }
         None => {

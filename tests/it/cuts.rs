@@ -1,0 +1,102 @@
+//! What a cut leaves open is not held against the log.
+
+use schedlog::engine::run::LogOptions;
+
+use crate::damage::damaged;
+use crate::dialect_writer::VARIATIONS;
+use crate::golden::replay_bundled;
+use crate::mutants::full_logs;
+use crate::sheets::{Sheet, Sheets};
+
+fn bundled(name: &str) -> Sheets {
+    full_logs().into_iter().find(|(other, _)| other == name).unwrap().1
+}
+
+/// The file was opened, and the run killed before its header was written; the events end before a
+/// preemption.
+#[test]
+fn an_empty_file_of_changes_leaves_the_entries_into_states_to_the_events_as_far_as_they_go() {
+    for name in ["tiny-cache-preemption", "async-preemption", "priorities"] {
+        let mut log = bundled(name);
+        let preempted = log.e.where_is("event_type", "request_preempted");
+        for row in preempted.into_iter().rev() {
+            log.e.rows.truncate(row);
+            let empty = log.log().map("state_transitions.csv", |_| Vec::new());
+            damaged(name, &format!("events cut at {row}"), &empty);
+            damaged(name, "no changes", &log.log().without("state_transitions.csv"));
+        }
+    }
+}
+
+/// The log of overlapping steps, of which clients leave.
+fn aborts_in_flight() -> Sheets {
+    let place = tempfile::tempdir().unwrap();
+    let trace = place.path().join("aborts.jsonl");
+    let line = |i: u32| {
+        let abort = format!(r#", "abort_after_ms": {}"#, 65 + i * 53 % 97);
+        let (input, output) = (8 + i * 37 % 71, 4 + i * 13 % 23);
+        let abort = if i % 2 == 1 { abort.as_str() } else { "" };
+        let at = 20 * i;
+        format!(
+            "{{\"timestamp\": {at}, \"input_length\": {input}, \"output_length\": {output}{abort}}}\n"
+        )
+    };
+    std::fs::write(&trace, (0..40).map(line).collect::<String>()).unwrap();
+    let settings = "async_scheduling = true\nmax_model_len = 256\nmax_num_batched_tokens = 64\n\
+                    max_num_seqs = 6\nnum_gpu_blocks = 40\nblock_size = 8\n";
+    std::fs::write(trace.with_extension("toml"), settings).unwrap();
+    replay_bundled(&trace, &place.path().join("log"), &LogOptions::default());
+    Sheets::read(&place.path().join("log"))
+}
+
+/// A step is decided while the client of one of its requests gives up, so that a row of it stands behind
+/// its end.
+#[test]
+fn a_request_that_was_aborted_in_flight_is_known_until_its_last_row() {
+    let log = aborts_in_flight();
+    damaged("aborts", "changes alone", &log.log().without("events.csv").without("per_request.csv"));
+}
+
+/// Where nothing counts the completed rows, and where two of them were to follow.
+#[test]
+fn rows_that_end_within_the_completed_ones_are_cut() {
+    let names = ["idle-gap", "closed-loop-turns", "long-prompts-chunked", "watermark"];
+    for name in names {
+        let mut log = bundled(name);
+        log.r.rows.pop();
+        damaged(name, "reference", &log.log());
+        let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
+        (fixed.write)(&mut log);
+        damaged(name, "fixed columns", &log.log());
+    }
+    let mut log = bundled("idle-gap");
+    log.e.rows.truncate(14);
+    log.t.rows.truncate(3);
+    log.r.rows.truncate(13);
+    log.p.rows.truncate(3);
+    log.i.rows.truncate(7);
+    damaged("idle-gap", "killed within a step", &log.log());
+}
+
+#[test]
+fn steps_that_nothing_tells_of_may_overlap() {
+    for name in ["async-overlap", "async-preemption"] {
+        let mut log = bundled(name);
+        log.run = serde_json::Value::Null;
+        for steps in 0..3 {
+            log.i.rows.truncate(2 - steps);
+            let report = damaged(name, &format!("{steps} steps lost"), &log.log());
+            assert!(!report.overlapping, "{name}: nothing tells");
+        }
+        damaged(name, "no steps", &log.log().without("per_iteration.csv"));
+    }
+}
+
+/// The last step of overlapping ones has nobody in its batch who could show that he is missing.
+#[test]
+fn steps_behind_the_cut_of_their_rows_are_one_loss() {
+    let mut log = aborts_in_flight();
+    let empty = |sheet: &mut Sheet| sheet.rows.clear();
+    [&mut log.p, &mut log.r, &mut log.e, &mut log.t].into_iter().for_each(empty);
+    damaged("aborts", "steps alone", &log.log());
+}
