@@ -34,14 +34,14 @@ pub struct Cursor<'a> {
 }
 
 /// The highest bit of each byte.
-pub(super) const HIGH: u64 = 0x8080_8080_8080_8080;
+const HIGH: u64 = 0x8080_8080_8080_8080;
 /// Eight digits that are zero.
-pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// The value of the first one to eight bytes of a word as digits, and something that is not zero if one
 /// of them is none.
 #[inline(always)]
-pub(super) const fn digits(word: u64, len: usize) -> (u64, u64) {
+const fn digits(word: u64, len: usize) -> (u64, u64) {
     // Zeros in front make it a number of eight digits, which three multiplications add up.
     let digits = (word ^ ZEROS).wrapping_shl(0u32.wrapping_sub(8 * len as u32));
     (value(digits), odd(digits))

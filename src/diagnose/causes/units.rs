@@ -81,15 +81,19 @@ fn coarser(pairs: &[(i128, i128)], units: &[Unit]) -> Option<Unit> {
     units.iter().copied().find(|(factor, ..)| some(*factor) && less(*factor))
 }
 
+/// The unit that every pair was taken for and converted from once more.
+fn finer(pairs: &[(i128, i128)], units: &[Unit]) -> Option<Unit> {
+    let more =
+        |factor: i128| pairs.iter().all(|(right, told)| *right > 0 && *told == right * factor);
+    units.iter().copied().find(|(factor, ..)| !pairs.is_empty() && more(*factor))
+}
+
 fn too_small(case: &Case<'_>) -> Option<Unit> {
     coarser(&case.pairs()?, units(case))
 }
 
 fn too_large(case: &Case<'_>) -> Option<Unit> {
-    let pairs = case.pairs().filter(|pairs| !pairs.is_empty())?;
-    let more =
-        |factor: i128| pairs.iter().all(|(right, told)| *right > 0 && *told == right * factor);
-    units(case).iter().copied().find(|(factor, ..)| more(*factor))
+    finer(&case.pairs()?, units(case))
 }
 
 /// Columns that are moments, and those of the same file that last until one.
@@ -285,14 +289,10 @@ fn gains(case: &Case<'_>) -> Option<String> {
         Some((point.expected? - before, point.actual? - before))
     };
     let gains: Vec<_> = case.points.iter().map(gain).collect::<Option<_>>()?;
-    let more = |factor: i128| {
-        !gains.is_empty() && gains.iter().all(|(right, told)| *right > 0 && *told == right * factor)
-    };
     if let Some(unit) = coarser(&gains, &TIMES) {
         return Some(says_small(&[column], unit));
     }
-    let unit = TIMES.into_iter().find(|(factor, ..)| more(*factor))?;
-    Some(says_large(column, unit))
+    finer(&gains, &TIMES).map(|unit| says_large(column, unit))
 }
 
 #[cfg(test)]

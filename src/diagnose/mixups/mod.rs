@@ -62,18 +62,20 @@ const READ_AFTER_OUTPUT: &str = "read-after-output";
 const REVERSED_QUEUE: &str = "reversed-queue";
 const SORTED: &str = "sorted-afterwards";
 
+/// Where clocks differ, or rows are out of order, nothing else is told.
+const NOTHING_ELSE: &[&str] = &["M019", "F007", "X009"];
+
 /// Folds what events that are written again break under the findings that count them, once it is known that
 /// no others are lost.
 pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
-    if !board.has(&["M019", "F007", "X009"]) {
+    if !board.has(NOTHING_ELSE) {
         again::find(board);
     }
 }
 
 /// Folds the findings of a report under mistakes of whole files.
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
-    // Where clocks differ, or rows are out of order, nothing else is told.
-    if board.has(&["M019", "F007", "X009"]) {
+    if board.has(NOTHING_ELSE) {
         return;
     }
     // A file that cannot be read any more leaves the findings as they are.

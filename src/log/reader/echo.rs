@@ -110,6 +110,7 @@ fn follow(
             break;
         }
         let Some(row) = text.get(found.bytes..).and_then(<[u8]>::first_chunk) else { break };
+        // In a closure the second look would be a call on every row.
         let bytes = match last.echo(row, common, *position) {
             Some(bytes) => bytes,
             None => match last.longer_echo(row, common, *position) {
