@@ -10,8 +10,17 @@ use crate::log::sink::{Line, LineRoom};
 use crate::log::values::{State, WaitingReason};
 use crate::units::{Blocks, IterationId, Nanos, Tokens};
 
-/// The values of a row; its id follows them, unless it stands behind an earlier row.
-const HEAD: usize = 48;
+/// The values of a row in four words; its id follows them, unless it stands behind an earlier row.
+///
+/// | word | bits from the lowest on |
+/// |---|---|
+/// | 0 | `time_in_state` 48, `queue_position` 16 |
+/// | 1 | `iteration_id` 32, length of the id or distance to it 32 |
+/// | 2 | `tokens_generated` 32, `computed_tokens` 32 |
+/// | 3 | `kv_cache_blocks` 24, `scheduled_tokens` 24, flags 5, `state` 3, `waiting_reason` 8 |
+///
+/// A row with a value that does not fit is packed as text.
+const HEAD: usize = 32;
 
 /// Rows whose id is longer are packed as text. A row with such an id has fewer than the 512 bytes of a
 /// [`Line`]: 7 numbers of at most 20 digits, two words of some 30 letters.
@@ -22,12 +31,23 @@ pub(super) const ROW_ROOM: usize = size_of::<LineRoom>();
 
 /// Flags in a packed row.
 mod flag {
-    pub(super) const TEXT: u8 = 1;
-    pub(super) const POSITION: u8 = 2;
-    pub(super) const SCHEDULED: u8 = 4;
-    pub(super) const COMPUTED: u8 = 8;
-    pub(super) const ID_BEFORE: u8 = 16;
+    pub(super) const TEXT: u64 = 1;
+    pub(super) const POSITION: u64 = 2;
+    pub(super) const SCHEDULED: u64 = 4;
+    pub(super) const COMPUTED: u64 = 8;
+    pub(super) const ID_BEFORE: u64 = 16;
 }
+
+/// Where the parts of the last word begin.
+mod shift {
+    pub(super) const SCHEDULED: u32 = 24;
+    pub(super) const FLAGS: u32 = 48;
+    pub(super) const STATE: u32 = 53;
+    pub(super) const REASON: u32 = 56;
+}
+
+const BITS_48: u64 = (1 << 48) - 1;
+const BITS_24: u64 = (1 << 24) - 1;
 
 /// Stands for "no waiting reason".
 const NO_REASON: u8 = u8::MAX;
@@ -50,7 +70,7 @@ pub(crate) fn pack<I: Ids + ?Sized>(
     buffer: u64,
     out: &mut Vec<u8>,
 ) {
-    if place.buffer == buffer {
+    if place.buffer == buffer && fits(row) {
         // Buffers stay far below 4 GiB.
         pack_values(row, (out.len() - place.at) as u32, flag::ID_BEFORE, out);
     } else {
@@ -68,7 +88,7 @@ pub(crate) fn pack_with_id<I: Ids + ?Sized>(
     out: &mut Vec<u8>,
 ) {
     let id = ids.field(row.request_id);
-    if id.len() > LONGEST_ID {
+    if id.len() > LONGEST_ID || !fits(row) {
         let mut text = Vec::new();
         row.write(ids, &mut text);
         pack_text(&text, out);
@@ -79,36 +99,60 @@ pub(crate) fn pack_with_id<I: Ids + ?Sized>(
     out.extend_from_slice(id);
 }
 
-/// Appends the values of a row. `id` is the length of the id that follows, or the distance to the row that
-/// is followed by it.
+/// Whether every value has room in its word.
 #[inline(always)]
-fn pack_values(row: &IterationRequestRow, id: u32, flags: u8, out: &mut Vec<u8>) {
-    let mut head = [0; HEAD];
+fn fits(row: &IterationRequestRow) -> bool {
+    let blocks = u64::from(row.kv_cache_blocks.0);
+    let scheduled = u64::from(row.scheduled_tokens.map_or(0, |n| n.0));
+    // A position of -1 has all bits.
+    let position = row.queue_position.map_or(0, |at| at.0 as u32);
+    let beyond = row.time_in_state.0 >> 48
+        | row.iteration_id.0 >> 32
+        | u64::from(position >> 16)
+        | (blocks | scheduled) >> 24;
+    beyond == 0
+}
+
+/// Appends the values of a row, which fit. `id` is the length of the id that follows, or the distance to the
+/// row that is followed by it.
+#[inline(always)]
+fn pack_values(row: &IterationRequestRow, id: u32, flags: u64, out: &mut Vec<u8>) {
     let flags = flags
         | if row.queue_position.is_some() { flag::POSITION } else { 0 }
         | if row.scheduled_tokens.is_some() { flag::SCHEDULED } else { 0 }
         | if row.computed_tokens.is_some() { flag::COMPUTED } else { 0 };
-    head[..8].copy_from_slice(&row.iteration_id.0.to_ne_bytes());
-    head[8..16].copy_from_slice(&row.time_in_state.0.to_ne_bytes());
-    head[16..20].copy_from_slice(&row.queue_position.map_or(0, |at| at.0).to_ne_bytes());
-    head[20..24].copy_from_slice(&row.tokens_generated.0.to_ne_bytes());
-    head[24..28].copy_from_slice(&row.kv_cache_blocks.0.to_ne_bytes());
-    head[28..32].copy_from_slice(&row.scheduled_tokens.map_or(0, |n| n.0).to_ne_bytes());
-    head[32..36].copy_from_slice(&row.computed_tokens.map_or(0, |n| n.0).to_ne_bytes());
-    head[36..40].copy_from_slice(&id.to_ne_bytes());
-    head[40] = flags;
-    head[41] = row.state as u8;
-    head[42] = row.waiting_reason.map_or(NO_REASON, |reason| reason as u8);
+    let position = row.queue_position.map_or(0, |at| at.0 as u64);
+    let computed = u64::from(row.computed_tokens.map_or(0, |n| n.0));
+    let scheduled = u64::from(row.scheduled_tokens.map_or(0, |n| n.0));
+    let reason = row.waiting_reason.map_or(NO_REASON, |reason| reason as u8);
+    append_words(
+        [
+            row.time_in_state.0 | position << 48,
+            row.iteration_id.0 | u64::from(id) << 32,
+            u64::from(row.tokens_generated.0) | computed << 32,
+            u64::from(row.kv_cache_blocks.0)
+                | scheduled << shift::SCHEDULED
+                | flags << shift::FLAGS
+                | (row.state as u64) << shift::STATE
+                | u64::from(reason) << shift::REASON,
+        ],
+        out,
+    );
+}
+
+#[inline(always)]
+fn append_words(words: [u64; HEAD / 8], out: &mut Vec<u8>) {
+    let mut head = [0; HEAD];
+    for (bytes, word) in head.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *bytes = word.to_ne_bytes();
+    }
     out.extend_from_slice(&head);
 }
 
 /// Appends whole lines of text, as they are.
 pub(crate) fn pack_text(text: &[u8], out: &mut Vec<u8>) {
-    let mut head = [0; HEAD];
     // No line is longer than what an id may have, which stays far below 4 GiB.
-    head[36..40].copy_from_slice(&(text.len() as u32).to_ne_bytes());
-    head[40] = flag::TEXT;
-    out.extend_from_slice(&head);
+    append_words([0, (text.len() as u64) << 32, 0, flag::TEXT << shift::FLAGS], out);
     out.extend_from_slice(text);
 }
 
@@ -151,18 +195,12 @@ impl<'a> Packed<'a> {
     #[inline]
     pub(super) fn unpack(&mut self, page: &mut [u8]) -> Option<Unpacked<'a>> {
         let start = self.at;
-        let head: &[u8; HEAD] = self.rows.get(start..)?.first_chunk()?;
-        let four = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
-        let eight = |at: usize| {
-            let [a, b, c, d] = four(at);
-            let [e, f, g, h] = four(at + 4);
-            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-        };
-        let number = |at: usize| u32::from_ne_bytes(four(at));
-        let flags = head[40];
+        let (words, _) = self.words(start)?;
+        let [first, second, third, fourth] = words;
+        let (flags, distance) = (fourth >> shift::FLAGS, (second >> 32) as usize);
         let id = if flags & flag::ID_BEFORE != 0 {
             self.at = start + HEAD;
-            self.id_behind(start.checked_sub(number(36) as usize)?)?
+            self.id_behind(start.checked_sub(distance)?)?
         } else {
             let id = self.id_behind(start)?;
             self.at = start + HEAD + id.len();
@@ -171,28 +209,39 @@ impl<'a> Packed<'a> {
         if flags & flag::TEXT != 0 {
             return Some(Unpacked::Text(id));
         }
+        let reason = (fourth >> shift::REASON) as usize;
+        let scheduled = Tokens((fourth >> shift::SCHEDULED & BITS_24) as u32);
         let row = IterationRequestRow {
-            iteration_id: IterationId(eight(0)),
+            iteration_id: IterationId(second & u64::from(u32::MAX)),
             request_id: RequestKey::default(),
-            state: *State::ALL.get(usize::from(head[41]))?,
-            queue_position: (flags & flag::POSITION != 0).then(|| QueuePosition(number(16) as i32)),
-            waiting_reason: WaitingReason::ALL.get(usize::from(head[42])).copied(),
-            tokens_generated: Tokens(number(20)),
-            kv_cache_blocks: Blocks(number(24)),
-            time_in_state: Nanos(eight(8)),
-            scheduled_tokens: (flags & flag::SCHEDULED != 0).then(|| Tokens(number(28))),
-            computed_tokens: (flags & flag::COMPUTED != 0).then(|| Tokens(number(32))),
+            state: *State::ALL.get((fourth >> shift::STATE & 7) as usize)?,
+            queue_position: (flags & flag::POSITION != 0)
+                .then_some(QueuePosition((first >> 48) as i32)),
+            waiting_reason: WaitingReason::ALL.get(reason).copied(),
+            tokens_generated: Tokens(third as u32),
+            kv_cache_blocks: Blocks((fourth & BITS_24) as u32),
+            time_in_state: Nanos(first & BITS_48),
+            scheduled_tokens: (flags & flag::SCHEDULED != 0).then_some(scheduled),
+            computed_tokens: (flags & flag::COMPUTED != 0).then_some(Tokens((third >> 32) as u32)),
         };
         let mut line = Line::new(page.first_chunk_mut()?);
         row.write(&OnlyId(id), &mut line);
         Some(Unpacked::Written(line.length()))
     }
 
+    /// The values at `start`, and what stands behind them.
+    #[inline(always)]
+    fn words(&self, start: usize) -> Option<([u64; HEAD / 8], &'a [u8])> {
+        let (head, rest) = self.rows.get(start..)?.split_first_chunk::<HEAD>()?;
+        let words = head.as_chunks::<8>().0;
+        Some((std::array::from_fn(|at| u64::from_ne_bytes(words[at])), rest))
+    }
+
     /// The id that follows the values at `start`.
     #[inline(always)]
     fn id_behind(&self, start: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.rows.get(start..)?.split_first_chunk::<HEAD>()?;
-        rest.get(..u32::from_ne_bytes([head[36], head[37], head[38], head[39]]) as usize)
+        let ([_, second, ..], rest) = self.words(start)?;
+        rest.get(..(second >> 32) as usize)
     }
 }
 
