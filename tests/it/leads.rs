@@ -20,7 +20,7 @@ const HABITS: &[(&str, &[&str])] =
 const BARE_LEADS: &[(&str, &[&str])] = &[("resumed-is-scheduled", &["Q009", "X002"])];
 
 /// What the report begins with, and the rules that stand under it.
-fn first(log: &crate::fixtures::Log) -> Option<(&'static str, String)> {
+pub(crate) fn first(log: &crate::fixtures::Log) -> Option<(&'static str, String)> {
     let (_directory, report) = log.check();
     if report.verdict() != Verdict::Violated {
         return None;

@@ -11,6 +11,7 @@ mod block;
 mod cache;
 mod kinds;
 mod late;
+mod notation;
 mod numbering;
 mod order;
 mod outputs;
@@ -27,6 +28,7 @@ use crate::log::reader::LogDir;
 
 /// The mistakes that are recognised: the id of the cause, and what it says.
 pub static MIXUPS: &[(&str, &str)] = &[
+    (OTHER_NOTATION, "Fields are written as pandas, Python or a spreadsheet writes them."),
     (OTHER_SPELLING, "Every id of a file is that of the others, written in another way."),
     (OTHER_NUMBERING, "Iterations are numbered from another one, in all files or in one."),
     (LATE_COUNT, "A count of steps is, from the first to the last, that of a neighbouring step."),
@@ -47,6 +49,7 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
 ];
 
+const OTHER_NOTATION: &str = "other-notation";
 const OTHER_SPELLING: &str = "other-spelling";
 const OTHER_NUMBERING: &str = "other-numbering";
 const LATE_COUNT: &str = "count-of-another-step";
@@ -75,6 +78,7 @@ pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
 
 /// Folds the findings of a report under mistakes of whole files.
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
+    notation::find(board);
     if board.has(NOTHING_ELSE) {
         return;
     }

@@ -358,5 +358,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("rows-sorted-by-request", "sorted afterwards", &["Q005", "Q006", "Q011"], sort_rows),
     mutant("tokens-read-at-the-end", "read when the step is over", &["M018"], read_at_end),
     mutant("changes-of-another-run", "the old file was there", &["S003"], change_in_another_run),
+    mutant("states-as-members-of-an-enum", "str(state)", &["F006"], |s| {
+        s.r.map_text("state", |state| format!("RequestState.{}", state.to_uppercase()));
+    }),
     mutant("ends-at-the-output", "stamped as tokens arrive", &["M020"], end_at_output),
 ];
