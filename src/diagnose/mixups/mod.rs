@@ -7,8 +7,14 @@
 //! for a cause. What is folded is still listed and counted.
 
 mod again;
+mod arrivals;
 mod block;
+mod block_size;
 mod cache;
+mod changes;
+mod chunks;
+mod engines;
+mod hidden;
 mod kinds;
 mod late;
 mod notation;
@@ -18,6 +24,7 @@ mod outputs;
 mod overlap;
 mod runs;
 mod sides;
+mod snapshot;
 mod sorted;
 mod spelling;
 mod stamps;
@@ -38,14 +45,21 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (WRITTEN_TWICE, "A block of events stands twice in events.csv."),
     (
         ANOTHER_RUN,
-        "The last part of events.csv begins again, as that of another run does, or all of \
-         state_transitions.csv is of one.",
+        "The last part of a file begins again, as that of another run does, or all of it is of one.",
     ),
     (WRITTEN_LATE, "A block of events stands behind later ones."),
     (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
     (READ_AFTER_FREE, "Completed rows hold no blocks: they are read after these were given back."),
     (READ_AFTER_OUTPUT, "Rows of steps tell of tokens that their step's output brings."),
     (REVERSED_QUEUE, "The waiting queue is written from its end."),
+    (MISPLACED_CHANGES, "Changes have the duration or the state of their neighbours."),
+    (SEVERAL_ENGINES, "Steps of several engines or runs stand in one file."),
+    (CLOCK_SET_BACK, "The clock of per_iteration.csv begins anew in the middle of the file."),
+    (ARRIVALS_AT_STEPS, "Requests arrive where a step first sees them."),
+    (OTHER_BLOCK_SIZE, "All blocks are of another size than run.json has."),
+    (ANOTHER_CLOCK, "The clock of per_iteration.csv is not that of per_request.csv."),
+    (FIRST_CHUNK, "First tokens are noted with the first part of a prompt."),
+    (HIDDEN_REQUEST, "A request is counted by steps and in no file."),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
 ];
 
@@ -63,6 +77,14 @@ const NULL_BLOCK: &str = "null-block";
 const READ_AFTER_FREE: &str = "read-after-free";
 const READ_AFTER_OUTPUT: &str = "read-after-output";
 const REVERSED_QUEUE: &str = "reversed-queue";
+const MISPLACED_CHANGES: &str = "misplaced-changes";
+const SEVERAL_ENGINES: &str = "several-engines";
+const CLOCK_SET_BACK: &str = "clock-set-back";
+const ARRIVALS_AT_STEPS: &str = "arrivals-at-steps";
+const OTHER_BLOCK_SIZE: &str = "other-block-size";
+const ANOTHER_CLOCK: &str = "another-clock";
+const FIRST_CHUNK: &str = "first-chunk";
+const HIDDEN_REQUEST: &str = "hidden-request";
 const SORTED: &str = "sorted-afterwards";
 
 /// Where clocks differ, or rows are out of order, nothing else is told.
@@ -83,16 +105,25 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         return;
     }
     // A file that cannot be read any more leaves the findings as they are.
+    let _ = engines::find(dir, report, board);
+    let _ = block_size::find(dir, report, board);
     let _ = sorted::find(dir, board);
     let _ = runs::find(dir, board);
+    let _ = runs::find_requests(dir, board);
     let _ = block::find(dir, board);
     let _ = spelling::find(dir, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);
     let _ = late::find(dir, report, board);
+    let _ = runs::find_rows(dir, report, board);
     let _ = stamps::find(dir, report, board);
     let _ = kinds::find(dir, board);
+    let _ = arrivals::find(dir, board);
+    let _ = changes::find(dir, board);
+    let _ = snapshot::find(dir, board);
+    hidden::find(board);
     let _ = outputs::find(dir, board);
+    let _ = chunks::find(dir, report, board);
     cache::find(board);
     let _ = order::find(dir, report, board);
 }

@@ -135,12 +135,12 @@ mod tests {
     #[test]
     fn moments() {
         for text in ["2026-01-01", "2026-01-01T00:00:00.010206", "2026-01-01 00:00:00"] {
-            assert!(is_date(text) && !is_clock(&text[11.min(text.len())..10]), "{text}");
+            assert!(is_date(text), "{text}");
         }
         for text in ["0:00:00.010206", "00:00:01", "0 days 00:00:00.010206000"] {
             assert!(is_clock(text) && !is_date(text), "{text}");
         }
-        assert!(!is_clock("12") && !is_clock("1:2") && !is_date("12-3"));
+        assert!(!is_clock("12") && !is_clock("1:2") && !is_clock("2026-01-01") && !is_date("12-3"));
     }
 
     #[test]
