@@ -83,7 +83,8 @@ pub(super) fn find_rows(
     report: &CheckReport,
     board: &mut Board<'_, '_>,
 ) -> Option<()> {
-    if !board.has(&["S004", "Q001", "X003", "M013", "M014", "S008"]) {
+    // Steps that are numbered in another way are no other steps.
+    if !board.has(&["S004", "Q001", "X003", "M013", "M014", "S008"]) || board.has(&["M011"]) {
         return Some(());
     }
     let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id)) else {
@@ -104,14 +105,17 @@ pub(super) fn find_rows(
     let mut later = BTreeSet::new();
     let latest = completions.values().max().copied().unwrap_or_default();
     let (mut steps, mut counted) = (0_u64, 0_u64);
+    // Steps with rows, and those without before another that has some.
+    let (mut shown, mut empty, mut gap) = (0_u64, 0_u64, 0_u64);
     each::<IterationRow>(
         dir,
         |_| None,
         |step, _| {
             let end = Moments::of(step, &report.dialect).end;
-            let mut running = 0;
+            let (mut running, mut some) = (0, false);
             while let Some((row, id)) = rows.next_if(|row| row.iteration_id <= step.iteration_id) {
                 let here = row.iteration_id == step.iteration_id;
+                some |= here;
                 running += u32::from(here && row.state == State::Running);
                 if here && row.state == State::Completed {
                     ends += 1;
@@ -119,6 +123,11 @@ pub(super) fn find_rows(
                     fitting += u64::from(completed.is_some_and(|it| is_at(*it, end)));
                     later.extend(completed.map(|it| i128::from(end.0) - i128::from(it.0)));
                 }
+            }
+            gap += u64::from(!some);
+            if some {
+                shown += 1;
+                empty += std::mem::take(&mut gap);
             }
             steps += 1;
             counted += u64::from(running == step.running_count.0);
@@ -134,7 +143,7 @@ pub(super) fn find_rows(
         }
         return Some(());
     }
-    if counted * 2 > steps {
+    if counted * 2 > steps || empty * 2 > shown {
         return Some(());
     }
     let text = format!(
