@@ -103,6 +103,11 @@ impl<'i, 'a> Board<'i, 'a> {
             .map(|(seen, _)| *seen)
     }
 
+    /// All findings, of whatever severity.
+    pub(super) fn all(&self) -> impl Iterator<Item = Seen<'a>> {
+        self.seen.iter().copied()
+    }
+
     pub(super) fn has(&self, rules: &[&str]) -> bool {
         self.open().any(|seen| seen.is(rules))
     }

@@ -99,7 +99,7 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_iteration("K002", &["K003"], "total_tokens is wrong"),
     of_iteration("K006", &["C002", "K002"], "the row's tokens are wrong"),
     of_iteration("C002", &["C003", "C001"], "a request's blocks are wrong"),
-    of_iteration("C003", &["C001", "C007", "Q008"], "kv_cache_used is wrong"),
+    of_iteration("C003", &["C001", "C007", "C011", "Q008"], "kv_cache_used is wrong"),
     of_iteration("C004", &["C003"], "a request's blocks are wrong"),
     of_iteration("Q001", &["Q002", "Q003", "Q005", "Q007", "Q009"], "a count is wrong"),
     of_iteration("Q003", &["Q009"], "a count is wrong"),
@@ -133,7 +133,8 @@ pub static DEPENDENCIES: &[Dependency] = &[
         "the clocks differ",
     ),
     of_all("M019", &["X001", "X002", "X003", "X004", "X005", "X006"], "the clocks differ"),
-    of_all("M019", &["L001", "L002", "L003", "S008", "M017"], "the clocks differ"),
+    of_all("M019", &["L001", "L002", "L003", "S007", "S008", "M017"], "the clocks differ"),
+    of_all("M019", &["K004", "K010"], "the clocks differ"),
 ];
 
 #[cfg(test)]

@@ -350,7 +350,8 @@ impl Dialect {
         let none = |state: &State| !sample.rows.iter().any(|row| row.state == *state);
         let states = [State::Waiting, State::Preempted, State::Completed];
         let absent: Vec<_> = states.into_iter().filter(none).collect();
-        if !sample.present || absent.is_empty() {
+        // The rows of a state may be those that cannot be read.
+        if !sample.present || absent.is_empty() || sample.unread >= SEVERAL {
             return Ok(());
         }
         let mut wanted = rows::Wanted::by_counts(dir)?;
@@ -485,6 +486,8 @@ struct Sample<R> {
     layout: Layout,
     has_ours: bool,
     aliased: bool,
+    /// Rows with a state that is none.
+    unread: usize,
 }
 
 impl<R: Row> Sample<R> {
@@ -500,6 +503,7 @@ fn sample<R: Row>(dir: &LogDir, ids: &mut IdTable) -> Result<Sample<R>, LogDirEr
         layout: Layout { positions: Vec::new() },
         has_ours: false,
         aliased: false,
+        unread: 0,
     };
     let Some(mut reader) = dir.reader::<R>()? else { return Ok(sample) };
     // A file without a whole header tells nothing of how the log is written.
@@ -516,7 +520,9 @@ fn sample<R: Row>(dir: &LogDir, ids: &mut IdTable) -> Result<Sample<R>, LogDirEr
         tries += 1;
         match reader.next(ids) {
             Some(Item::Row(row)) => sample.rows.push(row.row),
-            Some(Item::Problem(_)) => {}
+            Some(Item::Problem(problem)) => {
+                sample.unread += usize::from(problem.column == Some("state"));
+            }
             None => break,
         }
     }

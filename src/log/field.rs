@@ -18,7 +18,7 @@ pub enum FieldError {
     #[error("is not a whole number")]
     NotANumber,
     /// A number with a fraction where only whole numbers are allowed.
-    #[error("has a fraction, but is a whole number of its unit")]
+    #[error("is a decimal, but a whole number of its unit is required")]
     Fraction,
     /// Below zero.
     #[error("is negative")]

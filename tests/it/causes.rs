@@ -83,10 +83,6 @@ fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
                 row.insert("waiting_time".to_owned(), execution);
             })
         }),
-        ("other-spelling", "events carry the id of the output, not of the request", {
-            preempting()
-                .edit("events.csv", |_, row| row.get_mut("request_id").unwrap().push_str("-0"))
-        }),
         ("reset-on-preemption", "execution_time starts anew at a preemption", {
             preempting().number(P, "execution_time", |_, _, row| last_run[&row["request_id"]])
         }),
@@ -102,18 +98,6 @@ fn wrong_values() -> Vec<(&'static str, &'static str, Edited)> {
                         .map(|column| row[column].parse::<i64>().unwrap());
                 row.insert("waiting_time".to_owned(), (first - arrival).to_string());
                 row.insert("execution_time".to_owned(), (end - first).to_string());
-            })
-        }),
-        ("other-step", "details name the step behind", {
-            preempting().edit("events.csv", |_, row| {
-                let details = row.get_mut("details").unwrap();
-                let Ok(mut told) = serde_json::from_str::<serde_json::Value>(details) else {
-                    return;
-                };
-                if let Some(id) = told["iteration_id"].as_u64() {
-                    told["iteration_id"] = (id + 1).into();
-                    *details = told.to_string();
-                }
             })
         }),
         ("other-step", "completed rows stand in the step behind", late_completions()),

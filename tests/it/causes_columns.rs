@@ -143,7 +143,17 @@ pub(crate) fn wrong_columns() -> Vec<Wrong> {
             preempting()
                 .number(I, "admitted_count", |_, count, row| count + number(row, "resumed_count"))
         }),
-        ("other-column", "waiting_count without the preempted requests", {
+        (
+            "other-value",
+            "preempted_count counts those that are preempted, not those that it preempts",
+            { preempting().number(I, "preempted_count", |_, _, row| of_step(&preempted, row)) },
+        ),
+        ("other-value", "waiting_count without the preempted requests, which have no rows", {
+            preempting()
+                .number(I, "waiting_count", |_, count, row| count - of_step(&preempted, row))
+                .reorder(R, |rows| rows.retain(|row| row["state"] != "preempted"))
+        }),
+        ("other-value", "waiting_count without the preempted requests", {
             preempting()
                 .number(I, "waiting_count", |_, count, row| count - of_step(&preempted, row))
         }),
@@ -186,7 +196,46 @@ pub(crate) fn wrong_requests() -> Vec<Wrong> {
     let processing = by(&preempting(), I, "end_time", "output_processing_duration");
     let parts = by(&preempting(), I, "iteration_id", "duration");
     let overheads = by(&preempting(), I, "iteration_id", "scheduling_overhead");
+    let ratio = |row: &Fields| {
+        let time = number(row, "e2e_latency") - number(row, "ttft");
+        (time as f64, (number(row, "output_tokens") - 1) as f64)
+    };
     vec![
+        ("other-quotient", "tpot is rounded to the nearest", {
+            preempting().edit(P, |_, row| {
+                if row["tpot"].parse::<i64>().is_ok() {
+                    let (time, tokens) = ratio(row);
+                    row.insert("tpot".to_owned(), format!("{:.0}", time / tokens));
+                }
+            })
+        }),
+        ("other-quotient", "throughput is cut", {
+            preempting().edit(P, |_, row| {
+                if let Ok(latency) = row["e2e_latency"].parse::<i64>() {
+                    let tokens = number(row, "output_tokens");
+                    let rate = i128::from(tokens) * 1_000_000_000_000_000 / i128::from(latency);
+                    let text = format!("{}.{:06}", rate / 1_000_000, rate % 1_000_000);
+                    row.insert("throughput".to_owned(), text);
+                }
+            })
+        }),
+        ("rounded", "every time is cut to microseconds by itself", {
+            // Between moments that are cut there may be one microsecond more than in what is cut behind.
+            preempting().number(
+                P,
+                "e2e_latency",
+                |index, time, _| {
+                    if index % 2 == 0 { time - US } else { time }
+                },
+            )
+        }),
+        ("rounded", "moments of steps as floats of seconds since 1970", {
+            let float = |_: usize, time: i64, _: &Fields| {
+                let start = 1_767_225_600.0_f64;
+                ((start + time as f64 / 1e9 - start) * 1e9) as i64
+            };
+            preempting().number(I, "start_time", float).number(I, "end_time", float)
+        }),
         ("stuck", "eviction_count is never counted, nor its events written", {
             preempting()
                 .number(P, "eviction_count", |_, _, _| 0)

@@ -38,6 +38,7 @@ mod laws;
 mod leads;
 mod losses;
 mod mutants;
+mod notations;
 mod notebook;
 mod policy;
 mod protocol;

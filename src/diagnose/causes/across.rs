@@ -32,36 +32,6 @@ pub(super) static SWAPPED: Recogniser = Recogniser {
     },
 };
 
-/// One request under two ids.
-pub(super) static OTHER_SPELLING: Recogniser = Recogniser {
-    id: "other-spelling",
-    doc: "Every request that is missing in one file stands there under a longer or shorter id.",
-    about: About::Values,
-    find: |case| {
-        if !matches!(case.rule, "X001" | "X003") {
-            return None;
-        }
-        let twin = |id: Option<&str>| {
-            let id = id?;
-            let near = |peer: &&Peer<'_>| {
-                let other = peer.request.unwrap_or_default();
-                let longer = other.strip_prefix(id).or_else(|| id.strip_prefix(other));
-                peer.rule != case.rule
-                    && matches!(peer.rule, "X001" | "X003")
-                    && !other.is_empty()
-                    && longer.is_some_and(|rest| rest.starts_with(['-', '_', ':', '.', '/']))
-            };
-            case.peers.iter().find(near)?.request
-        };
-        let id = case.points.first()?.request?;
-        let other = twin(Some(id))?;
-        case.points
-            .iter()
-            .all(|point| twin(point.request).is_some())
-            .then(|| format!("the files spell ids differently: {id} in one is {other} in another"))
-    },
-};
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::said_of;
@@ -104,34 +74,5 @@ mod tests {
         );
         let (near, peers) = (vec![point("b", 77, 78)], [peer("b", 78, 77)]);
         assert_eq!(said_of(&case(near, &peers)), [""; 0]);
-    }
-
-    #[test]
-    fn other_spelling() {
-        let point = Point { request: Some("cmpl-1-0"), ..Point::default() };
-        let peer = Peer {
-            rule: "X001",
-            column: None,
-            request: Some("cmpl-1"),
-            iteration: None,
-            expected: None,
-            actual: None,
-            texts: None,
-        };
-        let facts = Facts::default();
-        let case = Case {
-            rule: "X003",
-            table: None,
-            column: None,
-            points: vec![point],
-            whole: None,
-            peers: &[peer],
-            facts: &facts,
-        };
-        assert_eq!(
-            said_of(&case),
-            ["other-spelling: the files spell ids differently: cmpl-1-0 in one is cmpl-1 in \
-              another"]
-        );
     }
 }

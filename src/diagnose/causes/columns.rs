@@ -72,6 +72,10 @@ pub(super) static STEP_LATE: Recogniser = Recogniser {
     doc: "Every value is the one that the step before should have: it is read at the wrong moment.",
     about: About::Values,
     find: |case| {
+        // Where steps are out of order their numbers say nothing.
+        if case.rule == "M011" {
+            return None;
+        }
         // Events that stand in other steps than they happened in are counted there.
         if case.rule == "Q001" && case.peers.iter().any(|peer| peer.rule == "M014") {
             return None;
@@ -141,7 +145,7 @@ pub(super) static RUNNING_TOTAL: Recogniser = Recogniser {
 /// Another column's value.
 pub(super) static OTHER_VALUE: Recogniser = Recogniser {
     id: "other-value",
-    doc: "Every row has the value of another of its columns.",
+    doc: "Every row has the value of another of its columns, or counts other rows of its step.",
     about: About::Column,
     find: |case| {
         let told = |it: &&Whole<'_>| !it.words && !it.is_constant() && it.tells_values();
@@ -154,8 +158,20 @@ pub(super) static OTHER_VALUE: Recogniser = Recogniser {
             !twins
                 && whole.cells.iter().zip(values).all(|(cell, value)| *value == Some(cell.written))
         };
-        let (other, _) = whole.others().into_iter().find(same)?;
-        Some(format!("{} has the value of {other} in every row", case.column_name()))
+        let column = case.column_name();
+        if let Some((other, _)) = whole.others().into_iter().find(same) {
+            return Some(format!("{column} has the value of {other} in every row"));
+        }
+        // These it should count.
+        let right = |it: &(&str, Vec<Option<i128>>)| {
+            column == "completed_count" && it.0 == "the completed rows of the step"
+        };
+        let (counted, _) = whole.made().into_iter().find(|it| same(it) && !right(it))?;
+        let left_out = match column {
+            "waiting_count" => ": preempted requests are left out",
+            _ => "",
+        };
+        Some(format!("{column} counts {counted}{left_out}"))
     },
 };
 

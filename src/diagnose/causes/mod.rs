@@ -67,7 +67,6 @@ pub struct Recogniser {
 pub static RECOGNISERS: &[&Recogniser] = &[
     &units::UNIT,
     &across::SWAPPED,
-    &across::OTHER_SPELLING,
     &times::RESET,
     &times::UNCOUNTED,
     &values::MINUS_ONE,

@@ -1,6 +1,6 @@
 //! Quotients of the wrong numbers.
 
-use crate::diagnose::causes::{About, Point, Recogniser};
+use crate::diagnose::causes::{About, Case, Point, Recogniser};
 
 /// A part of a quotient: its name and how it comes of the row.
 type Part = (&'static str, fn(&Point<'_>) -> Option<f64>);
@@ -34,10 +34,38 @@ fn bracket(part: &str) -> String {
     if part.contains(' ') { format!("({part})") } else { part.to_owned() }
 }
 
+/// The right quotient, rounded in another way.
+fn rounded(case: &Case<'_>, by_time: bool) -> Option<String> {
+    let off = |point: &Point<'_>| {
+        let text = point.text?;
+        let value: f64 = text.parse().ok()?;
+        let (time, tokens) = match by_time {
+            true => (TIMES[0], TOKENS[0]),
+            false => (TIMES[1], TOKENS[1]),
+        };
+        let (time, tokens) = ((time.1)(point)?, (tokens.1)(point)?);
+        let quotient = if by_time { tokens * 1e9 / time } else { time / tokens };
+        let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let digit = 10f64.powi(i32::try_from(decimals).ok()?);
+        Some((value - quotient) * digit)
+    };
+    let off: Vec<f64> = case.points.iter().map(off).collect::<Option<_>>()?;
+    let column = case.column_name();
+    if !by_time && off.iter().all(|off| (0.0..=0.5).contains(off)) {
+        Some(format!(
+            "{column} is rounded to the nearest whole number: where it is none, it is rounded down"
+        ))
+    } else if by_time && off.iter().all(|off| (-1.0..=-0.499).contains(off)) {
+        Some(format!("{column} is cut to its decimals: it is rounded to the nearest"))
+    } else {
+        None
+    }
+}
+
 /// Another dividend or divisor.
 pub(super) static QUOTIENT: Recogniser = Recogniser {
     id: "other-quotient",
-    doc: "Every value is a quotient, but of other numbers of its row.",
+    doc: "Every value is a quotient, but of other numbers of its row, or rounded in another way.",
     about: About::Column,
     find: |case| {
         let by_time = match (case.rule, case.column?) {
@@ -64,6 +92,9 @@ pub(super) static QUOTIENT: Recogniser = Recogniser {
         };
         if case.points.len() < 2 {
             return None;
+        }
+        if let Some(told) = rounded(case, by_time) {
+            return Some(told);
         }
         let right = if by_time { (TIMES[0].0, TOKENS[0].0) } else { (TIMES[1].0, TOKENS[1].0) };
         let all = TIMES.iter().flat_map(|time| TOKENS.iter().map(move |tokens| (time, tokens)));

@@ -1,7 +1,7 @@
 //! How values are wrong: unit, sign, rounding, offset, another moment.
 
 use crate::diagnose::SAMPLE;
-use crate::diagnose::causes::{About, Peer, Point, Recogniser, all_same};
+use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser, all_same};
 use crate::diagnose::facts::COARSE_UNITS;
 
 /// A number in place of nothing.
@@ -119,6 +119,10 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
     about: About::Values,
     find: |case| {
         let pairs = case.pairs().filter(|pairs| pairs.len() >= 2 && case.is_time())?;
+        if let Some(told) = moments_in_floats(case, &pairs).or_else(|| cut_one_by_one(case, &pairs))
+        {
+            return Some(told);
+        }
         let names = COARSE_UNITS.into_iter().zip(["milliseconds", "microseconds"]).enumerate();
         let (_, (_, name)) = names.into_iter().find(|(index, (unit, _))| {
             let unit = i128::from(*unit);
@@ -133,6 +137,49 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
         Some(format!("{} is rounded to whole {name} before it is written", case.column_name()))
     },
 };
+
+/// Moments of steps that are off by what a float of 64 bits leaves of nanoseconds since 1970.
+fn moments_in_floats(case: &Case<'_>, pairs: &[(i128, i128)]) -> Option<String> {
+    // Of such seconds one is as far from the next, and two moments have that of either.
+    const STEP: i128 = 239;
+    const PARTS: [&str; 3] =
+        ["scheduling_overhead", "forward_pass_duration", "output_processing_duration"];
+    if case.rule != "M010" || case.column != Some("duration") {
+        return None;
+    }
+    let is = |(point, (expected, actual)): (&Point<'_>, &(i128, i128))| {
+        let part = |name: &&str| point.row.get(*name)?.parse::<i128>().ok();
+        let sum = PARTS.iter().map(part).sum::<Option<i128>>();
+        sum == Some(*actual) && (expected - actual).abs() <= 2 * STEP
+    };
+    let far = pairs.iter().any(|(expected, actual)| (expected - actual).abs() > STEP / 3);
+    // Few come out right.
+    let most = case.points.len() as u64 * 2 > case.facts.steps.min(SAMPLE as u64);
+    (far && most && case.points.iter().zip(pairs).all(is)).then(|| {
+        "duration is the sum of its parts, but start_time and end_time have lost the last digits, as seconds \
+         since 1970 do in a float of 64 bits"
+            .to_owned()
+    })
+}
+
+/// Differences of times of which each was cut to a coarser unit.
+fn cut_one_by_one(case: &Case<'_>, pairs: &[(i128, i128)]) -> Option<String> {
+    let names = COARSE_UNITS.into_iter().zip(["milliseconds", "microseconds"]);
+    // Of all rows some come out right by chance.
+    let some = (case.points.len() as u64) < case.facts.requests;
+    let (_, name) = names.into_iter().find(|(unit, _)| {
+        let unit = i128::from(*unit);
+        pairs.iter().all(|(expected, actual)| {
+            expected % unit == 0 && actual % unit == 0 && expected - actual == unit
+        })
+    })?;
+    (case.rule == "M001" && some).then(|| {
+        format!(
+            "{} and the times that it is the difference of are each cut to whole {name}",
+            case.column_name()
+        )
+    })
+}
 
 /// Values that went through a float of 32 bits.
 pub(super) static SINGLE_PRECISION: Recogniser = Recogniser {
@@ -156,6 +203,10 @@ pub(super) static OFF_BY_ONE: Recogniser = Recogniser {
     doc: "Every value is one too large, or one too small.",
     about: About::Values,
     find: |case| {
+        // Where steps are out of order their numbers say nothing.
+        if case.rule == "M011" {
+            return None;
+        }
         // A row of another step than expected is not counted wrong.
         if case.column == Some("state") {
             return None;
@@ -178,6 +229,10 @@ pub(super) static OFFSET: Recogniser = Recogniser {
     doc: "Every value is off by the same amount: it is taken at another moment or from another base.",
     about: About::Values,
     find: |case| {
+        // Where steps are out of order their numbers say nothing.
+        if case.rule == "M011" {
+            return None;
+        }
         let differences = case.differences().filter(|all| all.len() >= 3 && all_same(all))?;
         let column = case.column_name();
         let (amount, which) = match differences[0] {

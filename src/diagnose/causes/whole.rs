@@ -152,6 +152,7 @@ impl<'a> Whole<'a> {
             false => text.parse().ok(),
         };
         let mut found = Vec::new();
+        let mut strict = true;
         let window = facts.windows.get(&table)?.iter();
         for at in window.take_while(|at| cut.is_none_or(|cut| *at <= cut)) {
             let fields = windows.fields(*at);
@@ -161,22 +162,19 @@ impl<'a> Whole<'a> {
             let of_cell = |it: &&&Finding| it.actual.as_deref() == Some(text);
             let findings: Vec<_> = told.get(at).into_iter().flatten().filter(of_cell).collect();
             let wrong = !findings.is_empty();
-            let mut bounds = wrong.then_some(Bounds::ALL);
-            for finding in findings {
-                let said = finding.expected.as_deref().and_then(|text| match words {
-                    true => value(text).map(Bounds::only),
-                    false => Bounds::parse(text),
-                });
-                bounds = bounds.zip(said).map(|(one, other)| one.and(other));
-            }
+            let said = findings.iter().map(|finding| {
+                let text = finding.expected.as_deref()?;
+                if words { value(text).map(Bounds::only) } else { Bounds::parse(text) }
+            });
+            let said: Vec<_> = said.collect();
+            let all_said = said.iter().all(Option::is_some);
+            // What is said in words bounds nothing.
+            let bounds = said.into_iter().flatten().reduce(Bounds::and);
+            strict &= !wrong || all_said && bounds.is_some_and(|it| it.least == it.most);
             let step = fields.get("iteration_id").and_then(|id| id.parse().ok()).map(IterationId);
             let tally = step.and_then(|step| facts.tallies.get(&step).copied()).unwrap_or_default();
             found.push(Cell { fields, tally, written, bounds, wrong });
         }
-        let strict = found
-            .iter()
-            .filter(|cell| cell.wrong)
-            .all(|cell| cell.bounds.is_some_and(|bounds| bounds.least == bounds.most));
         if strict {
             let right = found.iter_mut().filter(|cell| !cell.wrong);
             right.for_each(|cell| cell.bounds = Some(Bounds::only(cell.written)));

@@ -22,7 +22,8 @@ pub(in crate::diagnose) const ROWS_OF_REQUEST: &[&str] = &[
 pub(super) const GAPS: &[&str] = &["Q004", "K004", "K006"];
 
 /// Rules of a step that count its events.
-pub(super) const EVENTS_OF_STEP: &[&str] = &["Q001", "Q002", "Q008", "Q010", "C010", "X006"];
+pub(in crate::diagnose) const EVENTS_OF_STEP: &[&str] =
+    &["Q001", "Q002", "Q008", "Q010", "C010", "X006"];
 
 /// Rules of a request that count its events.
 pub(in crate::diagnose) const EVENTS_OF_REQUEST: &[&str] = &[
@@ -64,7 +65,7 @@ pub(super) fn iterations(all: &[u64]) -> String {
 }
 
 /// The first few of many.
-pub(super) fn listed(values: &[impl ToString], most: usize) -> String {
+pub(in crate::diagnose) fn listed(values: &[impl ToString], most: usize) -> String {
     let mut text: Vec<_> = values.iter().take(most).map(ToString::to_string).collect();
     if values.len() > most {
         text.push("…".to_owned());

@@ -131,7 +131,7 @@ impl Missing {
         counts: &Counts,
         lacks: impl Fn(&Seen<'_>) -> bool,
     ) -> Option<(&'static str, String)> {
-        if self.over || self.rows != told.missing() || told.found == 0 {
+        if self.over || self.rows == 0 || self.rows != told.missing() || told.found == 0 {
             return None;
         }
         let named = board.open().filter(|seen| lacks(seen)).filter_map(|seen| seen.request());

@@ -1,18 +1,26 @@
 //! A block of events that stands behind later ones: written twice, of another run, or too late.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::{EVENT_COUNTS, EVENTS_OF_REQUEST};
-use crate::diagnose::mixups::{ANOTHER_RUN, WRITTEN_LATE, WRITTEN_TWICE};
+use crate::diagnose::mixups::{ANOTHER_RUN, CLOCK_SET_BACK, WRITTEN_LATE, WRITTEN_TWICE};
 use crate::diagnose::pass::each;
 use crate::log::ids::{IdTable, Ids};
 use crate::log::reader::{Item, Located, LogDir};
 use crate::log::schema::{EventRow, RequestRow};
+use crate::log::values::EventType;
 use crate::units::Nanos;
 
+/// Rules of rows of other files.
+const WITHIN_ROWS: &[&str] =
+    &["M001", "M002", "M003", "M004", "M008", "M009", "M010", "M011", "C005", "K008"];
+/// Requests whose arrivals and ends are kept.
+const MOST_REQUESTS: usize = 1 << 14;
+/// Moments that are no chance.
+const SEVERAL: u64 = 2;
 /// Events of the block that are remembered.
 const MOST: usize = 1 << 12;
 
@@ -61,6 +69,14 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
              events of another run stand there"
         );
         claim(board, ANOTHER_RUN, text);
+    } else if let Some(by) = set_back(dir, first)?.filter(|_| block.times == 1) {
+        let text = format!(
+            "from line {first} of events.csv on times are {by} ns earlier than those of per_request.csv, with \
+             which they agree up to there: the clock is set back"
+        );
+        let explains = |seen: &Seen<'_>| !seen.is(WITHIN_ROWS);
+        let lead = &["M012"];
+        board.claim(Claim { cause: CLOCK_SET_BACK, text, lead, explains: Box::new(explains) });
     } else if block.times == 1 {
         let text = if block.last == first {
             format!(
@@ -161,6 +177,41 @@ fn copied(dir: &LogDir, block: &Block) -> Option<Option<(u64, u64)>> {
         }
     })?;
     Some(best)
+}
+
+/// By how much arrivals and ends from this line on are earlier than those of per_request.csv, if all of them
+/// are by the same, and none before it is.
+fn set_back(dir: &LogDir, first: u64) -> Option<Option<u64>> {
+    let mut moments: BTreeMap<String, (Nanos, Option<Nanos>)> = BTreeMap::new();
+    each::<RequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, id| {
+            if moments.len() < MOST_REQUESTS {
+                moments.insert(id.to_owned(), (row.arrival_time, row.completion_time));
+            }
+        },
+    )?;
+    let (mut before_agree, mut behind) = (true, BTreeMap::<i128, u64>::new());
+    events(dir, |row, id| {
+        let told = match row.row.event_type {
+            EventType::RequestArrived => moments.get(id).map(|(arrival, _)| *arrival),
+            EventType::RequestCompleted => moments.get(id).and_then(|(_, end)| *end),
+            _ => None,
+        };
+        let Some(told) = told else { return };
+        let early = i128::from(told.0) - i128::from(row.row.timestamp.0);
+        if row.line < first {
+            before_agree &= early == 0;
+        } else {
+            *behind.entry(early).or_default() += 1;
+        }
+    })?;
+    let only = behind.first_key_value().filter(|_| behind.len() == 1 && before_agree);
+    Some(
+        only.filter(|(_, count)| **count >= SEVERAL)
+            .and_then(|(by, _)| u64::try_from(*by).ok().filter(|by| *by > 0)),
+    )
 }
 
 /// Whether the block is of requests that per_request.csv does not have.

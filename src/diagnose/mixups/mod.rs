@@ -7,16 +7,24 @@
 //! for a cause. What is folded is still listed and counted.
 
 mod again;
+mod arrivals;
 mod block;
+mod block_size;
 mod cache;
+mod changes;
+mod chunks;
+mod engines;
+mod hidden;
 mod kinds;
 mod late;
+mod notation;
 mod numbering;
 mod order;
 mod outputs;
 mod overlap;
 mod runs;
 mod sides;
+mod snapshot;
 mod sorted;
 mod spelling;
 mod stamps;
@@ -27,6 +35,7 @@ use crate::log::reader::LogDir;
 
 /// The mistakes that are recognised: the id of the cause, and what it says.
 pub static MIXUPS: &[(&str, &str)] = &[
+    (OTHER_NOTATION, "Fields are written as pandas, Python or a spreadsheet writes them."),
     (OTHER_SPELLING, "Every id of a file is that of the others, written in another way."),
     (OTHER_NUMBERING, "Iterations are numbered from another one, in all files or in one."),
     (LATE_COUNT, "A count of steps is, from the first to the last, that of a neighbouring step."),
@@ -36,17 +45,25 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (WRITTEN_TWICE, "A block of events stands twice in events.csv."),
     (
         ANOTHER_RUN,
-        "The last part of events.csv begins again, as that of another run does, or all of \
-         state_transitions.csv is of one.",
+        "The last part of a file begins again, as that of another run does, or all of it is of one.",
     ),
     (WRITTEN_LATE, "A block of events stands behind later ones."),
     (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
     (READ_AFTER_FREE, "Completed rows hold no blocks: they are read after these were given back."),
     (READ_AFTER_OUTPUT, "Rows of steps tell of tokens that their step's output brings."),
     (REVERSED_QUEUE, "The waiting queue is written from its end."),
+    (MISPLACED_CHANGES, "Changes have the duration or the state of their neighbours."),
+    (SEVERAL_ENGINES, "Steps of several engines or runs stand in one file."),
+    (CLOCK_SET_BACK, "The clock of per_iteration.csv begins anew in the middle of the file."),
+    (ARRIVALS_AT_STEPS, "Requests arrive where a step first sees them."),
+    (OTHER_BLOCK_SIZE, "All blocks are of another size than run.json has."),
+    (ANOTHER_CLOCK, "The clock of per_iteration.csv is not that of per_request.csv."),
+    (FIRST_CHUNK, "First tokens are noted with the first part of a prompt."),
+    (HIDDEN_REQUEST, "A request is counted by steps and in no file."),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
 ];
 
+const OTHER_NOTATION: &str = "other-notation";
 const OTHER_SPELLING: &str = "other-spelling";
 const OTHER_NUMBERING: &str = "other-numbering";
 const LATE_COUNT: &str = "count-of-another-step";
@@ -60,6 +77,14 @@ const NULL_BLOCK: &str = "null-block";
 const READ_AFTER_FREE: &str = "read-after-free";
 const READ_AFTER_OUTPUT: &str = "read-after-output";
 const REVERSED_QUEUE: &str = "reversed-queue";
+const MISPLACED_CHANGES: &str = "misplaced-changes";
+const SEVERAL_ENGINES: &str = "several-engines";
+const CLOCK_SET_BACK: &str = "clock-set-back";
+const ARRIVALS_AT_STEPS: &str = "arrivals-at-steps";
+const OTHER_BLOCK_SIZE: &str = "other-block-size";
+const ANOTHER_CLOCK: &str = "another-clock";
+const FIRST_CHUNK: &str = "first-chunk";
+const HIDDEN_REQUEST: &str = "hidden-request";
 const SORTED: &str = "sorted-afterwards";
 
 /// Where clocks differ, or rows are out of order, nothing else is told.
@@ -75,20 +100,30 @@ pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
 
 /// Folds the findings of a report under mistakes of whole files.
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
+    notation::find(board);
     if board.has(NOTHING_ELSE) {
         return;
     }
     // A file that cannot be read any more leaves the findings as they are.
+    let _ = engines::find(dir, report, board);
+    let _ = block_size::find(dir, report, board);
     let _ = sorted::find(dir, board);
     let _ = runs::find(dir, board);
+    let _ = runs::find_requests(dir, board);
     let _ = block::find(dir, board);
     let _ = spelling::find(dir, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);
     let _ = late::find(dir, report, board);
+    let _ = runs::find_rows(dir, report, board);
     let _ = stamps::find(dir, report, board);
     let _ = kinds::find(dir, board);
+    let _ = arrivals::find(dir, board);
+    let _ = changes::find(dir, board);
+    let _ = snapshot::find(dir, board);
+    hidden::find(board);
     let _ = outputs::find(dir, board);
+    let _ = chunks::find(dir, report, board);
     cache::find(board);
     let _ = order::find(dir, report, board);
 }

@@ -13,11 +13,13 @@ use crate::log::reader::LogDir;
 use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow};
 use crate::log::values::EventType;
 
+/// Events that are no chance.
+const SEVERAL: u64 = 3;
 /// Steps that are remembered; details name none that is older.
 const REMEMBERED: u64 = 64;
 
 /// Rules that look for an event in the step that its details name.
-const BY_DETAILS: &[&str] = &[
+pub(super) const BY_DETAILS: &[&str] = &[
     "M014", "M015", "M018", "M020", "K011", "C006", "C008", "C010", "Q007", "Q008", "Q009", "Q010",
 ];
 
@@ -26,7 +28,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         seen.rule == "M011" && seen.values().is_some_and(|(next, id)| next == 0 && id > 0)
     };
     let first = board.open().find(at_first).and_then(|seen| seen.iteration());
-    let Some(first) = first else { return Some(()) };
+    let Some(first) = first else { return details_alone(dir, report, board) };
     let mut earlier = false;
     each::<IterationRequestRow>(
         dir,
@@ -42,8 +44,8 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         |row| Some(row.request_id),
         |row, _| earlier |= row.first_scheduled_time.is_some_and(|at| Some(at) < start),
     )?;
-    let details = details(dir, &report.dialect, first)?;
-    if earlier || !details.as_named && !details.from_zero {
+    let details = details(dir, &report.dialect, i64::try_from(first).ok()?)?;
+    if earlier || !details.as_named && !details.moved {
         return Some(());
     }
     let told_elsewhere = !details.as_named;
@@ -70,25 +72,57 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     Some(())
 }
 
-/// Of which steps the events are that name one.
-struct Named {
-    /// Of those that they name.
-    as_named: bool,
-    /// Of those so much further as the first one is from 0.
-    from_zero: bool,
+/// Details that name the step before or behind, where all else is numbered alike.
+fn details_alone(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) -> Option<()> {
+    if !board.has(&["M014", "M015", "Q001"]) {
+        return Some(());
+    }
+    // Other files say that the stamps are right.
+    if board.has(&["M006", "M007", "S003", "M020"]) {
+        return Some(());
+    }
+    for (moved, which, how) in [(-1, "behind", "large"), (1, "before", "small")] {
+        let details = details(dir, &report.dialect, moved)?;
+        if details.as_named || !details.moved || details.named < SEVERAL {
+            continue;
+        }
+        let explains = |seen: &Seen<'_>| match seen.rule {
+            "Q001" => seen.column().is_some_and(|it| EVENT_COUNTS.contains(&it)),
+            _ => seen.is(BY_DETAILS),
+        };
+        let text = format!(
+            "the stamps of events are right, as other files say too, but details name the step {which}: \
+             iteration_id is one too {how}"
+        );
+        let lead = &["M014", "M015", "Q001"];
+        board.claim(Claim { cause: OTHER_NUMBERING, text, lead, explains: Box::new(explains) });
+        break;
+    }
+    Some(())
 }
 
-fn details(dir: &LogDir, dialect: &Dialect, first: u64) -> Option<Named> {
+/// Of which steps the events are that name one.
+struct Named {
+    /// How many there are, without those of blocks.
+    named: u64,
+    /// Whether they are of those that they name.
+    as_named: bool,
+    /// Whether they are of those so much further.
+    moved: bool,
+}
+
+fn details(dir: &LogDir, dialect: &Dialect, by: i64) -> Option<Named> {
     let mut steps = Ahead::<IterationRow>::open(dir, |_| None)?;
     let mut moments: BTreeMap<u64, Moments> = BTreeMap::new();
-    let mut named = Named { as_named: true, from_zero: true };
+    let mut named = Named { named: 0, as_named: true, moved: true };
     each::<EventRow>(
         dir,
         |row| row.request_id,
         |row, _| {
             let Some(id) = row.details.iteration_id.map(|id| id.0) else { return };
-            let furthest = id.saturating_add(first);
-            while let Some((step, _)) = steps.next_if(|step| step.iteration_id.0 <= furthest) {
+            let other = id.checked_add_signed(by);
+            let furthest = other.max(Some(id));
+            while let Some((step, _)) = steps.next_if(|it| Some(it.iteration_id.0) <= furthest) {
                 moments.insert(step.iteration_id.0, Moments::of(&step, dialect));
             }
             while moments.first_key_value().is_some_and(|(step, _)| step + REMEMBERED < id) {
@@ -103,8 +137,9 @@ fn details(dir: &LogDir, dialect: &Dialect, first: u64) -> Option<Named> {
                         .get(&id)
                         .is_some_and(|at| at.start <= row.timestamp && row.timestamp <= at.end)
             };
+            named.named += u64::from(!blocks);
             named.as_named &= is_of(id);
-            named.from_zero &= is_of(furthest);
+            named.moved &= other.is_some_and(is_of);
         },
     )?;
     Some(named)

@@ -31,11 +31,14 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     }
     let mut last: VecDeque<Moments> = VecDeque::new();
     let (mut steps, mut overlapping, mut in_order) = (0, 0, true);
+    let mut next = None;
     each::<IterationRow>(
         dir,
         |_| None,
         |row, _| {
             let now = Moments::of(row, &report.dialect);
+            in_order &= next.is_none_or(|next| next <= row.iteration_id.0);
+            next = row.iteration_id.0.checked_add(1);
             if let Some(before) = last.back() {
                 steps += 1;
                 overlapping += u64::from(now.start < before.end);

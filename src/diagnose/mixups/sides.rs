@@ -51,13 +51,21 @@ pub(super) fn of(dir: &LogDir, dialect: &Dialect) -> Option<[Fit; COLUMNS.len()]
                 Some(u64::from(row.waiting_count.0)).filter(|_| !hides),
                 completed.map(|count| u64::from(count.0)),
             ];
+            // Rows of a step that per_iteration.csv does not have are those of the one before it.
+            if let (None, Some(before)) = (&last, id.checked_sub(1)) {
+                let shown = shown(&mut rows, before, &mut whole);
+                let counted = [None; COLUMNS.len()];
+                let some = shown.iter().any(|count| *count > Some(0));
+                last = some.then_some(Step { id: before, counted, shown });
+            }
             let step = Step { id, counted, shown: shown(&mut rows, id, &mut whole) };
             for (index, fit) in fits.iter_mut().enumerate() {
                 fit.wrong += u64::from(step.counted[index] != step.shown[index]);
                 fit.used |= step.shown[index] > Some(0);
                 counted_all[index] &= step.counted[index].is_some();
                 if let Some(last) = &last {
-                    fit.before &= step.shown[index] == last.counted[index];
+                    fit.before &=
+                        last.counted[index].is_none() || step.shown[index] == last.counted[index];
                     fit.behind &= last.shown[index] == step.counted[index];
                 }
             }

@@ -25,28 +25,56 @@ enum Spelling {
     /// With an ending of its own for each.
     Ending,
     WithoutEnding,
+    /// A number without the zeros that it begins with.
+    WithoutZeros,
+    /// A number with zeros before it, up to this many digits.
+    Padded(usize),
+    /// Only the first characters, so many.
+    Cut(usize),
+    /// Those of which per_request.csv has only so many characters.
+    CutIn(usize),
+}
+
+fn is_number(id: &str) -> bool {
+    id.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The number without the zeros before it.
+fn unpadded(id: &str) -> &str {
+    let rest = id.trim_start_matches('0');
+    if rest.is_empty() { &id[id.len() - 1..] } else { rest }
+}
+
+/// The first characters of an id.
+fn cut(id: &str, length: usize) -> &str {
+    id.char_indices().nth(length).map_or(id, |(end, _)| &id[..end])
 }
 
 impl Spelling {
     /// How one id could have become another.
-    fn between(own: &str, other: &str) -> Option<Self> {
+    fn between(own: &str, other: &str) -> Vec<Self> {
         if own == other || own.is_empty() || other.is_empty() {
-            None
-        } else if let Some(rest) = other.strip_prefix(own) {
-            Some(Self::Suffix(rest.to_owned()))
-        } else if let Some(rest) = other.strip_suffix(own) {
-            Some(Self::Prefix(rest.to_owned()))
-        } else if let Some(rest) = own.strip_prefix(other) {
-            Some(Self::WithoutSuffix(rest.to_owned()))
-        } else if let Some(rest) = own.strip_suffix(other) {
-            Some(Self::WithoutPrefix(rest.to_owned()))
-        } else if own.to_uppercase() == other {
-            Some(Self::Upper)
-        } else if own.to_lowercase() == other {
-            Some(Self::Lower)
-        } else {
-            None
+            return Vec::new();
         }
+        let text = |rest: Option<&str>, kind: fn(String) -> Self| rest.map(str::to_owned).map(kind);
+        let is = |holds: bool, spelling: Self| holds.then_some(spelling);
+        let zeros = |long: &str, short: &str| is_number(long) && unpadded(long) == short;
+        let length = own.chars().count();
+        [
+            is(zeros(own, other), Self::WithoutZeros),
+            is(zeros(other, own), Self::Padded(other.len())),
+            text(other.strip_prefix(own), Self::Suffix),
+            text(other.strip_suffix(own), Self::Prefix),
+            text(own.strip_prefix(other), Self::WithoutSuffix),
+            text(own.strip_suffix(other), Self::WithoutPrefix),
+            is(own.to_uppercase() == other, Self::Upper),
+            is(own.to_lowercase() == other, Self::Lower),
+            is(own.starts_with(other), Self::Cut(other.chars().count())),
+            is(other.starts_with(own), Self::CutIn(length)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// The id of per_request.csv that is spelled so, as far as that can be told.
@@ -70,6 +98,19 @@ impl Spelling {
                 };
                 own.iter().find(ends).map(|id| (*id).to_owned())
             }
+            Self::WithoutZeros => own
+                .iter()
+                .find(|id| is_number(id) && unpadded(id) == other)
+                .map(|id| (*id).to_owned()),
+            Self::Padded(length) => {
+                (other.len() == *length && is_number(other)).then(|| known(unpadded(other)))?
+            }
+            Self::Cut(length) => {
+                let mut cut = own.iter().filter(|id| cut(id, *length) == other);
+                // Of two that are one then, neither is known.
+                cut.next().filter(|_| cut.next().is_none()).map(|id| (*id).to_owned())
+            }
+            Self::CutIn(length) => known(cut(other, *length)),
         }
     }
 
@@ -81,12 +122,23 @@ impl Spelling {
             Self::Ending => id.contains(BEFORE_ENDING),
             Self::Upper => id.to_uppercase() == id,
             Self::Lower => id.to_lowercase() == id,
-            Self::WithoutPrefix(_) | Self::WithoutSuffix(_) | Self::WithoutEnding => false,
+            Self::Padded(length) => id.len() == *length && is_number(id),
+            Self::Cut(length) => id.chars().count() == *length,
+            Self::WithoutPrefix(_)
+            | Self::WithoutSuffix(_)
+            | Self::WithoutEnding
+            | Self::WithoutZeros
+            | Self::CutIn(_) => false,
         }
     }
 
+    /// Whether only how long an id is makes it another.
+    const fn is_of_length(&self) -> bool {
+        matches!(self, Self::Cut(_) | Self::CutIn(_))
+    }
+
     /// How the first ids are made from those that are spelled so.
-    fn reversed(&self) -> Self {
+    fn reversed(&self, example: &(String, String)) -> Self {
         match self.clone() {
             Self::Prefix(text) => Self::WithoutPrefix(text),
             Self::Suffix(text) => Self::WithoutSuffix(text),
@@ -96,6 +148,10 @@ impl Spelling {
             Self::Lower => Self::Upper,
             Self::Ending => Self::WithoutEnding,
             Self::WithoutEnding => Self::Ending,
+            Self::WithoutZeros => Self::Padded(example.0.len()),
+            Self::Padded(_) => Self::WithoutZeros,
+            Self::Cut(length) => Self::CutIn(length),
+            Self::CutIn(length) => Self::Cut(length),
         }
     }
 
@@ -113,6 +169,16 @@ impl Spelling {
                 format!("plus an ending that is another one for each ({own} is {other})")
             }
             Self::WithoutEnding => format!("without their endings ({own} is {other})"),
+            Self::WithoutZeros => {
+                format!(
+                    "without the zeros that they begin with ({own} is {other}), as read as numbers"
+                )
+            }
+            Self::Padded(length) => {
+                format!("with zeros before them, up to {length} digits ({own} is {other})")
+            }
+            Self::Cut(length) => format!("cut to {length} characters ({own} is {other})"),
+            Self::CutIn(_) => format!("with more characters behind them ({own} is {other})"),
         }
     }
 }
@@ -146,7 +212,7 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             if odd.len() == there && rest.iter().any(|it| it.spelling == first.spelling) =>
         {
             let (own, other) = first.example.clone();
-            let told = first.spelling.reversed().told(&(other, own));
+            let told = first.spelling.reversed(&first.example).told(&(other, own));
             let text = format!("ids of per_request.csv are those of the other files {told}");
             claim(board, &odd.iter().collect::<Vec<_>>(), text);
         }
@@ -183,13 +249,15 @@ fn of_file(
 ) -> Option<Option<(Spelling, (String, String))>> {
     let Some(first) = named.first() else { return Some(None) };
     let mut tried = Vec::new();
-    let mut note = |spelling: Option<Spelling>| {
-        if let Some(spelling) = spelling.filter(|it| tried.len() < TRIED && !tried.contains(it)) {
+    let mut note = |spelling: Spelling| {
+        if tried.len() < TRIED && !tried.contains(&spelling) {
             tried.push(spelling);
         }
     };
-    ids(dir, table, |id| note(Spelling::between(first, id)))?;
-    [Spelling::Ending, Spelling::WithoutEnding].into_iter().for_each(|it| note(Some(it)));
+    ids(dir, table, |id| Spelling::between(first, id).into_iter().for_each(&mut note))?;
+    [Spelling::Ending, Spelling::WithoutEnding].into_iter().for_each(note);
+    // What one mistake makes of all ids comes before what many could be.
+    tried.sort_by_key(Spelling::is_of_length);
     for spelling in tried {
         let mut open = named.clone();
         let mut others = BTreeSet::new();
@@ -245,16 +313,27 @@ mod tests {
             ("r1-0", "r1"),
             ("r1", "R1"),
             ("R1", "r1"),
+            ("0010", "10"),
+            ("000", "0"),
+            ("10", "0010"),
+            ("8f3a21bc90", "8f3a21"),
+            ("8f3a21", "8f3a21bc90"),
         ] {
-            let spelling = Spelling::between(own, other).unwrap();
-            let known = [own, "x"].into_iter().collect();
-            assert_eq!(spelling.undo(other, &known).as_deref(), Some(own), "{spelling:?}");
+            let spellings = Spelling::between(own, other);
+            assert!(!spellings.is_empty(), "{own} {other}");
+            for spelling in spellings {
+                let known = [own, "x"].into_iter().collect();
+                assert_eq!(spelling.undo(other, &known).as_deref(), Some(own), "{spelling:?}");
+            }
         }
-        assert_eq!(Spelling::between("r1", "r2"), None);
+        assert_eq!(Spelling::between("r1", "r2"), []);
         let known = ["r1-8f3a"].into_iter().collect();
         assert_eq!(Spelling::WithoutEnding.undo("r1", &known).as_deref(), Some("r1-8f3a"));
         let known = ["r1"].into_iter().collect();
         assert_eq!(Spelling::Ending.undo("r1-8f3a", &known).as_deref(), Some("r1"));
         assert_eq!(Spelling::Ending.undo("r12", &known), None);
+        let known = ["8f3a21", "8f3b77"].into_iter().collect();
+        assert_eq!(Spelling::Cut(4).undo("8f3a", &known).as_deref(), Some("8f3a21"));
+        assert_eq!(Spelling::Cut(3).undo("8f3", &known), None);
     }
 }

@@ -206,7 +206,10 @@ fn bad_record<R: Row>(record: &Record<'_>, header: &Header, ids: &mut IdTable) -
         Ending::UnclosedQuote => FormKind::UnclosedQuote,
         Ending::Oversized => FormKind::Oversized,
     };
-    let mut problem = FormProblem::of_record(location::<R>(record), kind).with_text(record.text());
+    // The fields without quotes, as far as there are any.
+    let fields: Vec<&[u8]> = (0..record.len()).filter_map(|index| record.field(index)).collect();
+    let text = fields.join(&b","[..]);
+    let mut problem = FormProblem::of_record(location::<R>(record), kind).with_text(&text);
     salvage::<R>(&mut problem, record, &header.layout, ids);
     problem
 }

@@ -12,11 +12,11 @@ const DECISIONS: [&str; 4] =
     ["request_scheduled", "request_resumed", "request_preempted", "request_evicted"];
 
 /// The files that name requests, per_request.csv first.
-fn named(s: &mut Sheets) -> [&mut Sheet; 4] {
+pub(super) fn named(s: &mut Sheets) -> [&mut Sheet; 4] {
     [&mut s.p, &mut s.r, &mut s.e, &mut s.t]
 }
 
-fn spell(sheet: &mut Sheet, how: impl Fn(&str) -> String) {
+pub(super) fn spell(sheet: &mut Sheet, how: impl Fn(&str) -> String) {
     sheet.map_text("request_id", |id| if id.is_empty() { String::new() } else { how(id) });
 }
 
@@ -66,7 +66,7 @@ fn sort_rows(s: &mut Sheets) {
 }
 
 /// Running rows have the tokens that the next row of their request has.
-fn read_at_end(s: &mut Sheets) {
+pub(super) fn read_at_end(s: &mut Sheets) {
     let mut next: BTreeMap<String, String> = BTreeMap::new();
     for row in (0..s.r.len()).rev() {
         let id = s.r.text(row, "request_id").to_owned();
@@ -358,5 +358,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("rows-sorted-by-request", "sorted afterwards", &["Q005", "Q006", "Q011"], sort_rows),
     mutant("tokens-read-at-the-end", "read when the step is over", &["M018"], read_at_end),
     mutant("changes-of-another-run", "the old file was there", &["S003"], change_in_another_run),
+    mutant("states-as-members-of-an-enum", "str(state)", &["F006"], |s| {
+        s.r.map_text("state", |state| format!("RequestState.{}", state.to_uppercase()));
+    }),
     mutant("ends-at-the-output", "stamped as tokens arrive", &["M020"], end_at_output),
 ];

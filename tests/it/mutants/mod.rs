@@ -10,6 +10,7 @@ mod four_files;
 pub(crate) mod leads;
 mod left;
 mod lost_rows;
+pub(crate) mod mixed;
 mod moments;
 mod outputs;
 mod phases;
@@ -78,6 +79,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         four_files::MUTANTS,
         left::MUTANTS,
         leads::MUTANTS,
+        mixed::MUTANTS,
         causes::MUTANTS,
     ]
     .into_iter()

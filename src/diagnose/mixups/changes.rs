@@ -1,0 +1,110 @@
+//! Changes of state that tell of the wrong state, or are measured from the wrong line.
+
+use std::collections::BTreeMap;
+
+use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::mixups::MISPLACED_CHANGES;
+use crate::diagnose::pass::{Ahead, each};
+use crate::log::reader::LogDir;
+use crate::log::schema::{RequestRow, TransitionRow};
+use crate::units::Nanos;
+
+/// Requests whose arrivals are kept.
+const MOST: usize = 1 << 14;
+/// Changes that are no chance.
+const SEVERAL: u64 = 2;
+
+/// What every change could be.
+struct Fits {
+    /// Changes with one behind them, of the same request.
+    followed: u64,
+    /// Whether each lasts as long as the state that it begins.
+    until_next: bool,
+    /// Changes behind one of another request.
+    strangers: u64,
+    /// Whether each is as far from the line before as it says, whosever that is.
+    since_line: bool,
+    /// Whether any is not as far from the change before as it says.
+    wrong: bool,
+    rows: u64,
+    /// Whether each names the state that it leads to as the one before.
+    names_next: bool,
+}
+
+pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    if !board.has(&["M004", "S001"]) {
+        return Some(());
+    }
+    let fits = look(dir)?;
+    let durations = |seen: &Seen<'_>| seen.is(&["M004", "M003", "M002"]);
+    if fits.wrong && fits.until_next && fits.followed >= SEVERAL {
+        let text = "duration_in_prev_state is the time in the state that is entered, not in the one that is \
+                    left: each is that of the next line of its request"
+            .to_owned();
+        claim(board, text, durations);
+    } else if fits.wrong && fits.since_line && fits.strangers >= SEVERAL {
+        let text = "duration_in_prev_state is the time since the line before, whosever that is, not since \
+                    the change before of the same request"
+            .to_owned();
+        claim(board, text, durations);
+    }
+    if fits.names_next && fits.rows >= SEVERAL {
+        let text =
+            "prev_state is in each line the state that is entered: it is read after it was set"
+                .to_owned();
+        claim(board, text, |seen| seen.is(&["S001", "M003", "S002", "S005"]));
+    }
+    Some(())
+}
+
+fn claim(board: &mut Board<'_, '_>, text: String, explains: fn(&Seen<'_>) -> bool) {
+    let lead = &["M004", "S001"];
+    board.claim(Claim { cause: MISPLACED_CHANGES, text, lead, explains: Box::new(explains) });
+}
+
+fn look(dir: &LogDir) -> Option<Fits> {
+    let mut arrivals: BTreeMap<String, Nanos> = BTreeMap::new();
+    each::<RequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, id| {
+            if arrivals.len() < MOST {
+                arrivals.insert(id.to_owned(), row.arrival_time);
+            }
+        },
+    )?;
+    let mut fits = Fits {
+        followed: 0,
+        until_next: true,
+        strangers: 0,
+        since_line: true,
+        wrong: false,
+        rows: 0,
+        names_next: true,
+    };
+    let mut rows = Ahead::<TransitionRow>::open(dir, |row| Some(row.request_id))?;
+    let mut before: Option<(TransitionRow, String)> = None;
+    while let Some((row, id)) = rows.next_if(|_| true) {
+        fits.rows += 1;
+        fits.names_next &= row.prev_state == Some(row.state);
+        let lasted = row.duration_in_prev_state.0;
+        if let Some((last, owner)) = &before {
+            let since = row.timestamp.0.abs_diff(last.timestamp.0);
+            fits.since_line &= since == lasted;
+            if *owner == id {
+                fits.followed += 1;
+                fits.until_next &= last.duration_in_prev_state.0 == since;
+                fits.wrong |= since != lasted;
+            } else {
+                fits.strangers += 1;
+            }
+        }
+        if before.as_ref().is_none_or(|(_, owner)| *owner != id)
+            && let Some(arrival) = arrivals.get(&id)
+        {
+            fits.wrong |= row.timestamp.0.abs_diff(arrival.0) != lasted;
+        }
+        before = Some((row, id));
+    }
+    Some(fits)
+}
