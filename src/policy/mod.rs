@@ -10,7 +10,7 @@ mod select;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineError, Collector};
+pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineError, Collector, Match};
 pub use file::{CONFIG_FILE, ConfigError, ConfigFile};
 use select::is_joined;
 pub use select::{SelectError, select};
@@ -77,12 +77,14 @@ pub struct Changed {
 pub struct Accepted {
     /// Where they are listed.
     pub path: PathBuf,
+    /// What makes them known.
+    pub matching: Match,
     /// How many of each rule were found again.
     pub by_rule: BTreeMap<&'static str, u64>,
     /// How many of these, per rule, are known as a number only: of each rule the first thousand
     /// findings are kept, and only those are told apart.
     pub by_number: BTreeMap<&'static str, u64>,
-    /// How many listed ones were not found again.
+    /// How many listed ones, or kinds of them, were not found again.
     pub stale: u64,
 }
 
