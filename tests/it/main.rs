@@ -14,6 +14,7 @@ mod conform_canaries;
 mod conform_cases;
 mod conform_cli;
 mod conform_dialects;
+mod conform_leads;
 mod conform_log;
 mod conform_reasons;
 mod conform_resync;

@@ -8,6 +8,7 @@
 
 mod amounts;
 mod cache;
+mod choices;
 mod claims;
 mod compare;
 mod config;
