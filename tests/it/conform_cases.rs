@@ -8,7 +8,8 @@ use schedlog::settings::Settings;
 use schedlog::trace::{Arrival, Trace, TraceRequest, private_token};
 use schedlog::units::{Nanos, Priority, TokenRun, Tokens};
 
-use crate::conform_canaries::replay;
+use crate::conform_canaries::{replay, text};
+use crate::defects::compressed;
 use crate::dialect_writer::written;
 use crate::fixtures::Log;
 use crate::sheets::Sheets;
@@ -166,5 +167,37 @@ fn ends_that_no_file_but_events_tells_are_not_held_against_the_log() {
                 never_diverges(&what, &written(&cut, &["fixed-columns-only"], true));
             }
         }
+    }
+}
+
+/// A cut file tells less; one whose checksum is wrong may tell what is not so.
+#[test]
+fn a_compressed_file_with_a_wrong_checksum_is_damage_and_no_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    replay("plain-run", directory.path(), LogLevel::Standard);
+    let log = Sheets::read(directory.path()).log();
+    let packed = |file: &str, change: fn(&mut Vec<u8>)| {
+        let mut log = log.clone();
+        let mut bytes = compressed(log.files.remove(file).unwrap());
+        change(&mut bytes);
+        log.files.insert(format!("{file}.gz"), bytes);
+        compared(&log)
+    };
+    let checksum = |bytes: &mut Vec<u8>| {
+        let at = bytes.len() - 8;
+        bytes[at] ^= 1;
+    };
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 8);
+    for file in ["per_request.csv", "per_iteration.csv", "per_iteration_requests.csv", "events.csv"]
+    {
+        let right = packed(file, |_| {});
+        assert_eq!((right.exit_code(), right.damage.len()), (0, 0), "{file}");
+        let report = packed(file, checksum);
+        assert_eq!((report.exit_code(), report.damage.len()), (2, 1), "{file} {report:#?}");
+        assert!(report.damage[0].starts_with(&format!("{file}: ")), "{report:#?}");
+        let shown = text(&report);
+        let verdict = shown.lines().last().unwrap();
+        assert!(verdict.ends_with(", but a file is damaged"), "{file} {verdict}");
+        assert_eq!(packed(file, cut).exit_code(), 0, "{file}");
     }
 }

@@ -134,6 +134,7 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
         diverged: replay.diverged,
         dialect: replay.tape.dialect.habits().collect(),
         second_run: replay.tape.second_run,
+        damage: replay.damage,
         notes,
     })
 }
