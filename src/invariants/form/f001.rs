@@ -54,7 +54,8 @@ impl Invariant for Check {
             FormKind::MissingColumn { .. }
             | FormKind::DuplicateColumn
             | FormKind::ColumnOrder
-            | FormKind::Separator(_) => Severity::Error,
+            | FormKind::Separator(_)
+            | FormKind::LineEnds => Severity::Error,
             _ => return,
         };
         let mut found = finding(problem, cx).as_severity(severity);
@@ -70,7 +71,9 @@ impl Invariant for Check {
     fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
         let files = cx.facts.tables.iter().filter(|table| table.layout.is_some()).count();
         cx.exercised(files);
-        if files > 0 && cx.facts.tables.iter().all(|table| table.rows == 0 && !table.lost) {
+        let mut tables = cx.facts.tables.iter();
+        let is_read = tables.clone().any(|table| table.usable);
+        if files > 0 && is_read && tables.all(|table| table.rows == 0 && !table.lost) {
             let message = "no file has a row: nothing was logged, and nothing can be checked";
             cx.found(Finding::new(message).as_severity(Severity::Warning));
         }
