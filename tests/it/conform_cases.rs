@@ -201,3 +201,20 @@ fn a_compressed_file_with_a_wrong_checksum_is_damage_and_no_cut() {
         assert_eq!(packed(file, cut).exit_code(), 0, "{file}");
     }
 }
+
+/// That rows of waiting requests are left out shows by who waited; whoever did may be behind the end of
+/// per_request.csv.
+#[test]
+fn a_dialect_without_waiting_rows_is_recognised_though_per_request_is_cut() {
+    for name in ["watermark", "async-preemption", "too-long-prompts"] {
+        let directory = tempfile::tempdir().unwrap();
+        replay(name, directory.path(), LogLevel::Standard);
+        let log = Sheets::read(directory.path());
+        for requests in 0..log.p.len() {
+            let mut cut = log.clone();
+            cut.p.rows.truncate(requests);
+            let what = format!("{name}, {requests} requests");
+            never_diverges(&what, &written(&cut, &["no-initial-rows"], true));
+        }
+    }
+}
