@@ -213,8 +213,10 @@ fn a_dialect_without_waiting_rows_is_recognised_though_per_request_is_cut() {
         for requests in 0..log.p.len() {
             let mut cut = log.clone();
             cut.p.rows.truncate(requests);
-            let what = format!("{name}, {requests} requests");
-            never_diverges(&what, &written(&cut, &["no-initial-rows"], true));
+            for habits in [&["no-initial-rows"][..], &["no-initial-rows", "fixed-columns-only"]] {
+                let what = format!("{name}, {requests} requests, {habits:?}");
+                never_diverges(&what, &written(&cut, habits, true));
+            }
         }
     }
 }

@@ -95,7 +95,6 @@ const WAITED_STEPS: usize = 64;
 fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
     let Some(mut reader) = dir.reader::<RequestRow>()? else { return Ok(true) };
     let mut ids = IdTable::default();
-    let (mut last_end, mut has_open) = (Nanos::ZERO, false);
     while let Some(item) = reader.next(&mut ids) {
         let row = match item {
             Item::Row(row) => row,
@@ -108,31 +107,40 @@ fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
         ids.release(row.request_id);
         // A 0 may stand for a moment that never came.
         let came = |moment: Option<Nanos>| moment.filter(|at| *at > Nanos::ZERO);
-        let end = came(row.completion_time);
-        last_end = last_end.max(end.unwrap_or_default());
-        has_open |= end.is_none();
-        let until = came(row.first_scheduled_time).or(end);
+        let until = came(row.first_scheduled_time).or_else(|| came(row.completion_time));
         let waits = |at: &Nanos| row.arrival_time <= *at && until.is_none_or(|until| *at < until);
         if wanted.waited_at.iter().any(waits) {
             return Ok(true);
         }
     }
-    Ok(wanted.waited_at.is_empty() || may_lack_requests(dir, last_end, has_open)?)
+    Ok(wanted.waited_at.is_empty() || lacks_requests(dir)?)
 }
 
-/// Whether somebody may have no row in per_request.csv: who ended behind its last row, or was alive at the
-/// end of a log whose requests without an end have no rows.
-fn may_lack_requests(dir: &LogDir, last_end: Nanos, has_open: bool) -> Result<bool, LogDirError> {
-    let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(true) };
+/// Whether somebody has no row in per_request.csv, which is in order of the ends: of those who run in the
+/// last step that anybody runs in, none is over before it.
+fn lacks_requests(dir: &LogDir) -> Result<bool, LogDirError> {
+    let (Some(mut steps), Some(mut requests)) =
+        (dir.reader::<IterationRow>()?, dir.reader::<RequestRow>()?)
+    else {
+        return Ok(true);
+    };
     let mut ids = IdTable::default();
-    let (mut alive, mut ended_behind) = (0, false);
-    while let Some(item) = reader.next(&mut ids) {
-        let Item::Row(row) = item else { continue };
-        let ended = row.completed_count.unwrap_or_default().0;
-        alive = (row.running_count.0 + row.waiting_count.0).saturating_sub(ended);
-        ended_behind |= ended > 0 && row.start_time > last_end;
+    let mut last = None;
+    while let Some(item) = steps.next(&mut ids) {
+        if let Item::Row(row) = item
+            && row.running_count.0 > 0
+        {
+            last = Some((row.start_time, row.running_count.0));
+        }
     }
-    Ok(ended_behind || alive > 0 && !has_open)
+    let Some((start, running)) = last else { return Ok(false) };
+    let mut told = 0;
+    while let Some(item) = requests.next(&mut ids) {
+        let Item::Row(row) = item else { continue };
+        ids.release(row.request_id);
+        told += u32::from(row.completion_time.is_none_or(|end| end == Nanos::ZERO || end >= start));
+    }
+    Ok(told < running)
 }
 
 /// The states of these that should have rows and have none in the whole file.
