@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn mistakes_are_errors() {
         assert_eq!(ids(&["Z"], &[]), Err(SelectError::Unknown("Z".to_owned())));
-        assert_eq!(ids(&[""], &[]), Err(SelectError::Unknown(String::new())));
+        assert_eq!(ids(&[""], &[]), Err(SelectError::Empty));
         assert_eq!(ids(&["M002"], &["M"]), Err(SelectError::Nothing));
     }
 }

@@ -220,3 +220,23 @@ fn a_dialect_without_waiting_rows_is_recognised_though_per_request_is_cut() {
         }
     }
 }
+
+/// Behind the end of events.csv a running request that has no row any more may be over, or be preempted in
+/// a dialect that does not show it.
+#[test]
+fn who_is_preempted_behind_the_end_of_the_events_is_not_taken_for_gone() {
+    for name in ["tiny-cache-preemption", "async-preemption"] {
+        let directory = tempfile::tempdir().unwrap();
+        replay(name, directory.path(), LogLevel::Standard);
+        let log = Sheets::read(directory.path());
+        for habits in [&["no-preempted-rows"][..], &["no-preempted-rows", "no-initial-rows"]] {
+            for events in 1..log.e.len() {
+                let mut cut = log.clone();
+                cut.e.rows.truncate(events);
+                cut.p.rows.truncate(events / 8);
+                let what = format!("{name} {habits:?}, {events} events");
+                never_diverges(&what, &written(&cut, habits, true));
+            }
+        }
+    }
+}
