@@ -96,7 +96,7 @@ fn overlap(dir: &LogDir, dialect: &Dialect) -> Option<bool> {
 fn run_problems(dir: &LogDir) -> Vec<RunProblem> {
     let mut problems = dir.run_problems.clone();
     if let Some(info) = &dir.run_info {
-        problems.extend(LogSettings::ill_typed(&info.config).into_iter().map(|setting| {
+        problems.extend(LogSettings::impossible(&info.config).into_iter().map(|setting| {
             let value = &info.config[setting.key()];
             let message = format!("config.{setting} cannot be {value}");
             problem_at(&dir.run_text, setting.key(), message, false)

@@ -59,6 +59,8 @@ pub struct Finding {
     pub related: Vec<Mark>,
     /// The request.
     pub request: Option<String>,
+    /// The request that the message names, which may be another.
+    pub named: Option<String>,
     /// The iteration.
     pub iteration: Option<IterationId>,
     /// What the value should be.
@@ -77,6 +79,7 @@ impl Finding {
             primary: None,
             related: Vec::new(),
             request: None,
+            named: None,
             iteration: None,
             expected: None,
             actual: None,
@@ -117,6 +120,13 @@ impl Finding {
     #[must_use]
     pub fn of<I: Ids + ?Sized>(mut self, key: RequestKey, ids: &I) -> Self {
         self.request = Some(ids.id(key).to_owned());
+        self
+    }
+
+    /// The request that the message names, which may be another.
+    #[must_use]
+    pub fn naming(mut self, request: impl Into<String>) -> Self {
+        self.named = Some(request.into());
         self
     }
 

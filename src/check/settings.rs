@@ -54,7 +54,7 @@ macro_rules! settings {
             /// What a log says of itself.
             #[must_use]
             pub fn from_run_info(info: &RunInfo) -> Self {
-                Self::from_values(&info.config)
+                Self::from_values(&info.config).without_absurd()
             }
 
             /// These settings, and what a log says of itself where these do not know.
@@ -65,7 +65,14 @@ macro_rules! settings {
                     _ => false,
                 };
                 let told = Self::from_values(&info.config_beside(given));
-                self.or(told)
+                self.or(told.without_absurd())
+            }
+
+            fn without_absurd(mut self) -> Self {
+                $( if self.is_absurd(Setting::$variant) {
+                    self.$field = None;
+                } )*
+                self
             }
 
             /// What values by vLLM's names say; one of the wrong kind is unknown.
@@ -75,15 +82,25 @@ macro_rules! settings {
                 Self { $( $field: value(stringify!($field)).and_then($read), )* }
             }
 
-            /// The settings whose values are of the wrong kind.
+            /// The settings with values that they cannot have: of the wrong kind, or absurd.
             #[must_use]
-            pub fn ill_typed(values: &BTreeMap<String, Value>) -> Vec<Setting> {
-                let value = |key: &str| values.get(key).filter(|value| !value.is_null());
-                let mut wrong = Vec::new();
-                $( if value(stringify!($field)).is_some_and(|value| $read(value).is_none()) {
-                    wrong.push(Setting::$variant);
+            pub fn impossible(values: &BTreeMap<String, Value>) -> Vec<Setting> {
+                let told = |key: &str| values.get(key).is_some_and(|value| !value.is_null());
+                let read = Self::from_values(values);
+                let wrong = |setting: &Setting| {
+                    told(setting.key()) && (!read.knows(*setting) || read.is_absurd(*setting))
+                };
+                Setting::ALL.iter().copied().filter(wrong).collect()
+            }
+
+            /// The settings of which both know another value.
+            #[must_use]
+            pub fn contradicting(&self, other: &Self) -> Vec<Setting> {
+                let mut settings = Vec::new();
+                $( if self.$field.is_some() && other.$field.is_some() && self.$field != other.$field {
+                    settings.push(Setting::$variant);
                 } )*
-                wrong
+                settings
             }
 
             /// These settings, and `other`'s where these do not know.
@@ -146,7 +163,9 @@ impl LogSettings {
             Setting::BlockSize => self.block_size == Some(0),
             Setting::NumGpuBlocks => self.num_gpu_blocks == Some(0),
             Setting::MaxNumSeqs => self.max_num_seqs == Some(0),
+            Setting::MaxNumActiveSeqs => self.max_num_active_seqs == Some(0),
             Setting::MaxNumBatchedTokens => self.max_num_batched_tokens == Some(0),
+            Setting::MaxNumScheduledTokens => self.max_num_scheduled_tokens == Some(0),
             Setting::MaxModelLen => self.max_model_len == Some(0),
             Setting::KvBytesPerBlock => self.kv_bytes_per_block == Some(0),
             Setting::Watermark => self.watermark.is_some_and(|share| !(0.0..1.0).contains(&share)),

@@ -16,7 +16,7 @@ use crate::conform::log::{ConformOptions, conform_log};
 use crate::coverage::{self, Coverage, Dimension};
 use crate::log::dialect::DEFAULT_SKEW_BOUND;
 use crate::log::reader::LogDir;
-use crate::policy::{Applied, Baseline, Collector, ConfigFile, Flags, Policy};
+use crate::policy::{Applied, Baseline, Collector, ConfigFile, Flags, Match, Policy};
 use crate::report::{
     Sheet, Suite, TextOptions, Unread, write_annotations, write_json_suite, write_junit,
     write_sarif, write_suite, write_text,
@@ -75,6 +75,9 @@ struct ChoiceArgs {
     /// Write all present findings to this file, as known ones.
     #[arg(long, value_name = "FILE", conflicts_with = "baseline")]
     write_baseline: Option<PathBuf>,
+    /// What makes a finding known: being listed itself, or one of its kind.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t, requires = "write_baseline")]
+    baseline_match: Match,
     /// Read this file instead of the schedlog.toml here or in the directory of the log.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -220,12 +223,13 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
 /// Takes known findings out of the reports, or notes all of them as known.
 fn accept_known(args: &Args, logs: &mut [Checked]) -> anyhow::Result<()> {
     if let Some(path) = &args.choice.write_baseline {
-        let mut collector = Collector::default();
+        let mut collector = Collector::new(args.choice.baseline_match);
         logs.iter().for_each(|log| collector.add(&log.report));
-        let total = collector.total();
+        let (total, kinds) = (collector.total(), collector.kinds());
         let (bytes, baseline) = collector.finish(path)?;
         output::write_file(path, &bytes)?;
-        output::note(&format!("{total} findings are now known: {}", path.display()));
+        let kinds = kinds.map_or_else(String::new, |kinds| format!(" of {kinds} kinds"));
+        output::note(&format!("{total} findings{kinds} are now known: {}", path.display()));
         let mut lists = BTreeMap::from([(path.clone(), baseline)]);
         logs.iter_mut().for_each(|log| log.baseline = Some(path.clone()));
         return apply_lists(&mut lists, logs);

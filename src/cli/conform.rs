@@ -26,7 +26,7 @@ use crate::units::Nanos;
 /// A directory that holds a scheduler log is replayed: its arrivals, lengths and moments go through
 /// the reference under the log's settings (run.json, or flags), and every decision is compared. After
 /// a divergence the reference goes on from the log's decision. Exit code: 0 conforms, 1
-/// diverges, 2 void (something is missing).
+/// diverges, 2 void (something is missing) or a file is damaged.
 ///
 /// Anything else is read as decision records: every recorded field of every step is compared, up to
 /// the first difference. Exit code: 0 all the same, 1 a difference, 2 a record could not be compared

@@ -69,14 +69,17 @@ pub fn admission_stop(stop: &AdmissionStop) -> String {
 /// A refused allocation, in words.
 #[must_use]
 pub fn refusal(refusal: &Refusal) -> String {
-    let Refusal { check, needed, watermark, free } = refusal;
+    let Refusal { check, needed, shared, watermark, free } = refusal;
     let what = match check {
         AllocationCheck::FullSequence => "the full sequence needs",
         AllocationCheck::Slots => "the step needs",
     };
-    if watermark.0 == 0 {
-        format!("{what} {needed} blocks, {free} are free")
-    } else {
-        format!("{what} {needed} blocks and a watermark of {watermark}, {free} are free")
+    let mut text = format!("{what} {needed} blocks");
+    if shared.0 > 0 {
+        text.push_str(&format!(" beside {shared} that it shares"));
     }
+    if watermark.0 > 0 {
+        text.push_str(&format!(" and a watermark of {watermark}"));
+    }
+    format!("{text}, {free} are free")
 }

@@ -72,7 +72,7 @@ pub(super) fn group<'a>(
     let mut groups: Vec<(usize, Group<'a>)> = Vec::new();
     let mut group_of: Vec<usize> = vec![0; items.len()];
     for (number, item) in items.iter().enumerate().filter(|(_, item)| item.root.is_none()) {
-        let shape = shape(&item.finding.message);
+        let shape = shape(item.finding);
         let key = (item.rule, item.severity, place(item.finding), shape.clone());
         let slot = *index.entry(key).or_insert_with(|| {
             let outcome = &report.rules[item.rule];

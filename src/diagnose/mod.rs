@@ -24,7 +24,7 @@ pub use causes::Cause;
 pub use excerpt::Excerpts;
 pub use facts::{Facts, Own, Tally};
 pub use group::{Consequence, Group};
-pub use shape::{fingerprint, shape};
+pub use shape::{fingerprint, kind, shape};
 pub use story::{Entry, Kind, Story, Sums};
 
 use crate::check::CheckReport;

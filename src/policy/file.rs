@@ -172,21 +172,20 @@ fn settings(
     path: &Path,
     values: &BTreeMap<String, serde_json::Value>,
 ) -> Result<LogSettings, ConfigError> {
-    let settings = LogSettings::from_values(values);
-    for (key, value) in values {
-        let Some(setting) = Setting::ALL.iter().find(|setting| setting.key() == key) else {
+    for key in values.keys() {
+        if !Setting::ALL.iter().any(|setting| setting.key() == key) {
             let known: Vec<_> = Setting::ALL.iter().map(|setting| setting.key()).collect();
             let (path, key) = (path.to_owned(), key.clone());
             return Err(ConfigError::UnknownSetting { path, key, known: known.join(", ") });
-        };
-        if !settings.knows(*setting) || settings.is_absurd(*setting) {
-            return Err(ConfigError::Setting {
-                path: path.to_owned(),
-                key: setting.key(),
-                value: value.to_string(),
-                doc: setting.doc().trim(),
-            });
         }
     }
-    Ok(settings)
+    if let Some(setting) = LogSettings::impossible(values).first() {
+        return Err(ConfigError::Setting {
+            path: path.to_owned(),
+            key: setting.key(),
+            value: values[setting.key()].to_string(),
+            doc: setting.doc().trim(),
+        });
+    }
+    Ok(LogSettings::from_values(values))
 }

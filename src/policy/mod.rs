@@ -10,15 +10,17 @@ mod select;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineError, Collector};
+pub use baseline::{BASELINE_SCHEMA, Baseline, BaselineError, Collector, Match};
 pub use file::{CONFIG_FILE, ConfigError, ConfigFile};
 use select::is_joined;
 pub use select::{SelectError, select};
 
 use crate::check::{
-    CheckError, CheckOptions, CheckReport, Declaration, LogSettings, Severity, check_dir_with,
+    CheckError, CheckOptions, CheckReport, Declaration, LogSettings, Setting, Severity,
+    check_dir_with,
 };
 use crate::log::dialect::DEFAULT_SKEW_BOUND;
+use crate::log::reader::LogDir;
 use crate::units::Nanos;
 
 /// What the flags of a check say.
@@ -77,12 +79,14 @@ pub struct Changed {
 pub struct Accepted {
     /// Where they are listed.
     pub path: PathBuf,
+    /// What makes them known.
+    pub matching: Match,
     /// How many of each rule were found again.
     pub by_rule: BTreeMap<&'static str, u64>,
     /// How many of these, per rule, are known as a number only: of each rule the first thousand
     /// findings are kept, and only those are told apart.
     pub by_number: BTreeMap<&'static str, u64>,
-    /// How many listed ones were not found again.
+    /// How many listed ones, or kinds of them, were not found again.
     pub stale: u64,
 }
 
@@ -142,7 +146,29 @@ impl Policy {
             skew_bound: self.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
             every_row: false,
         };
-        check_dir_with(dir, &options, &self.rules)
+        let mut report = check_dir_with(dir, &options, &self.rules)?;
+        report.notes.extend(self.overridden(dir)?);
+        Ok(report)
+    }
+
+    /// Says which settings of the file do not count, as the log tells another value.
+    fn overridden(&self, dir: &Path) -> Result<Option<String>, CheckError> {
+        if self.fallback == LogSettings::default() {
+            return Ok(None);
+        }
+        let Some(info) = LogDir::open(dir)?.run_info else { return Ok(None) };
+        // A flag is above both.
+        let told = self.settings.clone().or_run_info(&info);
+        let other = self.fallback.contradicting(&told).into_iter();
+        let other: Vec<_> =
+            other.filter(|setting| !self.settings.knows(*setting)).map(Setting::key).collect();
+        Ok((!other.is_empty()).then(|| {
+            format!(
+                "run.json tells another value than [settings] of {CONFIG_FILE}, and counts: {}; a flag \
+                 would be above it",
+                other.join(", ")
+            )
+        }))
     }
 
     /// Applies the policy to a report that has every rule's part; known findings are not looked at yet.

@@ -12,6 +12,9 @@ pub enum SelectError {
     /// A rule that the comparison with the reference scheduler judges, which was not asked for.
     #[error("{0} is judged only with --conform: give it, or leave the rule out of the selection")]
     NeedsConform(String),
+    /// A selection without a name in it.
+    #[error("no rule is named; `schedlog rules` lists them")]
+    Empty,
     /// Nothing is left to run.
     #[error("every rule is deselected; nothing would be checked")]
     Nothing,
@@ -26,7 +29,10 @@ pub(super) fn matching(pattern: &str) -> Result<Vec<&'static Declaration>, Selec
     let wanted = pattern.to_ascii_uppercase();
     let all = wanted == "ALL";
     let found: Vec<_> = every().filter(|rule| all || rule.id.starts_with(&wanted)).collect();
-    if pattern.is_empty() || found.is_empty() {
+    if pattern.is_empty() {
+        return Err(SelectError::Empty);
+    }
+    if found.is_empty() {
         return Err(SelectError::Unknown(pattern.to_owned()));
     }
     Ok(found)
@@ -42,25 +48,32 @@ pub fn select(
     ignore: &[String],
     conform: bool,
 ) -> Result<(Vec<&'static Declaration>, Vec<&'static Declaration>), SelectError> {
+    let (select, ignore) = (named(select)?, named(ignore)?);
     let judged = |rule: &Declaration| conform || !is_joined(rule);
-    let ids = |patterns: &[String]| -> Result<Vec<&'static str>, SelectError> {
+    let ids = |patterns: &[&String]| -> Result<Vec<&'static str>, SelectError> {
         let mut ids = Vec::new();
         for pattern in patterns {
             ids.extend(matching(pattern)?.iter().map(|rule| rule.id));
         }
         Ok(ids)
     };
-    for pattern in select {
+    for &pattern in &select {
         if !matching(pattern)?.into_iter().any(judged) {
             return Err(SelectError::NeedsConform(pattern.clone()));
         }
     }
-    let (selected, ignored) = (ids(select)?, ids(ignore)?);
+    let (selected, ignored) = (ids(&select)?, ids(&ignore)?);
     let runs = |rule: &&Declaration| {
         (selected.is_empty() || selected.contains(&rule.id)) && !ignored.contains(&rule.id)
     };
     let (run, left): (Vec<_>, Vec<_>) = every().filter(|rule| judged(rule)).partition(runs);
     if run.is_empty() { Err(SelectError::Nothing) } else { Ok((run, left)) }
+}
+
+/// The patterns, less what stands behind the last comma of a list.
+fn named(patterns: &[String]) -> Result<Vec<&String>, SelectError> {
+    let named: Vec<_> = patterns.iter().filter(|pattern| !pattern.trim().is_empty()).collect();
+    if named.is_empty() && !patterns.is_empty() { Err(SelectError::Empty) } else { Ok(named) }
 }
 
 /// Whether it is the comparison with the reference that judges a rule, not the pass over the log.
@@ -111,7 +124,7 @@ mod tests {
     #[test]
     fn mistakes_are_errors() {
         assert_eq!(ids(&["Z"], &[]), Err(SelectError::Unknown("Z".to_owned())));
-        assert_eq!(ids(&[""], &[]), Err(SelectError::Unknown(String::new())));
+        assert_eq!(ids(&[""], &[]), Err(SelectError::Empty));
         assert_eq!(ids(&["M002"], &["M"]), Err(SelectError::Nothing));
     }
 }

@@ -41,6 +41,9 @@ pub fn write_conformance(report: &LogReport, all: bool, out: &mut dyn Write) -> 
     for note in &report.notes {
         writeln!(out, "note: {note}")?;
     }
+    for damage in &report.damage {
+        writeln!(out, "damage: {damage}")?;
+    }
     if let Some(at) = report.second_run {
         writeln!(
             out,
@@ -54,7 +57,8 @@ pub fn write_conformance(report: &LogReport, all: bool, out: &mut dyn Write) -> 
             verdict_text(report)
         );
     }
-    writeln!(out, "verdict: {}", verdict_text(report))
+    let damaged = if report.damage.is_empty() { "" } else { ", but a file is damaged" };
+    writeln!(out, "verdict: {}{damaged}", verdict_text(report))
 }
 
 fn write_counts(report: &LogReport, out: &mut dyn Write) -> io::Result<()> {
@@ -246,6 +250,8 @@ struct Report<'a> {
     diverged: u64,
     /// Where a second run begins; only the first one was compared.
     second_run: Option<Place>,
+    /// Files that could not be read to their end, though they were not cut, and why.
+    damage: &'a [String],
     /// The habits in which the log differs from the reference format.
     dialect: Vec<&'static str>,
     notes: &'a [String],
@@ -372,6 +378,7 @@ pub fn write_conformance_json(report: &LogReport, out: &mut dyn Write) -> io::Re
         restarts: counts.restarts,
         diverged: report.diverged,
         second_run: report.second_run.map(|at| Place { file: at.table.file_name(), line: at.line }),
+        damage: &report.damage,
         dialect: report.dialect.iter().map(|habit| habit.name()).collect(),
         notes: &report.notes,
         divergences: report.divergences.iter().map(divergence_json).collect(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::check::{CheckReport, Finding, Mark, Outcome, RuleOutcome};
 use crate::coverage::{Coverage, Dimension};
-use crate::diagnose::{Group, Story, fingerprint};
+use crate::diagnose::{Group, Story, fingerprint, kind};
 use crate::policy::{Accepted, Applied};
 use crate::report::{Sheet, Suite};
 
@@ -65,6 +65,7 @@ struct Level {
 #[derive(Serialize)]
 struct Known<'a> {
     baseline: String,
+    r#match: &'static str,
     found: u64,
     by_rule: &'a BTreeMap<&'static str, u64>,
     /// Of these, findings beyond the first thousand of a rule, which are not told apart.
@@ -187,8 +188,10 @@ struct Found<'a> {
     actual: Option<&'a str>,
     location: Option<Place<'a>>,
     related: Vec<Place<'a>>,
-    /// What tells it from others over several runs.
+    /// What tells it from others where the run is recorded again.
     fingerprint: String,
+    /// What it shares with those of its kind, in any run.
+    kind: String,
 }
 
 #[derive(Serialize)]
@@ -352,6 +355,7 @@ fn wanted(applied: &Applied) -> Wanted<'_> {
 fn known(accepted: &Accepted) -> Known<'_> {
     Known {
         baseline: accepted.path.display().to_string(),
+        r#match: accepted.matching.as_str(),
         found: accepted.total(),
         by_rule: &accepted.by_rule,
         by_number: &accepted.by_number,
@@ -395,5 +399,6 @@ fn found<'a>(rule: &RuleOutcome, finding: &'a Finding, sheet: &'a Sheet<'_>) -> 
         location: finding.primary.as_ref().map(|mark| Place::new(mark, sheet)),
         related: finding.related.iter().map(|mark| Place::new(mark, sheet)).collect(),
         fingerprint: fingerprint(rule.rule, finding),
+        kind: kind(rule.rule, finding),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::check::{Outcome, RuleOutcome, Verdict};
-use crate::policy::Applied;
+use crate::policy::{Applied, Match};
 use crate::report::Sheet;
 use crate::report::coverage::write_coverage;
 use crate::report::text::TextOptions;
@@ -74,16 +74,24 @@ fn write_applied(applied: &Applied, out: &mut dyn Write) -> io::Result<()> {
         let by_rule: Vec<_> =
             accepted.by_rule.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
         let list = if by_rule.is_empty() { "none".to_owned() } else { by_rule.join(", ") };
-        write!(out, "known findings in {}: {list}", accepted.path.display())?;
+        let (findings, listed, shows) = match accepted.matching {
+            Match::Exact => {
+                ("findings", "listed", "a new one among them shows only where their number grows")
+            }
+            Match::Kind => {
+                ("kinds of findings", "kinds listed", "a new kind among them does not show")
+            }
+        };
+        write!(out, "known {findings} in {}: {list}", accepted.path.display())?;
         match accepted.stale {
             0 => writeln!(out)?,
-            stale => writeln!(out, "; {stale} listed there were not found again")?,
+            stale => writeln!(out, "; {stale} {listed} there were not found again")?,
         }
         for (rule, count) in &accepted.by_number {
             writeln!(
                 out,
                 "known by number only: {count} findings of {rule} beyond the first thousand, which are \
-                 not told apart: a new one among them shows only where their number grows"
+                 not told apart: {shows}"
             )?;
         }
     }

@@ -24,6 +24,8 @@ pub struct Refusal {
     pub check: AllocationCheck,
     /// Blocks that would leave the free queue, hit blocks that lie in it included.
     pub needed: Blocks,
+    /// Blocks that it needs beside those: it found them in use by others.
+    pub shared: Blocks,
     /// Blocks that an admission must leave free; zero where the watermark does not apply.
     pub watermark: Blocks,
     /// Free blocks.
@@ -99,7 +101,7 @@ impl KvCacheManager {
     #[inline(never)]
     fn extend(&mut self, request: &mut Request, end: Tokens) -> Result<(), Refusal> {
         let missing = end.blocks_ceil(self.block_size) - request.held_blocks();
-        self.check(AllocationCheck::Slots, missing, Blocks::ZERO)?;
+        self.check(AllocationCheck::Slots, missing, Blocks::ZERO, Blocks::ZERO)?;
         self.pool.take(missing, &mut request.blocks);
         Ok(())
     }
@@ -119,11 +121,12 @@ impl KvCacheManager {
         &self,
         check: AllocationCheck,
         needed: Blocks,
+        shared: Blocks,
         watermark: Blocks,
     ) -> Result<(), Refusal> {
         let free = self.free_blocks();
         if needed.saturating_add(watermark) > free {
-            return Err(Refusal { check, needed, watermark, free });
+            return Err(Refusal { check, needed, shared, watermark, free });
         }
         Ok(())
     }
@@ -181,6 +184,7 @@ impl KvCache for KvCacheManager {
     ) -> Result<(), Refusal> {
         let watermark = if others_run { self.watermark } else { Blocks::ZERO };
         let free_hits = hits.iter().filter(|&&block| self.pool.is_free(block)).count();
+        let shared = count(hits.len() - free_hits);
         let base = self.tokens_in(hits.len());
         let known = request.len.min(self.max_model_len);
         let reached = base.min(self.max_model_len) + new;
@@ -189,10 +193,10 @@ impl KvCache for KvCacheManager {
             |tokens: Tokens| tokens.blocks_ceil(self.block_size).saturating_sub(count(hits.len()));
         if self.reserve_full_sequence {
             let needed = beyond_hits(known) + count(free_hits);
-            self.check(AllocationCheck::FullSequence, needed, watermark)?;
+            self.check(AllocationCheck::FullSequence, needed, shared, watermark)?;
         }
         let missing = beyond_hits(end);
-        self.check(AllocationCheck::Slots, missing + count(free_hits), watermark)?;
+        self.check(AllocationCheck::Slots, missing + count(free_hits), shared, watermark)?;
         for &block in hits {
             self.pool.touch(block);
         }

@@ -222,6 +222,11 @@ fn mistaken_input_is_told_with_a_remedy() {
         let path = at(name).join("state_transitions.csv");
         fs::write(&path, fs::read_to_string(&path).unwrap().replace(',', separator)).unwrap();
     }
+    copy("cr");
+    for entry in fs::read_dir(at("cr")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace('\n', "\r")).unwrap();
+    }
     copy("no-gzip");
     fs::rename(at("no-gzip/events.csv"), at("no-gzip/events.csv.gz")).unwrap();
     let gzip = |bytes: &[u8]| {
@@ -254,11 +259,11 @@ fn mistaken_input_is_told_with_a_remedy() {
     fs::write(&path, &text[..text.len() - 10]).unwrap();
     fs::create_dir(at("empty")).unwrap();
     let mut texts = Vec::new();
-    let names = ["semicolons", "tabs", "no-gzip", "gzip-and-more", "gzip-sum", "directory"];
+    let names = ["semicolons", "tabs", "cr", "no-gzip", "gzip-and-more", "gzip-sum", "directory"];
     for name in names.into_iter().chain(["twice", "empty"]) {
         texts.push(said(place.path(), &["check", name]));
     }
-    for name in ["no-gzip", "twice", "empty"] {
+    for name in ["cr", "no-gzip", "twice", "empty"] {
         texts.push(said(place.path(), &["conform", name]));
     }
     for name in ["semicolons", "torn"] {

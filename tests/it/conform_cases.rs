@@ -8,7 +8,8 @@ use schedlog::settings::Settings;
 use schedlog::trace::{Arrival, Trace, TraceRequest, private_token};
 use schedlog::units::{Nanos, Priority, TokenRun, Tokens};
 
-use crate::conform_canaries::replay;
+use crate::conform_canaries::{replay, text};
+use crate::defects::compressed;
 use crate::dialect_writer::written;
 use crate::fixtures::Log;
 use crate::sheets::Sheets;
@@ -164,6 +165,77 @@ fn ends_that_no_file_but_events_tells_are_not_held_against_the_log() {
                 cut.p.rows.truncate(requests);
                 let what = format!("{name}, {row} rows, {requests} requests");
                 never_diverges(&what, &written(&cut, &["fixed-columns-only"], true));
+            }
+        }
+    }
+}
+
+/// A cut file tells less; one whose checksum is wrong may tell what is not so.
+#[test]
+fn a_compressed_file_with_a_wrong_checksum_is_damage_and_no_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    replay("plain-run", directory.path(), LogLevel::Standard);
+    let log = Sheets::read(directory.path()).log();
+    let packed = |file: &str, change: fn(&mut Vec<u8>)| {
+        let mut log = log.clone();
+        let mut bytes = compressed(log.files.remove(file).unwrap());
+        change(&mut bytes);
+        log.files.insert(format!("{file}.gz"), bytes);
+        compared(&log)
+    };
+    let checksum = |bytes: &mut Vec<u8>| {
+        let at = bytes.len() - 8;
+        bytes[at] ^= 1;
+    };
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 8);
+    for file in ["per_request.csv", "per_iteration.csv", "per_iteration_requests.csv", "events.csv"]
+    {
+        let right = packed(file, |_| {});
+        assert_eq!((right.exit_code(), right.damage.len()), (0, 0), "{file}");
+        let report = packed(file, checksum);
+        assert_eq!((report.exit_code(), report.damage.len()), (2, 1), "{file} {report:#?}");
+        assert!(report.damage[0].starts_with(&format!("{file}: ")), "{report:#?}");
+        let shown = text(&report);
+        let verdict = shown.lines().last().unwrap();
+        assert!(verdict.ends_with(", but a file is damaged"), "{file} {verdict}");
+        assert_eq!(packed(file, cut).exit_code(), 0, "{file}");
+    }
+}
+
+/// That rows of waiting requests are left out shows by who waited; whoever did may be behind the end of
+/// per_request.csv.
+#[test]
+fn a_dialect_without_waiting_rows_is_recognised_though_per_request_is_cut() {
+    for name in ["watermark", "async-preemption", "too-long-prompts"] {
+        let directory = tempfile::tempdir().unwrap();
+        replay(name, directory.path(), LogLevel::Standard);
+        let log = Sheets::read(directory.path());
+        for requests in 0..log.p.len() {
+            let mut cut = log.clone();
+            cut.p.rows.truncate(requests);
+            for habits in [&["no-initial-rows"][..], &["no-initial-rows", "fixed-columns-only"]] {
+                let what = format!("{name}, {requests} requests, {habits:?}");
+                never_diverges(&what, &written(&cut, habits, true));
+            }
+        }
+    }
+}
+
+/// Behind the end of events.csv a running request that has no row any more may be over, or be preempted in
+/// a dialect that does not show it.
+#[test]
+fn who_is_preempted_behind_the_end_of_the_events_is_not_taken_for_gone() {
+    for name in ["tiny-cache-preemption", "async-preemption"] {
+        let directory = tempfile::tempdir().unwrap();
+        replay(name, directory.path(), LogLevel::Standard);
+        let log = Sheets::read(directory.path());
+        for habits in [&["no-preempted-rows"][..], &["no-preempted-rows", "no-initial-rows"]] {
+            for events in 1..log.e.len() {
+                let mut cut = log.clone();
+                cut.e.rows.truncate(events);
+                cut.p.rows.truncate(events / 8);
+                let what = format!("{name} {habits:?}, {events} events");
+                never_diverges(&what, &written(&cut, habits, true));
             }
         }
     }

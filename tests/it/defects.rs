@@ -464,7 +464,7 @@ fn waiting_requests_are_counted_by_the_events_where_there_are_no_rows() {
     }
 }
 
-fn compressed(bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn compressed(bytes: Vec<u8>) -> Vec<u8> {
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut out, &bytes).unwrap();
     out.finish().unwrap()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use schedlog::engine::run::{LogOptions, replay_trace};
 use schedlog::log::values::LogLevel;
@@ -29,12 +30,29 @@ impl Edited {
         Self { dir }
     }
 
-    /// A log of some 320 iterations, one request at a time.
+    /// The log of another run of a bundled trace: with settings of its own.
+    pub(crate) fn of_run(trace: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let trace = root().join("traces").join(trace);
+        let mut replay = Command::new(env!("CARGO_BIN_EXE_schedlog"));
+        replay.arg("replay").arg(trace.with_extension("jsonl"));
+        replay.arg("--config").arg(trace.with_extension("toml")).arg("--out");
+        replay.arg(dir.path().join("log")).args(flags);
+        assert!(replay.output().unwrap().status.success());
+        Self { dir }
+    }
+
+    /// A log of some 320 iterations of one request.
     pub(crate) fn long() -> Self {
+        Self::long_of(1)
+    }
+
+    /// A log of some 320 iterations of so many requests.
+    pub(crate) fn long_of(requests: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let trace = dir.path().join("long.jsonl");
-        let line = r#"{"timestamp": 0, "input_length": 40, "output_length": 320}"#;
-        std::fs::write(&trace, line).unwrap();
+        let line = "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 320}\n";
+        std::fs::write(&trace, line.repeat(requests)).unwrap();
         let settings = Settings::default().resolve().unwrap();
         let trace = Trace::open(&trace, &ReadOptions::default()).unwrap();
         let options = LogOptions::default();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod analyze;
+mod baselines;
 mod causes;
 mod causes_columns;
 mod cell_laws;
@@ -13,6 +14,7 @@ mod conform_canaries;
 mod conform_cases;
 mod conform_cli;
 mod conform_dialects;
+mod conform_leads;
 mod conform_log;
 mod conform_reasons;
 mod conform_resync;

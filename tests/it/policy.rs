@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use schedlog::conform::log::{ConformOptions, LogVerdict, conform_log};
+
 use crate::fixtures::{Log, fixture};
 use crate::support::in_snapshots;
 
@@ -54,6 +56,8 @@ fn selection_by_id_and_prefix_never_passes_in_silence() {
     assert_eq!(code(&check(place.path(), &["wrong"])), 1);
     assert_eq!(code(&check(place.path(), &["wrong", "--select", "Q001"])), 1);
     assert_eq!(code(&check(place.path(), &["wrong", "--select", "K001, Q001"])), 1);
+    assert_eq!(code(&check(place.path(), &["wrong", "--select", "K001, "])), 0);
+    assert_eq!(code(&check(place.path(), &["wrong", "--ignore", "M,Q,"])), 0);
     let clean = check(place.path(), &["wrong", "--ignore", "M002,M003", "--ignore", "q"]);
     assert_eq!(code(&clean), 0);
     let text = String::from_utf8_lossy(&clean.stdout).into_owned();
@@ -229,6 +233,59 @@ fn a_file_sets_rules_severities_and_settings() {
 }
 
 #[test]
+fn a_setting_of_the_file_that_the_log_contradicts_is_told() {
+    let place = place();
+    let config = "[settings]\nmax_num_seqs = 1\nblock_size = 4\n";
+    fs::write(place.path().join("schedlog.toml"), config).unwrap();
+    let note = |arguments: &[&str]| {
+        let output = check(place.path(), arguments);
+        assert_eq!(code(&output), 0);
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.contains("[settings]")).unwrap_or_default().to_owned()
+    };
+    // block_size is the same in both.
+    assert_eq!(
+        note(&["clean"]),
+        "note: run.json tells another value than [settings] of schedlog.toml, and counts: \
+         max_num_seqs; a flag would be above it"
+    );
+    assert_eq!(note(&["clean", "--max-num-seqs", "2"]), "");
+    assert!(note(&["clean", "--format", "json"]).contains("counts: max_num_seqs; a flag"));
+}
+
+#[test]
+fn a_value_that_no_scheduler_can_have_is_damage_of_run_json() {
+    let wrong = [
+        ("block_size", "0"),
+        ("max_num_seqs", "0"),
+        ("max_num_active_seqs", "0"),
+        ("max_num_batched_tokens", "0"),
+        ("max_num_scheduled_tokens", "0"),
+        ("max_model_len", "0"),
+        ("num_gpu_blocks", "0"),
+        ("watermark", "3.0"),
+        ("watermark", "-1"),
+    ];
+    for (key, value) in wrong {
+        let log = Log::base().map("run.json", |bytes| {
+            let mut info: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            info["config"][key] = serde_json::from_str(value).unwrap();
+            info.to_string().into_bytes()
+        });
+        let directory = log.write();
+        let output = check(directory.path(), &["."]);
+        // What is wrong is the file, not the log: no rule judges by such a value.
+        assert_eq!(code(&output), 2, "{key} {value}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(&format!("config.{key} cannot be {value};")), "{text}");
+        assert_eq!(text.matches("damage[").count(), 1, "{text}");
+        let report = conform_log(directory.path(), &ConformOptions::default()).unwrap();
+        let LogVerdict::Void(why) = &report.verdict else { panic!("{key} {value} {report:#?}") };
+        assert!(why.to_string().starts_with(&format!("{key} is {}", value.trim_end_matches(".0"))));
+    }
+}
+
+#[test]
 fn mistakes_in_the_file_are_errors_with_a_remedy() {
     let place = place();
     let mistakes = [
@@ -254,7 +311,7 @@ fn mistakes_in_the_file_are_errors_with_a_remedy() {
         &["clean", "--block-size", "0"],
         &["clean", "--watermark", "3"],
         &["clean", "--watermark", "a bit"],
-        &["clean", "--select", "M002, "],
+        &["clean", "--select", ", "],
         &["clean", "--config", "no.toml"],
         &["clean", "--select", "Z"],
         &["clean", "--require-coverage", "colours"],

@@ -16,9 +16,9 @@ use crate::log::dialect::Habit;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::{Located, Location};
 use crate::log::schema::IterationRequestRow;
-use crate::log::values::{EventType, State, WaitingReason};
-use crate::scheduler::{AdmissionStop, BatchEntry, Kind, Pass, Scheduler, Slot, Status};
-use crate::units::{Blocks, Nanos, Tokens};
+use crate::log::values::{State, WaitingReason};
+use crate::scheduler::{AdmissionStop, BatchEntry, Pass, Scheduler, Slot, Status};
+use crate::units::{Blocks, Tokens};
 
 /// Both sides of one step at `D`.
 pub(super) struct Sight<'a> {
@@ -30,38 +30,52 @@ pub(super) struct Sight<'a> {
     pub(super) owners: &'a [RequestKey],
 }
 
-type Differences = Vec<Difference>;
+pub(super) type Differences = Vec<Difference>;
+
+/// What the log says of the tokens of a request that does not run there.
+pub(super) const NOT_RUNNING: &str = "not running";
 
 impl Sight<'_> {
     /// Everything that differs.
     pub(super) fn differences(&self) -> Differences {
         let mut out = Vec::new();
-        self.presence(&mut out);
+        let without_row = self.presence(&mut out);
         self.generated(&mut out);
-        self.preemptions(&mut out);
-        self.admissions(&mut out);
+        let lead = out.len();
+        self.choices(&mut out);
+        out.extend(without_row);
+        if !self.tape.tells_tokens {
+            self.sums(&mut out);
+        }
         self.batch(&mut out);
         self.queue("running queue", &self.logged_running(), &self.running(), &mut out);
         self.queue("waiting queue", &self.logged_waiting(), &self.waiting(), &mut out);
         self.tables_and_reasons(&mut out);
+        if self.tape.tells_tokens {
+            self.sums(&mut out);
+        }
         self.counters(&mut out);
+        if !out.is_empty() {
+            out.splice(lead..lead, self.choices_by_rows());
+            self.lead_with_the_first_choice(&mut out[lead..]);
+        }
         out
     }
 
-    fn key(&self, slot: Slot) -> RequestKey {
+    pub(super) fn key(&self, slot: Slot) -> RequestKey {
         self.owners[slot.index()]
     }
 
-    fn name(&self, key: RequestKey) -> String {
+    pub(super) fn name(&self, key: RequestKey) -> String {
         self.tape.ids.id(key).to_owned()
     }
 
-    fn names(&self, keys: &[RequestKey]) -> String {
+    pub(super) fn names(&self, keys: &[RequestKey]) -> String {
         let names: Vec<_> = keys.iter().map(|key| self.tape.ids.id(*key)).collect();
         format!("[{}]", names.join(" "))
     }
 
-    fn running(&self) -> Vec<RequestKey> {
+    pub(super) fn running(&self) -> Vec<RequestKey> {
         self.scheduler.running().iter().map(|&slot| self.key(slot)).collect()
     }
 
@@ -72,11 +86,11 @@ impl Sight<'_> {
     }
 
     /// Whether the dialect has no row of a request because of where it stands in the reference.
-    fn is_hidden(&self, slot: Slot) -> bool {
+    pub(super) fn is_hidden(&self, slot: Slot) -> bool {
         self.tape.hides(self.scheduler.request(slot).status())
     }
 
-    fn logged_running(&self) -> Vec<RequestKey> {
+    pub(super) fn logged_running(&self) -> Vec<RequestKey> {
         self.group.running().map(|row| row.row.request_id).collect()
     }
 
@@ -85,11 +99,11 @@ impl Sight<'_> {
     }
 
     /// The row of a request, or that of the step.
-    fn place(&self, key: RequestKey) -> Location {
+    pub(super) fn place(&self, key: RequestKey) -> Location {
         self.group.queued_row(key).map_or(self.group.step.at(), Located::at)
     }
 
-    fn of_request(
+    pub(super) fn of_request(
         &self,
         field: &'static str,
         key: RequestKey,
@@ -105,25 +119,6 @@ impl Sight<'_> {
         }
     }
 
-    /// Requests that only one side has.
-    fn presence(&self, out: &mut Differences) {
-        for row in &self.group.queued {
-            let key = row.row.request_id;
-            if !self.live.contains_key(&key) {
-                let over = "has not arrived, or is over";
-                out.push(self.of_request("requests", key, row.row.state, over));
-            }
-        }
-        let slots = self.scheduler.running().iter().copied().chain(self.scheduler.waiting());
-        for slot in slots {
-            let key = self.key(slot);
-            if self.group.queued_row(key).is_none() && !self.is_hidden(slot) {
-                let state = state_of(self.scheduler.request(slot).status());
-                out.push(self.of_request("requests", key, "has no row", state));
-            }
-        }
-    }
-
     /// The tokens that requests have at `D`.
     fn generated(&self, out: &mut Differences) {
         for row in &self.group.queued {
@@ -134,78 +129,6 @@ impl Sight<'_> {
                 out.push(self.of_request(field, key, row.row.tokens_generated, known));
             }
         }
-    }
-
-    fn preemptions(&self, out: &mut Differences) {
-        let reference: Vec<_> =
-            self.pass.preempted.iter().map(|victim| self.key(victim.slot)).collect();
-        let id = self.group.id();
-        let logged = self.tape.decided(id, EventType::RequestPreempted);
-        self.list("preempted requests", logged, &reference, out);
-        let count = self.group.step.row.preempted_count.0 as usize;
-        if count != reference.len() {
-            out.push(self.counter("preempted_count", count, reference.len()));
-        }
-    }
-
-    fn admissions(&self, out: &mut Differences) {
-        let of_kind = |kind| -> Vec<RequestKey> {
-            let entries = self.pass.entries.iter().filter(|entry| entry.kind == kind);
-            entries.map(|entry| self.key(entry.slot)).collect()
-        };
-        let id = self.group.id();
-        let step = &self.group.step.row;
-        let kinds = [
-            (
-                Kind::New,
-                ("admitted requests", "admitted_count"),
-                EventType::RequestScheduled,
-                step.admitted_count,
-            ),
-            (
-                Kind::Resumed,
-                ("resumed requests", "resumed_count"),
-                EventType::RequestResumed,
-                step.resumed_count,
-            ),
-        ];
-        for (kind, (field, counter), event, count) in kinds {
-            let reference = of_kind(kind);
-            self.list(field, self.tape.decided(id, event), &reference, out);
-            if let Some(count) = count.filter(|count| count.0 as usize != reference.len()) {
-                out.push(self.counter(counter, count.0 as usize, reference.len()));
-            }
-        }
-    }
-
-    /// Compares a list of requests that events tell of.
-    fn list(
-        &self,
-        field: &'static str,
-        logged: Option<Vec<RequestKey>>,
-        reference: &[RequestKey],
-        out: &mut Differences,
-    ) {
-        let same = |logged: &Vec<RequestKey>| match self.tape.slack {
-            Nanos::ZERO => logged == reference,
-            // Stamps that are so near do not tell an order.
-            _ => sorted(logged) == sorted(reference),
-        };
-        let Some(logged) = logged.filter(|logged| !same(logged)) else { return };
-        if self.tape.events_ended() && reference.starts_with(&logged) {
-            // The file may have been cut between two rows.
-            return;
-        }
-        let only = logged.iter().chain(reference);
-        let only = only.copied().find(|key| logged.contains(key) != reference.contains(key));
-        let at = only.map_or(self.group.step.at(), |key| self.place(key));
-        out.push(Difference {
-            field,
-            request: only.map(|key| self.name(key)),
-            logged: self.names(&logged),
-            reference: self.names(reference),
-            at,
-        });
     }
 
     /// Who is scheduled, from where on and with how many tokens.
@@ -236,7 +159,7 @@ impl Sight<'_> {
             let key = self.key(entry.slot);
             let runs = |row: &Located<IterationRequestRow>| row.row.state == State::Running;
             if !self.group.queued_row(key).is_some_and(runs) {
-                tokens.push(self.of_request("scheduled_tokens", key, "not running", entry.tokens));
+                tokens.push(self.of_request("scheduled_tokens", key, NOT_RUNNING, entry.tokens));
             }
         }
         out.append(&mut tokens);
@@ -325,7 +248,7 @@ impl Sight<'_> {
         reasons
     }
 
-    fn counter(
+    pub(super) fn counter(
         &self,
         field: &'static str,
         logged: impl ToString,
@@ -340,32 +263,48 @@ impl Sight<'_> {
         }
     }
 
-    fn counters(&self, out: &mut Differences) {
+    /// What the step's batch adds up to.
+    fn sums(&self, out: &mut Differences) {
         let step = &self.group.step.row;
         let entries = &self.pass.entries;
         let prefill: Tokens =
             entries.iter().filter(|entry| entry.prefill).map(|entry| entry.tokens).sum();
         let total = self.pass.total_tokens;
-        let usable = self.scheduler.config().usable_blocks();
-        let running = self.scheduler.running().len() as u32;
         let batch = match self.tape.dialect.has(Habit::BatchIsRunning) {
-            true => running,
-            false => entries.len() as u32,
+            true => self.scheduler.running().len(),
+            false => entries.len(),
         };
-        let pairs = [
-            ("batch_size", step.batch_size.0, batch),
-            ("total_tokens", step.total_tokens.0, total.0),
-            ("prefill_tokens", step.prefill_tokens.0, prefill.0),
-            ("decode_tokens", step.decode_tokens.0, (total - prefill).0),
-            ("kv_cache_total", step.kv_cache_total.0, usable.0),
-            ("running_count", step.running_count.0, running),
-            ("waiting_count", step.waiting_count.0, self.scheduler.waiting_len() as u32),
-        ];
+        self.counted(
+            [
+                ("batch_size", step.batch_size.0, batch as u32),
+                ("total_tokens", step.total_tokens.0, total.0),
+                ("prefill_tokens", step.prefill_tokens.0, prefill.0),
+                ("decode_tokens", step.decode_tokens.0, (total - prefill).0),
+            ],
+            out,
+        );
+    }
+
+    fn counted<const N: usize>(&self, pairs: [(&'static str, u32, u32); N], out: &mut Differences) {
         for (field, logged, reference) in pairs {
             if logged != reference {
                 out.push(self.counter(field, logged, reference));
             }
         }
+    }
+
+    fn counters(&self, out: &mut Differences) {
+        let step = &self.group.step.row;
+        let usable = self.scheduler.config().usable_blocks();
+        let running = self.scheduler.running().len() as u32;
+        self.counted(
+            [
+                ("kv_cache_total", step.kv_cache_total.0, usable.0),
+                ("running_count", step.running_count.0, running),
+                ("waiting_count", step.waiting_count.0, self.scheduler.waiting_len() as u32),
+            ],
+            out,
+        );
         let (fewest, most) = self.scheduler.kv_cache().used(usable);
         let used = step.kv_cache_used.0;
         if used < fewest || most < used {
@@ -400,7 +339,7 @@ impl Sight<'_> {
     }
 }
 
-fn sorted(keys: &[RequestKey]) -> Vec<RequestKey> {
+pub(super) fn sorted(keys: &[RequestKey]) -> Vec<RequestKey> {
     let mut keys = keys.to_vec();
     keys.sort_unstable();
     keys
@@ -410,7 +349,7 @@ fn shown(tokens: Option<Tokens>) -> String {
     tokens.map_or_else(|| "nothing".to_owned(), |tokens| tokens.to_string())
 }
 
-fn state_of(status: Status) -> State {
+pub(super) fn state_of(status: Status) -> State {
     match status {
         Status::Waiting => State::Waiting,
         Status::Running => State::Running,

@@ -87,8 +87,15 @@ impl Given {
 
     /// A number that must be given and is at least one.
     fn need(&self, name: &'static str) -> Result<u32, Void> {
-        let value: Option<u32> = self.get(name)?;
-        at_least_one(name, value.ok_or(Void::NoSetting { setting: name })?)
+        self.at_least_one(name)?.ok_or(Void::NoSetting { setting: name })
+    }
+
+    /// A number that is at least one where it is given.
+    fn at_least_one(&self, name: &'static str) -> Result<Option<u32>, Void> {
+        match self.get(name)? {
+            Some(0) => Err(Void::BadSetting { setting: name, value: "0".to_owned() }),
+            value => Ok(value),
+        }
     }
 
     /// A setting that has a default in vLLM.
@@ -105,8 +112,8 @@ impl Given {
     }
 
     fn blocks(&mut self, usable: Option<Blocks>) -> Result<u32, Void> {
-        if let Some(blocks) = self.get("num_gpu_blocks")? {
-            return at_least_one("num_gpu_blocks", blocks);
+        if let Some(blocks) = self.at_least_one("num_gpu_blocks")? {
+            return Ok(blocks);
         }
         let usable = usable.ok_or(Void::NoSetting { setting: "num_gpu_blocks" })?;
         let blocks = usable.0.saturating_add(1);
@@ -128,6 +135,10 @@ impl Given {
         let blocks = self.blocks(usable)?;
         let policy: Policy = self.or_default("policy", Policy::Fcfs)?;
         let watermark: f64 = self.or_default("watermark", 0.0)?;
+        if !(0.0..1.0).contains(&watermark) {
+            let value = watermark.to_string();
+            return Err(Void::BadSetting { setting: "watermark", value });
+        }
         let async_scheduling = match self.get("async_scheduling")? {
             Some(value) => value,
             None => {
@@ -145,11 +156,11 @@ impl Given {
             num_gpu_blocks: Blocks(blocks),
             max_num_seqs: Requests(seqs),
             max_num_active_seqs: Requests(
-                self.get("max_num_active_seqs")?.unwrap_or(seqs).min(seqs),
+                self.at_least_one("max_num_active_seqs")?.unwrap_or(seqs).min(seqs),
             ),
             max_num_batched_tokens: Tokens(tokens),
             max_num_scheduled_tokens: Tokens(
-                self.get("max_num_scheduled_tokens")?.unwrap_or(tokens),
+                self.at_least_one("max_num_scheduled_tokens")?.unwrap_or(tokens),
             ),
             max_model_len: Tokens(max_model_len),
             enable_chunked_prefill: self.or_default("enable_chunked_prefill", true)?,
@@ -182,8 +193,4 @@ impl Given {
         }
         Ok(Some(speculative))
     }
-}
-
-fn at_least_one(setting: &'static str, value: u32) -> Result<u32, Void> {
-    if value == 0 { Err(Void::BadSetting { setting, value: "0".to_owned() }) } else { Ok(value) }
 }

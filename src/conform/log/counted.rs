@@ -6,6 +6,10 @@
 //! taken, between `held - hits` and `held` are in use. Without hits (and always without prefix
 //! caching) both ends meet and every check is exact. Where they do not meet, a check that either
 //! end decides is decided; between the ends the log is believed.
+//!
+//! How many are in use behind a pass is told, too. What the admissions of the log add to that is at most
+//! what their rows hold, so the rest was in use before: an admission for which that left no room is
+//! refused, though blocks that are shared might have left it.
 
 use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
@@ -16,11 +20,24 @@ use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::{AllocationCheck, Refusal, Request};
 use crate::units::{BlockId, Blocks, RequestId, Tokens};
 
+/// What the log says of a request that the pass at hand admits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    /// Tokens that it found in the prefix cache.
+    pub(super) hit: Tokens,
+    /// Blocks that it holds behind the pass.
+    pub(super) blocks: Blocks,
+}
+
 /// What the log says of the pass at hand.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
-    /// Tokens found in the prefix cache by the requests that the pass admits.
-    pub(super) hits: HashMap<RequestId, Tokens, FxBuildHasher>,
+    /// The requests that the pass admits.
+    pub(super) admitted: HashMap<RequestId, Admitted, FxBuildHasher>,
+    /// Blocks that those of them hold behind the pass that it has not admitted yet.
+    pub(super) to_come: Blocks,
+    /// Blocks that are in use behind the pass, where the rows tell who holds them.
+    pub(super) used: Option<Blocks>,
     /// Requests that it preempts.
     pub(super) preempted: HashSet<RequestId, FxBuildHasher>,
     /// Of these, those behind which nobody is scheduled.
@@ -154,8 +171,32 @@ impl CountedCache {
         believed
     }
 
-    fn refusal(&self, check: AllocationCheck, needed: u32, watermark: Blocks) -> Refusal {
-        Refusal { check, needed: Blocks(needed), watermark, free: self.free_blocks() }
+    /// Before an admission, what the log says of the end of the pass: a number of used blocks that can
+    /// be.
+    fn look_ahead(&mut self) {
+        let to_come = self.told.to_come;
+        if let Some(used) = self.told.used.filter(|used| used.0 <= self.held + to_come.0) {
+            let before = used.saturating_sub(to_come).0;
+            self.used.0 = self.used.0.max(before.min(self.used.1));
+        }
+    }
+
+    /// Why between `least` and `most` blocks are not to be had beside the watermark; the least if even they
+    /// are not.
+    fn refusal(
+        &self,
+        check: AllocationCheck,
+        (least, most): (u32, u32),
+        watermark: Blocks,
+    ) -> Refusal {
+        let (free_least, free_most) = self.free_range();
+        let (needed, free) = if least.saturating_add(watermark.0) > free_most {
+            (least, free_most)
+        } else {
+            (most, free_least)
+        };
+        let shared = Blocks(if self.unknown { 0 } else { most - needed });
+        Refusal { check, needed: Blocks(needed), shared, watermark, free: Blocks(free) }
     }
 
     fn blocks(&self, tokens: Tokens) -> u32 {
@@ -270,7 +311,7 @@ impl KvCache for CountedCache {
             return;
         }
         let (size, limit) = (self.config.block_size, self.most_hits(request));
-        let told = self.told.hits.get(request.id()).copied();
+        let told = self.told.admitted.get(request.id()).map(|it| it.hit);
         self.unknown = told.is_none() && limit > 0;
         let found = match told {
             Some(tokens) => (tokens.0 / size).min(limit),
@@ -294,7 +335,8 @@ impl KvCache for CountedCache {
             self.guessed |= open && self.told.preemptions > 0;
             if !self.decide((missing, missing), !refused) {
                 self.told.preemptions = self.told.preemptions.saturating_sub(1);
-                return Err(self.refusal(AllocationCheck::Slots, missing, Blocks::ZERO));
+                let needs = (missing, missing);
+                return Err(self.refusal(AllocationCheck::Slots, needs, Blocks::ZERO));
             }
             self.take(missing);
             request.blocks.resize(request.blocks.len() + missing as usize, BlockId::default());
@@ -314,9 +356,15 @@ impl KvCache for CountedCache {
         let watermark = self.watermark(others_run);
         let ((least, most), check) = self.admission_needs(request, new, found);
         let bounds = (least.saturating_add(watermark.0), most.saturating_add(watermark.0));
-        let believed = self.told.hits.contains_key(request.id());
+        let believed = self.told.admitted.contains_key(request.id());
+        if believed {
+            self.look_ahead();
+        }
         if !self.decide(bounds, believed) {
-            return Err(self.refusal(check, most, watermark));
+            return Err(self.refusal(check, (least, most), watermark));
+        }
+        if let Some(admitted) = self.told.admitted.remove(request.id()) {
+            self.told.to_come = self.told.to_come.saturating_sub(admitted.blocks);
         }
         let base = self.tokens_in(hits.len()).min(self.config.max_model_len);
         let end = (base + new + self.config.num_lookahead_tokens()).min(self.config.max_model_len);

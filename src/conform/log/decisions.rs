@@ -3,7 +3,7 @@
 use crate::conform::explain::explain;
 use crate::conform::log::cache::Cache;
 use crate::conform::log::compare::Sight;
-use crate::conform::log::counted::Told;
+use crate::conform::log::counted::{Admitted, Told};
 use crate::conform::log::group::Group;
 use crate::conform::log::replay::{Flying, Judged, Replay};
 use crate::conform::log::sides::{self, is_of_reference};
@@ -189,9 +189,13 @@ impl Replay<'_> {
             let request = self.scheduler.request(live.slot);
             if request.status() != Status::Running {
                 let hit = self.hit_of(group, row).unwrap_or(Tokens::ZERO);
-                told.hits.insert(request.id().clone(), hit);
+                let admitted = Admitted { hit, blocks: row.row.kv_cache_blocks };
+                told.to_come += admitted.blocks;
+                told.admitted.insert(request.id().clone(), admitted);
             }
         }
+        let whole = group.running().count() == group.step.row.running_count.0 as usize;
+        told.used = whole.then_some(group.step.row.kv_cache_used);
         let mut scheduled_behind = false;
         for &slot in self.scheduler.running().iter().rev() {
             let row = group.queued_row(self.owners[slot.index()]);

@@ -12,7 +12,7 @@ use crate::conform::log::verdict::Void;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::values::FinishReason;
 use crate::scheduler::{NewRequest, Pass, Status};
-use crate::units::{Nanos, Priority, RequestId, TokenId, TokenRun, Tokens};
+use crate::units::{Nanos, Priority, RequestId, Requests, TokenId, TokenRun, Tokens};
 
 /// Before what aborts are carried out.
 #[derive(Clone, Copy)]
@@ -210,15 +210,20 @@ impl Replay<'_> {
     }
 
     /// Behind the end of events.csv nothing tells of aborts: who may have given up and has no row any
-    /// more has done so.
+    /// more has done so. Where preempted requests have no rows, a step that preempts may have preempted it.
     pub(super) fn abort_untold(&mut self, group: &Group) {
         if !self.tape.events_ended() {
             return;
         }
+        let preempts =
+            self.tape.hides(Status::Preempted) && group.step.row.preempted_count > Requests::ZERO;
         let mut gone: Vec<_> = self
             .without_row(group)
             .filter(|(_, live)| {
-                live.end.is_none_or(|end| end.reason.is_none_or(FinishReason::is_drop))
+                let may_be_over =
+                    live.end.is_none_or(|end| end.reason.is_none_or(FinishReason::is_drop));
+                let runs = self.scheduler.request(live.slot).status() == Status::Running;
+                may_be_over && !(preempts && runs)
             })
             .map(|(key, live)| (key, live.slot))
             .collect();

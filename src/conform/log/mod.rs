@@ -8,6 +8,7 @@
 
 mod amounts;
 mod cache;
+mod choices;
 mod claims;
 mod compare;
 mod config;
@@ -133,6 +134,7 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
         diverged: replay.diverged,
         dialect: replay.tape.dialect.habits().collect(),
         second_run: replay.tape.second_run,
+        damage: replay.damage,
         notes,
     })
 }

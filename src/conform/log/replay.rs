@@ -25,6 +25,7 @@ use crate::conform::log::sides::is_of_reference;
 use crate::conform::log::tape::Tape;
 use crate::conform::log::verdict::{Basis, LogCounts, LogDivergence, Void};
 use crate::log::ids::{Ids, RequestKey};
+use crate::log::reader::FormKind;
 use crate::log::schema::Table;
 use crate::scheduler::allocation::KvCacheManager;
 use crate::scheduler::{ModelOutput, Pass, Scheduler, Slot, StopTokens, Update};
@@ -109,6 +110,8 @@ pub(super) struct Replay<'t> {
     pub(super) diverged: u64,
     pub(super) first: Option<IterationId>,
     pub(super) notes: Vec<String>,
+    /// Files that could not be read to their end, though they were not cut.
+    pub(super) damage: Vec<String>,
     /// Steps at which the reference was not where the log is.
     skipped: u64,
     /// Steps that the log does not tell enough of to decide them.
@@ -157,6 +160,7 @@ impl<'t> Replay<'t> {
             diverged: 0,
             first: None,
             notes: Vec::new(),
+            damage: Vec::new(),
             skipped: 0,
             undecided: 0,
             undrafted: 0,
@@ -213,9 +217,13 @@ impl<'t> Replay<'t> {
             let file = table.file_name();
             self.notes.push(format!("{file} ends before it has told of iteration {id}"));
         }
-        for table in self.tape.truncated() {
+        for (table, why) in self.tape.broken() {
             let file = table.file_name();
-            self.notes.push(format!("{file} is cut: what its end would tell is not compared"));
+            if let FormKind::Unreadable(_) = why {
+                self.damage.push(format!("{file}: {why}"));
+            } else {
+                self.notes.push(format!("{file} is cut: what its end would tell is not compared"));
+            }
         }
         let why = [
             (self.damaged, "could not be read in full"),

@@ -15,8 +15,8 @@ pub(super) struct Stream<R> {
     pub(super) lost: u64,
     /// The byte at which a second run begins, which is not read.
     cut: u64,
-    /// Whether the file ends before its end.
-    pub(super) truncated: bool,
+    /// Why the file ends before its end.
+    pub(super) broken: Option<FormKind>,
 }
 
 impl<R: Row> Stream<R> {
@@ -34,7 +34,7 @@ impl<R: Row> Stream<R> {
             return Err(Void::BadFile { table, why }.into());
         }
         let cut = cuts[table as usize].map_or(u64::MAX, |at| at.offset);
-        let mut stream = Self { reader, head: None, lost: 0, cut, truncated: false };
+        let mut stream = Self { reader, head: None, lost: 0, cut, broken: None };
         stream.fill(ids);
         Ok(stream)
     }
@@ -54,9 +54,11 @@ impl<R: Row> Stream<R> {
                     if problem.at.is_some_and(|at| at.offset >= self.cut) {
                         break None;
                     }
-                    let kind = &problem.kind;
-                    self.truncated |= kind.cuts_file();
+                    let kind = problem.kind;
                     self.lost += u64::from(kind.loses_row() && !kind.cuts_file());
+                    if kind.cuts_file() {
+                        self.broken = Some(kind);
+                    }
                 }
                 None => break None,
             }

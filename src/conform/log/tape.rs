@@ -17,7 +17,7 @@ use crate::conform::log::verdict::Trouble;
 use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::{IdTable, RequestKey};
 use crate::log::moments::Moments;
-use crate::log::reader::{Located, Location, LogDir};
+use crate::log::reader::{FormKind, Located, Location, LogDir};
 use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, Table};
 use crate::log::values::{EventType, FinishReason};
 use crate::scheduler::Status;
@@ -200,15 +200,15 @@ impl Tape {
         left
     }
 
-    /// The files that were cut.
-    pub(super) fn truncated(&self) -> impl Iterator<Item = Table> {
+    /// The files that end before their end, and why.
+    pub(super) fn broken(&self) -> impl Iterator<Item = (Table, &FormKind)> {
         let files = [
-            (Table::PerIteration, self.steps.truncated),
-            (Table::PerIterationRequests, self.rows.truncated),
-            (Table::Events, self.events.truncated),
-            (Table::PerRequest, self.ends.requests.truncated),
+            (Table::PerIteration, &self.steps.broken),
+            (Table::PerIterationRequests, &self.rows.broken),
+            (Table::Events, &self.events.broken),
+            (Table::PerRequest, &self.ends.requests.broken),
         ];
-        files.into_iter().filter(|(_, truncated)| *truncated).map(|(table, _)| table)
+        files.into_iter().filter_map(|(table, why)| Some((table, why.as_ref()?)))
     }
 
     /// Whether every event was read although steps are left that must have had some.

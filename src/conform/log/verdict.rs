@@ -287,6 +287,9 @@ pub struct LogReport {
     pub dialect: Vec<Habit>,
     /// Where a second run begins in per_iteration.csv; only the first one was compared.
     pub second_run: Option<Location>,
+    /// Files that could not be read to their end, though they were not cut, and why: what was read may be
+    /// wrong, too.
+    pub damage: Vec<String>,
     /// Remarks: what was assumed, what could not be compared.
     pub notes: Vec<String>,
 }
@@ -304,16 +307,19 @@ impl LogReport {
             diverged: 0,
             dialect: Vec::new(),
             second_run: None,
+            damage: Vec::new(),
             notes: Vec::new(),
         }
     }
 
-    /// The exit code: 0 conforms, 1 diverges, 2 void or, of several runs in one log, only the first
-    /// conforms.
+    /// The exit code: 0 conforms, 1 diverges, 2 void; or a file is damaged, or of several runs in one log
+    /// only the first conforms.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self.verdict {
-            LogVerdict::Conforms => 2 * self.second_run.is_some() as u8,
+            LogVerdict::Conforms => {
+                2 * (self.second_run.is_some() || !self.damage.is_empty()) as u8
+            }
             LogVerdict::Diverges(_) => 1,
             LogVerdict::Void(_) => 2,
         }

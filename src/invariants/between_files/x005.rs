@@ -169,7 +169,7 @@ fn contradicts(table: Table, other: Table, end: &End) -> Finding {
         "{other} has the end of {} at {}, {table} has it not, although it goes on as long",
         end.request, end.moment
     );
-    let mut finding = Finding::new(message).as_severity(Severity::Error);
+    let mut finding = Finding::new(message).naming(&end.request).as_severity(Severity::Error);
     finding.request = Some(end.request.clone());
     finding.primary = end.at.map(|at| Mark { at, column: None, label: String::new() });
     finding

@@ -11,11 +11,15 @@ declare_invariant! {
     /// known dialect leaves out or spells differently are accepted; the report names the dialect.
     ///
     /// A missing file is damage (the rest is checked), and so is a file that was appended to itself (its
-    /// first half is checked); an unknown column is a warning, and so is a log without any row, of which
-    /// nothing can be checked. Where the first line has no column of the
-    /// file at all, it is told what it seems to be.
+    /// first half is checked). Two may be missing without a word of this rule: state_transitions.csv, which
+    /// some loggers do not write (dialect no-transitions; the report names it and says that the file is not
+    /// there), and per_iteration_requests.csv at log level summary. An unknown column is a warning, and so
+    /// is a log without any row, of which nothing can be checked. Where the first line has no column of
+    /// the file at all, it is told what it seems to be; where fields are not separated by commas or lines
+    /// end in CR alone, too.
     ///
-    /// Blind spot: two columns whose names were swapped; their values contradict other rules then.
+    /// Blind spot: two columns whose names were swapped; their values contradict other rules then. A
+    /// state_transitions.csv that was written and lost.
     ///
     /// Example: `iteration_id,start,end_time,…` has no `start_time`, so per_iteration.csv cannot be
     /// read.
@@ -54,7 +58,8 @@ impl Invariant for Check {
             FormKind::MissingColumn { .. }
             | FormKind::DuplicateColumn
             | FormKind::ColumnOrder
-            | FormKind::Separator(_) => Severity::Error,
+            | FormKind::Separator(_)
+            | FormKind::LineEnds => Severity::Error,
             _ => return,
         };
         let mut found = finding(problem, cx).as_severity(severity);
@@ -70,7 +75,9 @@ impl Invariant for Check {
     fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
         let files = cx.facts.tables.iter().filter(|table| table.layout.is_some()).count();
         cx.exercised(files);
-        if files > 0 && cx.facts.tables.iter().all(|table| table.rows == 0 && !table.lost) {
+        let mut tables = cx.facts.tables.iter();
+        let is_read = tables.clone().any(|table| table.usable);
+        if files > 0 && is_read && tables.all(|table| table.rows == 0 && !table.lost) {
             let message = "no file has a row: nothing was logged, and nothing can be checked";
             cx.found(Finding::new(message).as_severity(Severity::Warning));
         }

@@ -4,8 +4,8 @@ use crate::invariants::prelude::*;
 use crate::log::values::LogLevel;
 
 declare_invariant! {
-    /// run.json, where it is there, is the JSON object that the format describes, and its settings are
-    /// of the right kind.
+    /// run.json, where it is there, is the JSON object that the format describes, and its settings have
+    /// values that a scheduler can have.
     ///
     /// Rules that need a setting are not checked without it. A file that cannot be read is damage: what
     /// it would say is not known, and the rest of the log is checked. A newer `schema_version` is a
@@ -15,10 +15,10 @@ declare_invariant! {
     /// per_iteration_requests.csv, only `full` has block events, and there every request that was
     /// scheduled has some. Lost or cut events are not missed.
     ///
-    /// Blind spot: settings that no rule uses; a setting that is of the right kind and wrong; the level
-    /// of a log in which no request was scheduled.
+    /// Blind spot: settings that no rule uses; a setting that is possible and wrong; the level of a log
+    /// in which no request was scheduled.
     ///
-    /// Example: `"max_num_seqs": "256"`, a text instead of a number.
+    /// Example: `"max_num_seqs": "256"`, a text instead of a number; `"block_size": 0`.
     pub static F010 = {
         name: "run-info",
         reads: [],

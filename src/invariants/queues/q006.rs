@@ -77,6 +77,7 @@ impl Invariant for Check {
                 .at(lucky.row.at(), "state")
                 .with(unlucky.row.at(), "state", "it comes first")
                 .of(lucky.request_id, cx.ids)
+                .naming(cx.id(unlucky.request_id))
                 .in_iteration(view.id),
             );
         }

@@ -194,6 +194,7 @@ fn less_urgent(ahead: &str, its: i64, behind: String, own: i64, pair: Pair, cx: 
     ))
     .at(pair.behind, "request_id")
     .with(pair.ahead, "request_id", "it is less urgent")
+    .naming(ahead)
     .in_iteration(pair.step);
     finding.request = Some(behind);
     cx.found(finding);
@@ -286,6 +287,7 @@ fn report(row: &RowView, ahead: &RowView, view: &IterationView<'_>, cx: &mut Cx<
         .with(ahead.row.at(), "request_id", "it comes after")
         .with_row(row.before.as_ref().map(Located::at), "the request in the step before")
         .of(row.request_id, cx.ids)
+        .naming(cx.id(ahead.request_id))
         .in_iteration(view.id),
     );
 }

@@ -113,7 +113,34 @@ fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
             return Ok(true);
         }
     }
-    Ok(wanted.waited_at.is_empty())
+    Ok(wanted.waited_at.is_empty() || lacks_requests(dir)?)
+}
+
+/// Whether somebody has no row in per_request.csv, which is in order of the ends: of those who run in the
+/// last step that anybody runs in, none is over before it.
+fn lacks_requests(dir: &LogDir) -> Result<bool, LogDirError> {
+    let (Some(mut steps), Some(mut requests)) =
+        (dir.reader::<IterationRow>()?, dir.reader::<RequestRow>()?)
+    else {
+        return Ok(true);
+    };
+    let mut ids = IdTable::default();
+    let mut last = None;
+    while let Some(item) = steps.next(&mut ids) {
+        if let Item::Row(row) = item
+            && row.running_count.0 > 0
+        {
+            last = Some((row.start_time, row.running_count.0));
+        }
+    }
+    let Some((start, running)) = last else { return Ok(false) };
+    let mut told = 0;
+    while let Some(item) = requests.next(&mut ids) {
+        let Item::Row(row) = item else { continue };
+        ids.release(row.request_id);
+        told += u32::from(row.completion_time.is_none_or(|end| end == Nanos::ZERO || end >= start));
+    }
+    Ok(told < running)
 }
 
 /// The states of these that should have rows and have none in the whole file.

@@ -42,6 +42,8 @@ pub enum FormKind {
     Twice,
     /// The fields are not separated by commas.
     Separator(char),
+    /// The lines end in CR, without LF.
+    LineEnds,
     /// A fixed column is missing; `fatal` if no row can be read without it.
     MissingColumn {
         /// Whether the file cannot be used without it.
@@ -154,8 +156,10 @@ impl FormKind {
     /// Whether no row of the file can be read because of it.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
-        matches!(self, Self::Empty | Self::Separator(_) | Self::MissingColumn { fatal: true })
-            || self.cuts_file()
+        matches!(
+            self,
+            Self::Empty | Self::Separator(_) | Self::LineEnds | Self::MissingColumn { fatal: true }
+        ) || self.cuts_file()
     }
 
     /// Whether nothing of the file can be read behind it.
@@ -189,6 +193,10 @@ impl fmt::Display for FormKind {
                      write the file anew with commas"
                 )
             }
+            Self::LineEnds => f.write_str(
+                "the lines end in CR alone, not in LF or CR LF, so no row can be read; write LF, or \
+                 convert the file with `tr '\\r' '\\n'`",
+            ),
             Self::MissingColumn { fatal: true } => {
                 f.write_str("a column is missing without which no row can be read")
             }

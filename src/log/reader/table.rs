@@ -146,6 +146,9 @@ fn read_header<R: Row, S: Read>(splitter: &mut Splitter<S>) -> Header {
     };
     match record {
         Ok(Some(record)) => {
+            if ends_lines_in_cr::<R>(&record) {
+                return Header::absent(R::SCHEMA, FormKind::LineEnds);
+            }
             // A cut header may lack columns and the end of a name: nothing of it says how the file
             // was written.
             if record.ending == Ending::EndOfFile && !is_other_than_text(&record) {
@@ -159,6 +162,15 @@ fn read_header<R: Row, S: Read>(splitter: &mut Splitter<S>) -> Header {
         Ok(None) => Header::absent(R::SCHEMA, FormKind::Empty),
         Err(error) => Header::absent(R::SCHEMA, unreadable::<R>(&error).kind),
     }
+}
+
+/// Whether what was read as one line is a header and others behind it, with CR between them. A CR as its
+/// last byte may be cut off from its LF.
+fn ends_lines_in_cr<R: Row>(record: &Record<'_>) -> bool {
+    let text = record.text();
+    let name = record.field(0).and_then(|name| std::str::from_utf8(name).ok());
+    text[..text.len().saturating_sub(1)].contains(&b'\r')
+        && name.is_some_and(|name| R::SCHEMA.column(name).is_some())
 }
 
 /// Whether a file begins as no text in UTF-8 does: compressed, or in UTF-16.
