@@ -69,6 +69,8 @@ fn rows_that_end_within_the_completed_ones_are_cut() {
         let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
         (fixed.write)(&mut log);
         damaged(name, "fixed columns", &log.log());
+        log.e.map_text("details", |_| String::new());
+        damaged(name, "fixed columns without details", &log.log());
     }
     let mut log = bundled("idle-gap");
     log.e.rows.truncate(14);
