@@ -209,8 +209,8 @@ impl Run {
         for table in Table::ALL {
             let expected = match table {
                 Table::PerIterationRequests => self.facts.log_level != Some(LogLevel::Summary),
-                // Many loggers of this family do not write it.
-                Table::StateTransitions => false,
+                // Many loggers of this family do not write it; the reference logger always does.
+                Table::StateTransitions => dir.is_of_reference_logger(),
                 _ => true,
             };
             let kind = match dir.file(table) {
