@@ -21,6 +21,10 @@ declare_invariant! {
 
 #[derive(Default)]
 struct Check {
+    /// Whether batch_size is not the length of the running queue in some step.
+    is_batch: bool,
+    /// The first step with a batch that has fewer tokens than requests.
+    without_tokens: Option<Finding>,
     /// Whether `completed` rows repeat what the step gave, by the first of them.
     repeats: Option<bool>,
 }
@@ -36,13 +40,15 @@ impl Invariant for Check {
                 .values(format!("at most {running}"), batch)
         });
         let running_queue = cx.facts.dialect.has(Habit::BatchIsRunning);
+        self.is_batch |= batch < running;
         let total = step.row.total_tokens;
-        cx.expect(running_queue || batch.0 <= total.0, |_| {
-            Finding::new("more requests are in the batch than tokens are scheduled")
+        if !running_queue && batch.0 > total.0 {
+            let finding = Finding::new("more requests are in the batch than tokens are scheduled")
                 .at(step.at(), "batch_size")
                 .in_iteration(view.id)
-                .values(format!("at most {total}"), batch)
-        });
+                .values(format!("at most {total}"), batch);
+            self.without_tokens.get_or_insert(finding);
+        }
         cx.expect(!running_queue || batch == running, |_| {
             Finding::new("batch_size is the length of the running queue elsewhere, and not here")
                 .at(step.at(), "batch_size")
@@ -76,6 +82,13 @@ impl Invariant for Check {
                     .of(row.request_id, cx.ids)
                     .in_iteration(view.id),
             );
+        }
+    }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        // Of a running queue some may get nothing.
+        if let Some(finding) = self.without_tokens.take().filter(|_| self.is_batch) {
+            cx.found(finding);
         }
     }
 }
