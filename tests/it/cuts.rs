@@ -192,3 +192,24 @@ fn a_second_run_is_found_where_no_step_tells_of_the_first() {
         assert!(message.contains("a second run was appended"), "{name}: {message}");
     }
 }
+
+/// The log of a killed run has no rows of waiting requests; one waits although there are seats.
+#[test]
+fn a_request_that_is_never_admitted_is_seen_without_rows_of_those_that_wait() {
+    let mut log = bundled("burst-into-max-num-seqs");
+    log.r.rows.retain(|row| row[2] != "waiting" && row[2] != "preempted");
+    let waits = |row: &usize| log.i.n(*row, "waiting_count") > 0;
+    let steps = (0..log.i.len()).filter(waits).max().unwrap() + 1;
+    let [p, i, r, e, t] = rows_after(&log, steps, 0);
+    log.p.rows.truncate(p);
+    log.i.rows.truncate(i);
+    log.r.rows.truncate(r);
+    log.e.rows.truncate(e);
+    log.t.rows.truncate(t);
+    damaged("burst", "killed", &log.log());
+    log.run["config"]["max_num_seqs"] = 1000.into();
+    log.run["config"]["max_num_active_seqs"] = 1000.into();
+    let (_directory, report) = log.log().check();
+    let errors = report.rules.iter().filter(|rule| rule.errors > 0).map(|rule| rule.rule.id);
+    assert_eq!(errors.collect::<Vec<_>>(), ["Q010"]);
+}
