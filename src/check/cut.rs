@@ -92,8 +92,11 @@ impl RowsCut<'_> {
             let now = request.completion().is_some_and(|at| at.0.abs_diff(end.0) <= slack);
             let has_row = match request.finish_reason() {
                 Some(reason) => !reason.is_drop(),
-                // An abort of a request that runs is not just then.
-                None => counted || slack == 0 && self.runs(request),
+                // An abort of a request that runs is not just then, where that moment is known.
+                None => {
+                    let known = slack == 0 && !self.facts.dialect.hides_ends();
+                    counted || known && self.runs(request)
+                }
             };
             now && has_row && request.completed.is_none()
         };
