@@ -72,6 +72,13 @@ impl RowsCut<'_> {
         !self.facts.covers(Table::Events, decided) && self.step.total_tokens > Tokens::ZERO
     }
 
+    /// Whether the step has the request in its running queue.
+    fn runs(&self, request: &RequestHistory) -> bool {
+        request.queued.is_some_and(|row| {
+            row.row.iteration_id == self.step.iteration_id && row.row.state == State::Running
+        })
+    }
+
     /// Whether a request was finished by this step that has no row of it.
     fn an_end_is_missing(&self, live: &Histories) -> bool {
         let end = self.moments.end;
@@ -83,8 +90,14 @@ impl RowsCut<'_> {
         let slack = self.facts.skew.unwrap_or(Nanos::ZERO).0;
         let is_missing = |request: &RequestHistory| {
             let now = request.completion().is_some_and(|at| at.0.abs_diff(end.0) <= slack);
-            let reason = request.finish_reason();
-            let has_row = reason.map_or(counted, |reason| !reason.is_drop());
+            let has_row = match request.finish_reason() {
+                Some(reason) => !reason.is_drop(),
+                // An abort of a request that runs is not just then, where that moment is known.
+                None => {
+                    let known = slack == 0 && !self.facts.dialect.hides_ends();
+                    counted || known && self.runs(request)
+                }
+            };
             now && has_row && request.completed.is_none()
         };
         let told = [Table::PerRequest, Table::Events, Table::StateTransitions];

@@ -8,6 +8,7 @@ use crate::check::facts::{LogEnd, LogFacts};
 use crate::check::group::Groups;
 use crate::check::history::{Histories, RequestHistory};
 use crate::check::repeats::Repeats;
+use crate::check::runs::Runs;
 use crate::check::view::{Moments, RowView, Rows};
 use crate::log::dialect::Habit;
 use crate::log::ids::RequestKey;
@@ -64,6 +65,7 @@ impl Gather {
         dir: &LogDir,
         facts: &mut LogFacts,
         every_row: bool,
+        runs: &Runs,
     ) -> Result<Self, LogDirError> {
         let mut shared = Shared::default();
         let requests = open_table(dir, facts, &mut shared)?;
@@ -72,12 +74,14 @@ impl Gather {
         let groups = Groups::of(facts, every_row);
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
-        let cuts = crate::check::runs::find(dir)?;
-        let cut = |table: Table| cuts[table as usize];
-        if let Some(at) = cut(Table::PerIteration) {
-            shared.problems.push(FormProblem::of_record(at, FormKind::SecondRun { cuts }));
+        let cut = |table: Table| runs.cuts[table as usize];
+        if runs.is_second {
+            forget_headers(runs, facts, &mut shared);
+            let first = runs.second();
+            let second = FormKind::SecondRun { cuts: runs.cuts };
+            shared.problems.extend(first.map(|at| FormProblem::of_record(at, second)));
         } else {
-            let again = cuts.iter().flatten();
+            let again = runs.cuts.iter().flatten();
             let doubled = again.map(|at| FormProblem::of_record(*at, FormKind::Doubled));
             shared.problems.extend(doubled);
         }
@@ -387,6 +391,15 @@ fn step_rows(
     let path = || file.map(|file| file.path.clone()).unwrap_or_default();
     StepRows::new(rows, reading, cut, shared)
         .map_err(|source| LogDirError::Unreadable { path: path(), source })
+}
+
+/// What is odd about the header of a file of which nothing is the first run's.
+fn forget_headers(runs: &Runs, facts: &mut LogFacts, shared: &mut Shared) {
+    let whole = |table: Table| runs.cuts[table as usize].is_some_and(|at| at.offset == 0);
+    shared.problems.retain(|problem| !whole(problem.table));
+    for table in Table::ALL.into_iter().filter(|table| whole(*table)) {
+        facts.tables[table as usize].usable = false;
+    }
 }
 
 fn open_table<R: Row>(

@@ -7,6 +7,7 @@
 use crate::check::declare::Declaration;
 use crate::check::driver::Run;
 use crate::check::finding::{Finding, Severity};
+use crate::check::runs;
 use crate::check::view::IterationView;
 use crate::check::{CheckError, CheckOptions};
 use crate::log::reader::LogDir;
@@ -40,7 +41,7 @@ impl LiveCheck {
     /// # Errors
     /// If a file of it cannot be opened.
     pub fn open(dir: &LogDir, options: &CheckOptions) -> Result<Self, CheckError> {
-        let mut run = Run::start(dir, options, crate::invariants::ALL)?;
+        let mut run = Run::start(dir, options, crate::invariants::ALL, &runs::find(dir)?)?;
         run.gather.grow();
         Ok(Self { run, known: Vec::new() })
     }

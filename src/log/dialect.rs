@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 use crate::log::ids::IdTable;
 use crate::log::moments::Moments;
 use crate::log::reader::{Item, LogDir, LogDirError};
-use crate::log::run_info::RunInfo;
 use crate::log::schema::{
     EventRow, Group, IterationRequestRow, IterationRow, Layout, RequestRow, Row, Table,
     TransitionRow,
@@ -219,9 +218,7 @@ impl Dialect {
             });
         dialect.look_at_requests(&requests);
         // This product's own logger reads its clock once per call.
-        let own = |info: &RunInfo| info.producer.name == env!("CARGO_PKG_NAME");
-        let is_own = dir.run_info.as_ref().is_some_and(own);
-        if !is_own {
+        if !dir.is_of_reference_logger() {
             dialect.skew_bound = skew::bound(&iterations.rows, &dialect, skew_bound);
         }
         dialect.look_at_events(&events);
@@ -233,7 +230,7 @@ impl Dialect {
             transitions: &transitions.rows,
             events: &events.rows,
         };
-        if !is_own {
+        if !dir.is_of_reference_logger() {
             let reading = skew::Reading::of(&samples, &dialect);
             dialect.set(Habit::ClockSkew, reading.skewed);
             dialect.stamps_vary = reading.stamps_vary;

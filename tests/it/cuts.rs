@@ -4,9 +4,10 @@ use schedlog::engine::run::LogOptions;
 
 use crate::damage::damaged;
 use crate::dialect_writer::VARIATIONS;
+use crate::fixtures::Log;
 use crate::golden::replay_bundled;
 use crate::mutants::full_logs;
-use crate::sheets::{Sheet, Sheets};
+use crate::sheets::{Sheet, Sheets, TABLES};
 
 fn bundled(name: &str) -> Sheets {
     full_logs().into_iter().find(|(other, _)| other == name).unwrap().1
@@ -68,6 +69,8 @@ fn rows_that_end_within_the_completed_ones_are_cut() {
         let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
         (fixed.write)(&mut log);
         damaged(name, "fixed columns", &log.log());
+        log.e.map_text("details", |_| String::new());
+        damaged(name, "fixed columns without details", &log.log());
     }
     let mut log = bundled("idle-gap");
     log.e.rows.truncate(14);
@@ -99,4 +102,114 @@ fn steps_behind_the_cut_of_their_rows_are_one_loss() {
     let empty = |sheet: &mut Sheet| sheet.rows.clear();
     [&mut log.p, &mut log.r, &mut log.e, &mut log.t].into_iter().for_each(empty);
     damaged("aborts", "steps alone", &log.log());
+}
+
+/// A run that was killed, its files as long as `rows` says, and behind each of them those of another run:
+/// what starting again in append mode leaves. A torn row lacks its last bytes and its line break.
+fn started_again(
+    first: &Sheets,
+    second: &Sheets,
+    rows: [usize; 5],
+    torn: usize,
+    header: bool,
+) -> Log {
+    let mut killed = first.clone();
+    let sheets = [&mut killed.p, &mut killed.i, &mut killed.r, &mut killed.e, &mut killed.t];
+    for (sheet, rows) in sheets.into_iter().zip(rows) {
+        sheet.rows.truncate(rows);
+    }
+    let second = second.log();
+    TABLES.iter().fold(killed.log(), |log, table| {
+        log.map(table, |bytes| {
+            let second = &second.files[*table];
+            let start = second.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            let whole = bytes.iter().filter(|byte| **byte == b'\n').count() < 2;
+            let kept = bytes.len() - if whole { 0 } else { torn };
+            let start = if header { 0 } else { start };
+            [&bytes[..kept], &second[start..]].concat()
+        })
+    })
+}
+
+/// How many rows each file has once this many steps are over, but for requests of which the files of
+/// ends have none yet.
+fn rows_after(log: &Sheets, steps: usize, lag: usize) -> [usize; 5] {
+    let end = log.i.n(steps - 1, "end_time");
+    let ended = (0..log.p.len())
+        .filter(|row| log.p.num(*row, "completion_time").is_some_and(|at| at <= end))
+        .count()
+        .saturating_sub(lag);
+    let ids: Vec<_> = (0..ended).map(|row| log.p.text(row, "request_id")).collect();
+    let changes = (0..log.t.len()).filter(|row| ids.contains(&log.t.text(*row, "request_id")));
+    let rows = (0..log.r.len()).filter(|row| log.r.n(*row, "iteration_id") < steps as i64);
+    let events = (0..log.e.len()).filter(|row| log.e.n(*row, "timestamp") <= end);
+    [ended, steps, rows.count(), events.count(), changes.count()]
+}
+
+/// The file of ends lags behind the others, or the last row of each file is torn.
+#[test]
+fn a_run_behind_a_killed_one_is_a_second_run_wherever_the_files_of_the_first_end() {
+    let logs = full_logs();
+    for (index, (name, first)) in logs.iter().enumerate() {
+        let other = &logs[(index + 1) % logs.len()].1;
+        let len = first.i.len();
+        for (second, steps) in [(first, len / 3), (first, len - 1), (other, len / 2)] {
+            for (lag, torn, header) in [
+                (1, 0, false),
+                (1, 0, true),
+                (3, 0, false),
+                (99, 0, true),
+                (0, 5, false),
+                (1, 9, true),
+            ] {
+                let rows = rows_after(first, steps.max(3), lag);
+                let log = started_again(first, second, rows, torn, header);
+                let what = format!("{steps} steps, {lag} behind, {torn} torn, header {header}");
+                let report = damaged(name, &what, &log);
+                let message = &report.rule("M011").unwrap().findings[0].message;
+                assert!(message.contains("a second run was appended"), "{name}, {what}: {message}");
+            }
+        }
+    }
+}
+
+/// The run was killed before its steps were written.
+#[test]
+fn a_second_run_is_found_where_no_step_tells_of_the_first() {
+    for (name, first) in full_logs() {
+        let mut rows = rows_after(&first, first.i.len() / 2, 0);
+        if rows[0] < 2 {
+            continue;
+        }
+        rows[1] = 0;
+        let log = started_again(&first, &first, rows, 0, false);
+        let report = damaged(&name, "no steps", &log);
+        let message = &report.rule("M011").unwrap().findings[0].message;
+        assert!(message.contains("a second run was appended"), "{name}: {message}");
+        let headless = log.map("per_iteration.csv", |bytes| bytes[9..].to_vec());
+        let report = damaged(&name, "no header of the steps", &headless);
+        let message = &report.rule("F001").unwrap().findings[0].message;
+        assert!(message.contains("a second run was appended"), "{name}: {message}");
+    }
+}
+
+/// The log of a killed run has no rows of waiting requests; one waits although there are seats.
+#[test]
+fn a_request_that_is_never_admitted_is_seen_without_rows_of_those_that_wait() {
+    let mut log = bundled("burst-into-max-num-seqs");
+    log.r.rows.retain(|row| row[2] != "waiting" && row[2] != "preempted");
+    let waits = |row: &usize| log.i.n(*row, "waiting_count") > 0;
+    let steps = (0..log.i.len()).filter(waits).max().unwrap() + 1;
+    let [p, i, r, e, t] = rows_after(&log, steps, 0);
+    log.p.rows.truncate(p);
+    log.i.rows.truncate(i);
+    log.r.rows.truncate(r);
+    log.e.rows.truncate(e);
+    log.t.rows.truncate(t);
+    damaged("burst", "killed", &log.log());
+    log.run["config"]["max_num_seqs"] = 1000.into();
+    log.run["config"]["max_num_active_seqs"] = 1000.into();
+    let (_directory, report) = log.log().check();
+    let errors = report.rules.iter().filter(|rule| rule.errors > 0).map(|rule| rule.rule.id);
+    assert_eq!(errors.collect::<Vec<_>>(), ["Q010"]);
 }

@@ -7,7 +7,7 @@ use schedlog::log::dialect::Habit;
 use schedlog::log::schema::Table;
 use schedlog::log::values::LogLevel;
 
-use crate::dialect_writer::written;
+use crate::dialect_writer::{VARIATIONS, written};
 use crate::fixtures::{Log, repo, tripped};
 use crate::mutants::{catalogue, full_logs, logs_at};
 use crate::sheets::{Sheets, TABLES};
@@ -154,6 +154,23 @@ fn only_a_reference_model_serves_equals_by_their_arrival() {
     assert_eq!(verdict(&log), (Verdict::Violated, vec!["Q006", "Q011"]));
     log.run["engine"] = "vllm 0.32.0".into();
     assert_eq!(verdict(&log), (Verdict::Clean, vec![]));
+}
+
+/// Neither rows nor details tell the tokens, and steps overlap.
+#[test]
+fn a_batch_has_a_token_for_each_of_its_requests() {
+    let (_, mut log) = full_logs().into_iter().find(|(name, _)| name == "async-overlap").unwrap();
+    let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
+    (fixed.write)(&mut log);
+    log.e.map_text("details", |_| String::new());
+    let prompts = (0..log.i.len()).find(|row| log.i.n(*row, "prefill_tokens") > 0).unwrap();
+    assert_eq!(log.i.n(prompts, "decode_tokens"), 0);
+    log.i.set(prompts, "prefill_tokens", 0);
+    log.i.set(prompts, "total_tokens", 0);
+    let (_directory, report) = log.log().check();
+    let message = "more requests are in the batch than tokens are scheduled";
+    let found = &report.rule("Q003").unwrap().findings;
+    assert!(found.iter().any(|it| it.message == message), "{:?}", tripped(&report));
 }
 
 /// The ids are wrong, and no run was appended.

@@ -101,8 +101,18 @@ pub(crate) const VARIATIONS: &[Variation] = &[
             drop_column(&mut s.p, column);
         }
     }),
-    variation("no-transitions", |s| s.t = Sheet::default()),
+    variation("no-transitions", |s| {
+        s.t = Sheet::default();
+        another_logger(&mut s.run);
+    }),
 ];
+
+/// A logger of which the reader knows nothing.
+pub(crate) fn another_logger(run: &mut serde_json::Value) {
+    if let Some(producer) = run.get_mut("producer") {
+        producer["name"] = "another-logger".into();
+    }
+}
 
 fn drop_column(sheet: &mut Sheet, name: &str) {
     if let Some(column) = sheet.header.iter().position(|column| column == name) {

@@ -87,7 +87,10 @@ pub(super) struct Tape {
 impl Tape {
     pub(super) fn open(dir: &LogDir, skew_bound: Nanos) -> Result<Self, Trouble> {
         let mut ids = IdTable::default();
-        let cuts = runs::find(dir)?;
+        let found = runs::find(dir)?;
+        let other = if found.is_second { None } else { runs::search(dir)? };
+        let runs = other.unwrap_or(found);
+        let cuts = runs.cuts;
         let dialect = Dialect::detect(dir, skew_bound)?;
         let steps = Stream::open(dir, &mut ids, &cuts)?;
         let rows = Stream::open(dir, &mut ids, &cuts)?;
@@ -98,7 +101,7 @@ impl Tape {
             slack: if skewed { dialect.skew_bound } else { Nanos::ZERO },
             dialect,
             tells_tokens: rows.has("scheduled_tokens") && rows.has("computed_tokens"),
-            second_run: cuts[Table::PerIteration as usize],
+            second_run: runs.second(),
             ids,
             steps,
             rows,

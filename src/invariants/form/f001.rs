@@ -2,6 +2,7 @@
 
 use crate::invariants::form::finding;
 use crate::invariants::prelude::*;
+use crate::invariants::time::m011::second_run;
 
 declare_invariant! {
     /// Every file of the log is there and its header is the fixed one.
@@ -39,6 +40,13 @@ struct Check {
 
 impl Invariant for Check {
     fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
+        if let (FormKind::SecondRun { cuts }, Some(at)) = (&problem.kind, problem.at)
+            // Where it can be read, its steps tell.
+            && !cx.facts.has(Table::PerIteration)
+        {
+            cx.found(second_run(at, cuts));
+            return;
+        }
         let of_header = matches!(
             problem.kind,
             FormKind::UnknownColumn | FormKind::MissingColumn { .. } | FormKind::DuplicateColumn

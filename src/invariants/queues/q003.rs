@@ -4,7 +4,7 @@ use crate::invariants::prelude::*;
 
 declare_invariant! {
     /// batch_size is the number of rows with scheduled_tokens above 0, and at most running_count;
-    /// only running requests are scheduled. A `completed` row has 0, or repeats what the step gave.
+    /// only running requests are scheduled. Each gets a token at least. A `completed` row has 0, or repeats what the step gave.
     ///
     /// A log that writes the length of the running queue as batch_size is held to that.
     ///
@@ -13,7 +13,7 @@ declare_invariant! {
     /// Example: batch_size 3 with a request that got no token because the budget was spent.
     pub static Q003 = {
         name: "batch-size",
-        reads: [PerIteration(batch_size, running_count)],
+        reads: [PerIteration(batch_size, total_tokens, running_count)],
         also: [PerIterationRequests(scheduled_tokens)],
         severity: Error,
     } => Check
@@ -21,6 +21,10 @@ declare_invariant! {
 
 #[derive(Default)]
 struct Check {
+    /// Whether batch_size is not the length of the running queue in some step.
+    is_batch: bool,
+    /// The first step with a batch that has fewer tokens than requests.
+    without_tokens: Option<Finding>,
     /// Whether `completed` rows repeat what the step gave, by the first of them.
     repeats: Option<bool>,
 }
@@ -36,6 +40,15 @@ impl Invariant for Check {
                 .values(format!("at most {running}"), batch)
         });
         let running_queue = cx.facts.dialect.has(Habit::BatchIsRunning);
+        self.is_batch |= batch < running;
+        let total = step.row.total_tokens;
+        if !running_queue && batch.0 > total.0 {
+            let finding = Finding::new("more requests are in the batch than tokens are scheduled")
+                .at(step.at(), "batch_size")
+                .in_iteration(view.id)
+                .values(format!("at most {total}"), batch);
+            self.without_tokens.get_or_insert(finding);
+        }
         cx.expect(!running_queue || batch == running, |_| {
             Finding::new("batch_size is the length of the running queue elsewhere, and not here")
                 .at(step.at(), "batch_size")
@@ -69,6 +82,13 @@ impl Invariant for Check {
                     .of(row.request_id, cx.ids)
                     .in_iteration(view.id),
             );
+        }
+    }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        // Of a running queue some may get nothing.
+        if let Some(finding) = self.without_tokens.take().filter(|_| self.is_batch) {
+            cx.found(finding);
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Q010: lost work.
 
+use std::collections::BTreeMap;
+
 use crate::invariants::prelude::*;
+use crate::log::ids::RequestKey;
+use crate::log::schema::IterationRow;
+use crate::units::IterationId;
 
 declare_invariant! {
     /// No step leaves out work that would have fitted.
@@ -8,6 +13,10 @@ declare_invariant! {
     /// While there is a seat in the running queue, budget and memory, the head of the waiting queue is
     /// admitted; and while there is budget, every running request gets tokens. A step that leaves one
     /// out costs throughput and nobody sees it.
+    ///
+    /// Where waiting requests have no rows, one that is never admitted must have been kept out of all but a
+    /// few steps by something: those in which all that wait would fit, and are as many as are counted,
+    /// admit it.
     ///
     /// What the head needs is bounded from above: all its known tokens, look-ahead and watermark.
     ///
@@ -33,8 +42,22 @@ declare_invariant! {
     } => Check
 }
 
+/// Steps with room that a request may be left out of where nothing tells what kept it out.
+const FEW: u64 = 8;
+
 #[derive(Default)]
-struct Check;
+struct Check {
+    /// Of a log without their rows: the requests that wait and have never run.
+    hidden: BTreeMap<RequestKey, LeftOut>,
+}
+
+/// Steps that had room for a request.
+#[derive(Clone, Copy, Debug)]
+struct LeftOut {
+    arrived: Nanos,
+    steps: u64,
+    first: Option<(IterationId, Location)>,
+}
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
@@ -45,6 +68,12 @@ impl Invariant for Check {
         let left = budget.saturating_sub(row.total_tokens.0);
         // What a preempting step does not admit is not lost.
         let plain = settings.drafts() == 0 && row.preempted_count == Requests::ZERO;
+        if cx.facts.dialect.hides_waiting() {
+            self.see(view);
+            if plain && left > 0 {
+                self.count(step, left, view, cx);
+            }
+        }
         if !plain || left == 0 || view.rows.is_empty() {
             return;
         }
@@ -53,7 +82,9 @@ impl Invariant for Check {
         let seats = settings.running_limit().is_some_and(|limit| row.running_count.0 < limit);
         let head = view.changed().find(|row| waits(row)).filter(|row| row.is_head());
         let Some(head) = head.filter(|head| seats && !blocks_itself(head, cx)) else { return };
-        let Some(need) = would_fit(head, left, view, cx) else { return };
+        let input = view.history(head.request_id).and_then(RequestHistory::input_tokens);
+        let known = input.map(|input| input.saturating_add(head.tokens_generated).0);
+        let Some(need) = known.and_then(|known| would_fit(known, left, view, cx)) else { return };
         let free = row.kv_cache_total.0.saturating_sub(row.kv_cache_used.0);
         cx.found(
             Finding::new(format!(
@@ -66,6 +97,76 @@ impl Invariant for Check {
             .in_iteration(view.id)
             .values(format!("admitted with {need} blocks"), format!("{free} free")),
         );
+    }
+
+    fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        let left_out = self.hidden.remove(&request.key);
+        let Some(arrival) = request.event(EventType::RequestArrived) else { return };
+        let Some(LeftOut { steps, first: Some((id, at)), .. }) = left_out else { return };
+        let runs = request.last().is_some()
+            || request.record.as_ref().is_some_and(|row| row.row.first_scheduled_time.is_some());
+        if steps > FEW && !runs && !request.damaged {
+            cx.found(
+                Finding::new(format!(
+                    "the request is never admitted, although {steps} steps had a seat, budget and \
+                     memory for all that wait"
+                ))
+                .at(arrival.at(), "request_id")
+                .with_row(Some(at), "the first of them")
+                .of(request.key, cx.ids)
+                .in_iteration(id),
+            );
+        }
+    }
+}
+
+impl Check {
+    /// Notes who waits for its first scheduling.
+    fn see(&mut self, view: &IterationView<'_>) {
+        for event in view.events {
+            let Some(key) = event.row.request_id else { continue };
+            match event.row.event_type {
+                EventType::RequestArrived => {
+                    let left_out = LeftOut { arrived: event.row.timestamp, steps: 0, first: None };
+                    self.hidden.insert(key, left_out);
+                }
+                EventType::RequestScheduled
+                | EventType::RequestResumed
+                | EventType::RequestCompleted => {
+                    self.hidden.remove(&key);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a step that would have had room for each of those that wait.
+    fn count(
+        &mut self,
+        step: &Located<IterationRow>,
+        left: u32,
+        view: &IterationView<'_>,
+        cx: &Cx<'_>,
+    ) {
+        let settings = &cx.facts.settings;
+        let seats = settings.running_limit().is_some_and(|limit| step.row.running_count.0 < limit);
+        let mut waiting = self.hidden.iter_mut().filter(|(_, it)| it.arrived < step.row.start_time);
+        let fits = |key: &RequestKey| {
+            let input = view.history(*key).and_then(RequestHistory::input_tokens);
+            let known = input.map(|input| input.0).or(settings.max_model_len);
+            known.and_then(|known| would_fit(known, left, view, cx)).is_some()
+        };
+        if !seats || step.row.waiting_count == Requests::ZERO {
+            return;
+        }
+        let mut all: Vec<_> = waiting.by_ref().collect();
+        if all.len() != step.row.waiting_count.0 as usize || !all.iter().all(|(key, _)| fits(key)) {
+            return;
+        }
+        for (_, left_out) in &mut all {
+            left_out.steps += 1;
+            left_out.first = left_out.first.or(Some((view.id, step.at())));
+        }
     }
 }
 
@@ -85,11 +186,9 @@ fn blocks_itself(row: &RowView, cx: &Cx<'_>) -> bool {
 }
 
 /// The blocks that the request needs at most, if they are free and the budget suffices.
-fn would_fit(head: &RowView, left: u32, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u32> {
+fn would_fit(known: u32, left: u32, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u32> {
     let settings = &cx.facts.settings;
     let step = &view.iteration?.row;
-    let input = view.history(head.request_id)?.input_tokens()?.0;
-    let known = input.saturating_add(head.tokens_generated.0);
     if !settings.enable_chunked_prefill? && known > left {
         return None;
     }

@@ -18,19 +18,27 @@ declare_invariant! {
     } => Check
 }
 
+/// A second run in the files; the first place is that which told.
+pub(crate) fn second_run(at: Location, cuts: &[Option<Location>]) -> Finding {
+    let (line, table) = (at.line, at.table);
+    let starts = match table {
+        Table::PerIteration => format!("iteration ids start again at line {line}"),
+        _ => format!("{table} starts again at line {line}"),
+    };
+    let message = format!("{starts}: a second run was appended, and is not checked");
+    let column = table.schema().columns[0].name;
+    let finding = Finding::new(message).at(at, column).as_severity(Severity::Damage);
+    let others = cuts.iter().filter(|cut| cut.is_some_and(|cut| cut.table != table));
+    others.fold(finding, |finding, cut| finding.with_row(*cut, "the second run"))
+}
+
 #[derive(Default)]
 struct Check;
 
 impl Invariant for Check {
     fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
         let (FormKind::SecondRun { cuts }, Some(at)) = (&problem.kind, problem.at) else { return };
-        let message = format!(
-            "iteration ids start again at line {}: a second run was appended, and is not checked",
-            at.line
-        );
-        let finding = Finding::new(message).at(at, "iteration_id").as_severity(Severity::Damage);
-        let others = cuts.iter().filter(|cut| cut.is_some_and(|cut| cut.table != at.table));
-        cx.found(others.fold(finding, |finding, cut| finding.with_row(*cut, "the second run")));
+        cx.found(second_run(at, cuts));
     }
 
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {

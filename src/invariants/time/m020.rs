@@ -16,8 +16,9 @@ declare_invariant! {
     /// nothing tells, any single end may be an abort; but if no end at all is at the `E` of a step and
     /// most are exactly at an `S`, `D` or `O`, the wrong moment was taken.
     ///
-    /// In logs without the reference columns an output may be stamped by a reading of its own; only
-    /// those that are exactly at another moment of a step are reported.
+    /// In logs without the reference columns an output may be stamped by a reading of its own: those that
+    /// are exactly at another moment of a step are reported, and completions that are farther from the end
+    /// of the step that has their `completed` row than two readings of one moment may be.
     ///
     /// Blind spot: which of the steps it is; M015 and M018 compare with the rows. Logs that do not tell
     /// when steps end.
@@ -112,13 +113,17 @@ impl Invariant for Check {
     }
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
-        if self.open.is_empty() {
-            return;
-        }
         let own = |stray: &mut Stray| stray.key == request.key;
         let own: Vec<_> = self.open.extract_if(.., own).collect();
-        for stray in own.into_iter().filter(|_| !request.damaged) {
-            self.judge(&stray, request, cx);
+        if request.damaged {
+            return;
+        }
+        let mut told = false;
+        for stray in own {
+            told |= self.judge(&stray, request, cx) && !stray.is_first_token();
+        }
+        if !told && !cx.facts.dialect.is_exact() {
+            self.doubtful.some_right |= compare_with_row(request, cx);
         }
     }
 
@@ -160,24 +165,66 @@ impl Check {
         self.open.push(stray);
     }
 
-    /// Judges an output of a request of which all is known.
-    fn judge(&mut self, stray: &Stray, request: &RequestHistory, cx: &mut Cx<'_>) {
+    /// Judges an output of a request of which all is known; whether it is reported.
+    fn judge(&mut self, stray: &Stray, request: &RequestHistory, cx: &mut Cx<'_>) -> bool {
         let by_output = match request.finish_reason() {
             _ if stray.is_first_token() => true,
             Some(FinishReason::Stop | FinishReason::Length) => true,
-            Some(FinishReason::Abort | FinishReason::Error | FinishReason::Unfinished) => return,
+            Some(FinishReason::Abort | FinishReason::Error | FinishReason::Unfinished) => {
+                return false;
+            }
             None => request.completed.is_some(),
         };
         let unit = cx.facts.dialect.output_unit;
         let met = stray.at.filter(|_| unit.is_some_and(|unit| stray.is_far(unit)));
         if !by_output {
             self.doubtful.take(stray, met.is_some());
-        } else if met.is_some() || cx.facts.dialect.is_exact() {
+            return false;
+        }
+        let is_wrong = met.is_some() || cx.facts.dialect.is_exact();
+        if is_wrong {
             let what = if stray.is_first_token() { "the first token" } else { "the completion" };
             let instead = stray.at.map_or(String::new(), |at| format!(", but at the {at} of one"));
             stray.report(format!("{what} is not at the end of a step{instead}"), cx);
         }
+        is_wrong
     }
+}
+
+/// Compares the completion with the step that has the `completed` row. Two readings of that moment may
+/// differ in a log without the reference columns, a later moment may not be taken. Whether they agree.
+fn compare_with_row(request: &RequestHistory, cx: &mut Cx<'_>) -> bool {
+    let dialect = &cx.facts.dialect;
+    let by_output =
+        matches!(request.finish_reason(), None | Some(FinishReason::Stop | FinishReason::Length));
+    let end = request.spans.iter().find(|span| span.state == State::Completed);
+    let (Some(end), Some(event), Some(row), true) = (
+        end.and_then(|span| span.first_moment),
+        request.event(EventType::RequestCompleted),
+        &request.completed,
+        by_output && !dialect.hides_ends(),
+    ) else {
+        return false;
+    };
+    let now = event.row.timestamp;
+    let bound = dialect.skew_bound.saturating_add(coarseness(end, now));
+    let is_right = end.0.abs_diff(now.0) <= bound.0;
+    cx.expect(is_right, |ids| {
+        Finding::new("the completion is not at the end of the step that finished the request")
+            .at(event.at(), "timestamp")
+            .with_row(Some(row.at()), "the `completed` row")
+            .of(request.key, ids)
+            .in_iteration(row.row.iteration_id)
+            .values(end, now)
+    });
+    is_right
+}
+
+/// What rounding to the unit of a coarser clock may add to a difference.
+fn coarseness(one: Nanos, other: Nanos) -> Nanos {
+    let units = [1_000_000, 1_000].map(Nanos);
+    let divides = |unit: &Nanos| one.0.is_multiple_of(unit.0) && other.0.is_multiple_of(unit.0);
+    units.into_iter().find(divides).unwrap_or(Nanos::ZERO)
 }
 
 /// Ends that may be aborts.

@@ -1,4 +1,4 @@
-//! K012: only known tokens are scheduled.
+//! K012: which tokens of a prompt are scheduled.
 
 use crate::invariants::prelude::*;
 
@@ -10,6 +10,9 @@ declare_invariant! {
     /// scheduled_tokens exceed them by drafts only. This needs neither settings nor the details of
     /// events: where nothing is said of drafts, there are no more of them in a step than the longest
     /// step of a request that stays running could have.
+    ///
+    /// Without chunked prefill, and without a threshold for long prompts, a step that admits a request
+    /// schedules all of its prompt that was not found in the prefix cache.
     ///
     /// Blind spot: a prompt that is shorter by no more than the drafts of a step, or longer than what
     /// was scheduled of it (K007 has the balance); logs without scheduled_tokens and computed_tokens.
@@ -39,6 +42,8 @@ struct Need {
     tokens: u32,
     /// The row that needs most.
     at: Location,
+    /// The fewest tokens that it had behind a step that admitted it.
+    admitted: Option<(Tokens, Location)>,
 }
 
 impl Invariant for Check {
@@ -64,9 +69,15 @@ impl Invariant for Check {
             if self.needs.len() <= index {
                 self.needs.resize(index + 1, None);
             }
-            let need = &mut self.needs[index];
-            if need.is_none_or(|need| need.tokens < tokens) {
-                *need = Some(Need { tokens, at: row.row.at() });
+            let at = row.row.at();
+            let need = self.needs[index].get_or_insert(Need { tokens, at, admitted: None });
+            if need.tokens < tokens {
+                (need.tokens, need.at) = (tokens, at);
+            }
+            let behind = computed.saturating_add(scheduled);
+            let fewest = need.admitted.is_none_or(|(fewest, _)| behind < fewest);
+            if enters && !row.past_lost && fewest {
+                need.admitted = Some((behind, at));
             }
         }
     }
@@ -74,7 +85,7 @@ impl Invariant for Check {
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let need = self.needs.get_mut(request.key.index()).and_then(Option::take);
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
-        let Some(Need { tokens, at }) = need else { return };
+        let Some(Need { tokens, at, admitted }) = need else { return };
         let drafts = match cx.facts.settings.num_speculative_tokens {
             Some(drafts) => drafts,
             // Of a request with one row nothing tells how many of its tokens were drafts.
@@ -83,6 +94,19 @@ impl Invariant for Check {
         };
         let least = tokens.saturating_sub(drafts).max(1);
         let input = record.row.input_tokens;
+        let settings = &cx.facts.settings;
+        let whole = settings.enable_chunked_prefill == Some(false)
+            && settings.long_prefill_token_threshold == Some(0);
+        if let Some((behind, at)) = admitted.filter(|_| whole && !request.rows_lost) {
+            cx.expect(behind >= input, |ids| {
+                let message = "the prompt is split, although chunked prefill is off";
+                Finding::new(message)
+                    .at(at, "scheduled_tokens")
+                    .with_row(Some(record.at()), "the request's row")
+                    .of(request.key, ids)
+                    .values(format!("{input} computed and scheduled"), behind)
+            });
+        }
         cx.expect(input.0 >= least, |ids| {
             Finding::new(format!("a step needs {tokens} tokens of a prompt of {input}"))
                 .at(record.at(), "input_tokens")

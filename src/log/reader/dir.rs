@@ -245,6 +245,13 @@ impl LogDir {
         self.file(table).is_none() && there.is_ok()
     }
 
+    /// Whether run.json says that this crate's logger wrote the log.
+    #[must_use]
+    pub fn is_of_reference_logger(&self) -> bool {
+        let own = |info: &RunInfo| info.producer.name == env!("CARGO_PKG_NAME");
+        self.run_info.as_ref().is_some_and(own)
+    }
+
     /// Tables whose file is there twice, plain and as gzip; the plain one is read.
     #[must_use]
     pub fn twice(&self) -> &[Table] {

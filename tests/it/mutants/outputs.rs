@@ -24,6 +24,11 @@ fn first_tokens(s: &mut Sheets, to: usize) {
     sort_events(s);
 }
 
+/// A while behind the end of the step, never the same.
+fn text_is_made(s: &Sheets, step: usize) -> Option<i64> {
+    Some(s.moments(step)[3] + 300_000 + step as i64 * 7_919 % 600_000)
+}
+
 /// Moves the end of every request that an output finished to what `to` says of its step.
 fn ends(s: &mut Sheets, to: impl Fn(&Sheets, usize) -> Option<i64>) {
     for row in 0..s.p.len() {
@@ -138,6 +143,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
             let first = s.i.n(s.i.len() / 2, "end_time");
             ends(s, |s, step| at_output(s, step).filter(|at| *at <= first));
         });
+    }),
+    mutant("bare-ends-late", "stamped when the text is made of the tokens", &["M020"], |s| {
+        written_in(s, BARE, |s| ends(s, text_is_made));
+    }),
+    mutant("silent-ends-late", "stamped when the text is made of the tokens", &["M020"], |s| {
+        written_in(s, SILENT, |s| ends(s, text_is_made));
     }),
     mutant("bare-completed-rows-late", "written by the next step", &["M015"], |s| {
         written_in(s, BARE, |s| completed_rows(s, 1));

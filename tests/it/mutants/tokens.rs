@@ -356,4 +356,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         let row = s.r.where_is("state", "running")[0];
         s.r.add(row, "scheduled_tokens", 1);
     }),
+    mutant("prompts-split-with-chunks-off", "run.json is not of this run", &["K012"], |s| {
+        let split = (0..s.r.len()).any(|row| {
+            let request = s.request(s.r.text(row, "request_id"));
+            let input = request.map_or(0, |request| s.p.n(request, "input_tokens"));
+            let behind =
+                |row: usize| s.r.n(row, "computed_tokens") + s.r.n(row, "scheduled_tokens");
+            s.r.text(row, "state") == "running"
+                && s.r.n(row, "scheduled_tokens") > 0
+                && behind(row) < input
+        });
+        if split && s.run["config"]["long_prefill_token_threshold"] == 0 {
+            s.run["config"]["enable_chunked_prefill"] = false.into();
+        }
+    }),
 ];

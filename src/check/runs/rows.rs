@@ -1,0 +1,74 @@
+//! The joint of per_iteration_requests.csv.
+
+use hashbrown::HashSet;
+use rustc_hash::FxBuildHasher;
+
+use crate::check::runs::joint;
+use crate::log::ids::{IdTable, RequestKey};
+use crate::log::reader::{Item, Location, LogDir, LogDirError};
+use crate::log::schema::{IterationRequestRow, IterationRow};
+use crate::log::values::State;
+use crate::units::{IterationId, Requests};
+
+/// Steps that show which run a file is of.
+const SEVERAL: usize = 64;
+
+/// Where the steps start again, or the rows of a step within it. The first row of a run may be lost in
+/// one that was torn, and with it the first step; or its id may have the digits of a torn one before it.
+pub(super) fn joint(dir: &LogDir) -> Result<Option<Location>, LogDirError> {
+    let mut ids: Option<(IterationId, IterationId)> = None;
+    let mut seen: HashSet<(RequestKey, bool), FxBuildHasher> = HashSet::default();
+    let mut odd: Option<Location> = None;
+    joint::joint::<IterationRequestRow>(dir, |row, place, _| {
+        let id = row.row.iteration_id;
+        let this = (row.row.request_id, row.row.state == State::Completed);
+        let (first, last) = ids.unwrap_or((id, id));
+        ids = Some((first, id));
+        if id == last {
+            odd = None;
+            return (!seen.insert(this)).then_some(place.at);
+        }
+        seen.clear();
+        seen.insert(this);
+        if id < last && id.0 <= first.0.saturating_add(1) {
+            return Some(odd.unwrap_or(place.at));
+        }
+        odd = (id < last || id.0 > last.0.saturating_add(1)).then_some(place.at);
+        None
+    })
+}
+
+/// Whether the first rows of a file without a joint are those of the first run, which ends at `until`
+/// in per_iteration.csv: as many requests run in a step as it counts.
+pub(super) fn fit(dir: &LogDir, until: Location) -> Result<bool, LogDirError> {
+    let mut counted: Vec<(IterationId, Requests)> = Vec::new();
+    let Some(mut steps) = dir.reader::<IterationRow>()? else { return Ok(false) };
+    let mut ids = IdTable::default();
+    while let Some(item) = steps.next(&mut ids) {
+        let Item::Row(step) = item else { continue };
+        if step.at() >= until || counted.len() == SEVERAL {
+            break;
+        }
+        counted.push((step.row.iteration_id, step.row.running_count));
+    }
+    if counted.is_empty() {
+        return Ok(false);
+    }
+    let Some(mut rows) = dir.reader::<IterationRequestRow>()? else { return Ok(true) };
+    let mut running = vec![0; counted.len()];
+    // The last group may be one that was cut.
+    let (mut last, mut whole) = (None, 0);
+    while let Some(item) = rows.next(&mut ids) {
+        let Item::Row(row) = item else { continue };
+        let id = row.row.iteration_id;
+        let Some(step) = counted.iter().position(|(step, _)| *step == id) else {
+            whole = counted.len();
+            break;
+        };
+        if last.replace(step) != Some(step) {
+            whole = step;
+        }
+        running[step] += usize::from(row.row.state == State::Running);
+    }
+    Ok((0..whole).all(|step| running[step] == counted[step].1.0 as usize))
+}
