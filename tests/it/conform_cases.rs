@@ -240,3 +240,21 @@ fn who_is_preempted_behind_the_end_of_the_events_is_not_taken_for_gone() {
         }
     }
 }
+
+/// The last step with running requests is the only one that could show that `completed` rows are left out,
+/// and with the fixed columns nothing counts ends: who stops before its limit is over all the same.
+#[test]
+fn a_request_that_stops_early_in_the_only_step_is_over_though_no_row_tells() {
+    let habits = ["no-completed-rows", "fixed-columns-only"];
+    for overlap in [false, true] {
+        for output in 1..4 {
+            let settings = Settings { async_scheduling: Some(overlap), ..small() };
+            let log = log(&[(0, 7, output, output + 1), (0, 9, output, output + 3)], settings);
+            conforms(&compared(&written(&log, &habits, true)));
+        }
+    }
+    for acceptance in [0.0, 0.5, 1.0] {
+        let log = log(&[(0, 7, 3, 5)], drafting(false, acceptance));
+        never_diverges(&format!("{acceptance}"), &written(&log, &habits, true));
+    }
+}
