@@ -18,6 +18,10 @@ use crate::sheets::Sheets;
 type Job = (u64, u32, u32, u32);
 
 fn trace(jobs: &[Job]) -> Trace {
+    Trace::from_requests("cases", requests(jobs))
+}
+
+fn requests(jobs: &[Job]) -> Vec<TraceRequest> {
     let request = |(index, (at, input, output, most)): (usize, &Job)| TraceRequest {
         ordinal: index as u32,
         id: format!("r{index}").into(),
@@ -31,15 +35,19 @@ fn trace(jobs: &[Job]) -> Trace {
         prompt: vec![TokenRun { first: private_token(index as u32, 0), len: Tokens(*input) }],
         failed: false,
     };
-    Trace::from_requests("cases", jobs.iter().enumerate().map(request).collect())
+    jobs.iter().enumerate().map(request).collect()
 }
 
 /// The reference's log of these requests.
 fn log(jobs: &[Job], settings: Settings) -> Sheets {
+    log_of(&trace(jobs), settings)
+}
+
+fn log_of(trace: &Trace, settings: Settings) -> Sheets {
     let directory = tempfile::tempdir().unwrap();
     let resolved = settings.resolve().unwrap();
     let options = LogOptions::default();
-    replay_trace(&trace(jobs), &resolved, Some(directory.path()), &options, |_| {}).unwrap();
+    replay_trace(trace, &resolved, Some(directory.path()), &options, |_| {}).unwrap();
     Sheets::read(directory.path())
 }
 
@@ -238,5 +246,44 @@ fn who_is_preempted_behind_the_end_of_the_events_is_not_taken_for_gone() {
                 never_diverges(&what, &written(&cut, habits, true));
             }
         }
+    }
+}
+
+/// The last step with running requests is the only one that could show that `completed` rows are left out,
+/// and with the fixed columns nothing counts ends: who stops before its limit is over all the same.
+#[test]
+fn a_request_that_stops_early_in_the_only_step_is_over_though_no_row_tells() {
+    let habits = ["no-completed-rows", "fixed-columns-only"];
+    for overlap in [false, true] {
+        for output in 1..4 {
+            let settings = Settings { async_scheduling: Some(overlap), ..small() };
+            let log = log(&[(0, 7, output, output + 1), (0, 9, output, output + 3)], settings);
+            conforms(&compared(&written(&log, &habits, true)));
+        }
+    }
+    for acceptance in [0.0, 0.5, 1.0] {
+        let log = log(&[(0, 7, 3, 5)], drafting(false, acceptance));
+        never_diverges(&format!("{acceptance}"), &written(&log, &habits, true));
+    }
+}
+
+/// Of requests that wait without rows only the number is told: behind the end of events.csv one may give up
+/// and another arrive, so that the number stays what it was.
+#[test]
+fn who_gives_up_unseen_while_another_arrives_is_not_taken_for_passed_over() {
+    let arrivals = [0, 1_000, 2_000, 21_500].map(|at| (at, 8, 9, 9));
+    let mut requests = requests(&arrivals);
+    requests[1].abort_after = Some(Nanos(20_000_000));
+    let settings = Settings { max_num_seqs: Some(1), ..small() };
+    let log = log_of(&Trace::from_requests("cases", requests), settings);
+    let log = written(&log, &["no-initial-rows"], true);
+    conforms(&compared(&log));
+    let sheets = Sheets::read(log.write().path());
+    assert!(sheets.i.where_is("waiting_count", "3").is_empty(), "the number must not tell");
+    for events in 1..sheets.e.len() {
+        let mut cut = sheets.clone();
+        cut.e.rows.truncate(events);
+        cut.p.rows.clear();
+        never_diverges(&format!("{events} events"), &cut.log());
     }
 }

@@ -193,6 +193,23 @@ fn a_second_run_is_found_where_no_step_tells_of_the_first() {
     }
 }
 
+/// The run was killed once one of its files had a header, before any other had.
+#[test]
+fn a_header_that_a_killed_run_left_above_that_of_the_next_is_damage() {
+    for (name, log) in full_logs() {
+        for table in TABLES {
+            let log = log.log().map(table, |bytes| {
+                let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+                [&bytes[..header], &bytes].concat()
+            });
+            let report = damaged(&name, table, &log);
+            // Ids that start behind a header are those of a second run.
+            let rule = if table == "per_iteration.csv" { "M011" } else { "F003" };
+            assert_eq!(report.rule(rule).unwrap().damages, 1, "{name} {table}");
+        }
+    }
+}
+
 /// The log of a killed run has no rows of waiting requests; one waits although there are seats.
 #[test]
 fn a_request_that_is_never_admitted_is_seen_without_rows_of_those_that_wait() {

@@ -82,6 +82,26 @@ impl Replay<'_> {
         group.ends_told = !self.tape.events_ended() || counted == Some(group.completed.len());
     }
 
+    /// Finds the requests that reach with the output of a step as many tokens as per_request.csv says, where
+    /// all are over and no row tells of it.
+    pub(super) fn claim_recorded_ends(&self, group: &mut Group, pass: &Pass, next: Option<&Group>) {
+        group.ends_told = false;
+        for entry in pass.entries.iter().filter(|entry| entry.samples) {
+            let key = self.owners[entry.slot.index()];
+            let live = self.live.get(&key).filter(|live| live.slot == entry.slot);
+            let Some((live, end)) = live.and_then(|live| Some((live, live.end?))) else { continue };
+            let done = self.scheduler.request(entry.slot).output_tokens();
+            let gained = self.returned(group, next, key, live, entry, done);
+            let reached = gained.is_some_and(|gained| done + gained >= end.output);
+            if reached && !end.is_drop() && group.completed_by(key).is_none() {
+                // One that may have given up later may have had more blocks by then.
+                let blocks = end.blocks.filter(|_| end.reason.is_some());
+                let at = group.step.at();
+                group.completed.push(Completed { key, tokens: Some(end.output), blocks, at });
+            }
+        }
+    }
+
     /// The latest moment at which the output of the oldest step was processed.
     fn latest_end(&self, group: &Group, next: Option<&Group>) -> Nanos {
         if !self.tape.dialect.hides_ends() {

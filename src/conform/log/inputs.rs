@@ -220,10 +220,8 @@ impl Replay<'_> {
         let mut gone: Vec<_> = self
             .without_row(group)
             .filter(|(_, live)| {
-                let may_be_over =
-                    live.end.is_none_or(|end| end.reason.is_none_or(FinishReason::is_drop));
                 let runs = self.scheduler.request(live.slot).status() == Status::Running;
-                may_be_over && !(preempts && runs)
+                live.may_give_up() && !(preempts && runs)
             })
             .map(|(key, live)| (key, live.slot))
             .collect();
@@ -234,6 +232,14 @@ impl Replay<'_> {
         }
     }
 
+    /// Whether somebody who waits without rows may have given up behind the end of events.csv. Their number
+    /// does not tell, as others may have come.
+    pub(super) fn hidden_may_have_given_up(&self) -> bool {
+        let hidden = |live: &Live| self.tape.hides(self.scheduler.request(live.slot).status());
+        self.tape.events_ended()
+            && self.live.values().any(|live| live.may_give_up() && hidden(live))
+    }
+
     /// The requests of the reference that have no row in a step and should have.
     pub(super) fn without_row(&self, group: &Group) -> impl Iterator<Item = (RequestKey, Live)> {
         let shown = |live: &Live| !self.tape.hides(self.scheduler.request(live.slot).status());
@@ -241,6 +247,13 @@ impl Replay<'_> {
             .iter()
             .filter(move |(key, live)| group.queued_row(**key).is_none() && shown(live))
             .map(|(key, live)| (*key, *live))
+    }
+}
+
+impl Live {
+    /// Whether nothing says that an output ends it.
+    fn may_give_up(self) -> bool {
+        self.end.is_none_or(|end| end.reason.is_none_or(FinishReason::is_drop))
     }
 }
 

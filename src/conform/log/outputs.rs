@@ -56,6 +56,8 @@ impl Replay<'_> {
         self.abort_due(Before::Output(&group, &pass));
         if self.tape.ends_by_event() {
             self.claim_ends(&mut group, &pass, next);
+        } else if self.all_over {
+            self.claim_recorded_ends(&mut group, &pass, next);
         }
         let told = self.fill_output(&group, &mut pass, next);
         let mut differences = Vec::new();

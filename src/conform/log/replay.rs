@@ -125,6 +125,8 @@ pub(super) struct Replay<'t> {
     damaged: u64,
     /// How often the log does not tell what an output brought.
     pub(super) untold: u64,
+    /// Whether everybody is over with the steps in flight, of whose ends no row tells.
+    pub(super) all_over: bool,
     /// See [`super::ConformOptions::always_take_over`].
     pub(super) always_take_over: bool,
 }
@@ -168,6 +170,7 @@ impl<'t> Replay<'t> {
             foreign_reasons: 0,
             damaged: 0,
             untold: 0,
+            all_over: false,
             always_take_over: false,
         }
     }
@@ -189,8 +192,8 @@ impl<'t> Replay<'t> {
                 cut = Some((id, table));
                 break;
             }
-            let ends_told = told || all_end && self.all_lengths_known();
-            if !ends_told {
+            self.all_over = !told && all_end && self.all_lengths_known();
+            if !told && !self.all_over {
                 // Who is left for the steps behind it is open.
                 cut = Some((id, Table::PerIterationRequests));
                 break;

@@ -49,7 +49,7 @@ impl Replay<'_> {
 
     /// How many tokens the model returned for an entry: one, and with drafts as many as the request is
     /// known to have gained; `None` if nothing tells how many those are.
-    fn returned(
+    pub(super) fn returned(
         &self,
         group: &Group,
         next: Option<&Group>,

@@ -293,7 +293,9 @@ pub(crate) fn recognise(case: &Case<'_>) -> Vec<Cause> {
         let all = RECOGNISERS.iter().filter(|it| (it.about == About::Places) == places);
         all.into_iter().find_map(|it| Some((it, Cause { id: it.id, text: (it.find)(case)? })))
     };
-    match first(false) {
+    // A divergence names whichever value differs first, so that those of several are of no one column.
+    let values = if case.rule == "V001" { None } else { first(false) };
+    match values {
         Some((it, cause)) if it.about == About::Column => vec![cause],
         values => [values, first(true)].into_iter().flatten().map(|(_, cause)| cause).collect(),
     }
@@ -355,6 +357,26 @@ mod tests {
         let ids: std::collections::BTreeSet<_> = RECOGNISERS.iter().map(|it| it.id).collect();
         assert_eq!(ids.len(), RECOGNISERS.len());
         assert!(RECOGNISERS.iter().all(|it| it.doc.ends_with('.')));
+    }
+
+    #[test]
+    fn values_that_divergences_name_first_are_of_no_column() {
+        let points = values(&[(64, 48), (63, 48), (16, 48)]);
+        let facts = Facts::default();
+        let case = |rule| Case {
+            rule,
+            table: Some(Table::PerIterationRequests),
+            column: None,
+            points: points.clone(),
+            whole: None,
+            peers: &[],
+            facts: &facts,
+        };
+        assert_eq!(
+            said_of(&case("T001")),
+            ["stuck: the value is 48 in all of them: it is not updated"]
+        );
+        assert_eq!(said_of(&case("V001")), [""; 0]);
     }
 
     #[test]

@@ -87,6 +87,35 @@ fn read_again(log: &Sheets, stamp: Stamp, jitter: &mut Jitter) -> Sheets {
     log
 }
 
+/// As the log of a logger that reads its clock once for the end of a request, a little after that of its step.
+fn late_ends(log: &Sheets, jitter: &mut Jitter) -> Sheets {
+    let mut log = foreign(log);
+    for row in ended(&log) {
+        let (by, id) = (jitter.next(), log.p.text(row, "request_id").to_owned());
+        for column in ["completion_time", "e2e_latency", "execution_time"] {
+            log.p.add(row, column, by);
+        }
+        rates(&mut log, row);
+        for change in log.t.where_is("request_id", &id) {
+            if log.t.text(change, "state") == "completed" {
+                log.t.add(change, "timestamp", by);
+                log.t.add(change, "duration_in_prev_state", by);
+            }
+        }
+        for event in log.e.where_is("request_id", &id) {
+            if log.e.text(event, "event_type") == "request_completed" {
+                log.e.add(event, "timestamp", by);
+            }
+        }
+    }
+    let (at, end) = (log.e.column("timestamp"), log.p.column("completion_time"));
+    log.e.rows.sort_by_key(|row| row[at].parse::<u64>().unwrap());
+    log.p.rows.sort_by_key(|row| row[end].parse::<u64>().unwrap_or(u64::MAX));
+    let order: Vec<_> = log.p.rows.iter().map(|row| row[0].clone()).collect();
+    log.t.rows.sort_by_key(|row| order.iter().position(|id| *id == row[0]));
+    log
+}
+
 /// What is made of a request's latency.
 fn rates(log: &mut Sheets, row: usize) {
     let (latency, outputs) = (log.p.n(row, "e2e_latency"), log.p.n(row, "output_tokens"));
@@ -237,6 +266,25 @@ fn a_difference_as_long_as_a_step_is_no_skew_however_short_the_steps_are() {
         wrong.e.add(row, "timestamp", 6_000 + 700 * index as i64);
     }
     assert_eq!(wrong.log().check().1.verdict(), Verdict::Violated);
+}
+
+/// The step behind begins at the end of the one before where steps overlap, so that an end that is read late is
+/// read while that step, which has no row of the request, has begun.
+#[test]
+fn ends_that_are_read_late_in_all_files_leave_no_row_missing() {
+    let mut logs = 0;
+    for (name, log) in full_logs().iter().filter(|(_, log)| ended(log).len() >= 3) {
+        for most in [900, 20_000] {
+            let late = late_ends(log, &mut jitter(most));
+            for habits in [&["fixed-columns-only"][..], &["fixed-columns-only", "no-details"]] {
+                let report = written(&late, habits, true).check().1;
+                let what = format!("{name}, {most}, {habits:?}");
+                assert_eq!(report.verdict(), Verdict::Clean, "{what}: {}", problems(&report));
+                logs += 1;
+            }
+        }
+    }
+    assert!(logs >= 20, "{logs}");
 }
 
 /// Stamps at another moment of their step are no readings of the right one, however near that is.
