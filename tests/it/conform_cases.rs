@@ -287,3 +287,15 @@ fn who_gives_up_unseen_while_another_arrives_is_not_taken_for_passed_over() {
         never_diverges(&format!("{events} events"), &cut.log());
     }
 }
+
+/// Two requests are admitted at one moment, and stand in events.csv in the other order: their rows tell in
+/// which they were.
+#[test]
+fn admissions_of_one_moment_may_stand_in_any_order() {
+    let mut log = log(&[(0, 8, 3, 3), (0, 9, 3, 3)], small());
+    let admitted = log.e.where_is("event_type", "request_scheduled");
+    let [first, second] = admitted[..] else { panic!("both are admitted: {admitted:?}") };
+    assert_eq!(log.e.n(first, "timestamp"), log.e.n(second, "timestamp"));
+    log.e.rows.swap(first, second);
+    conforms(&compared(&log.log()));
+}

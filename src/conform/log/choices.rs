@@ -76,13 +76,19 @@ impl Sight<'_> {
         let step = &self.group.step.row;
         for choice in &CHOICES {
             let reference = self.of_reference(choice);
-            let logged = self.tape.decided(self.group.id(), choice.event);
-            let same = |logged: &Vec<RequestKey>| match self.tape.slack {
+            let mut logged = self.tape.decided(self.group.id(), choice.event);
+            if choice.behind == State::Running {
+                // Events of one moment stand in any order; that of the queue is told by its rows.
+                let place = |key: &RequestKey| self.group.position(*key).unwrap_or(usize::MAX);
+                logged.iter_mut().for_each(|keys| keys.sort_by_key(place));
+            }
+            let in_order = self.tape.slack == Nanos::ZERO
+                && (choice.behind == State::Running || self.tape.hides(Status::Preempted));
+            let same = |logged: &Vec<RequestKey>| {
                 // The file may have been cut between two rows.
-                _ if self.tape.events_ended() && reference.starts_with(logged) => true,
-                Nanos::ZERO => *logged == reference,
-                // Stamps that are so near do not tell an order.
-                _ => sorted(logged) == sorted(&reference),
+                self.tape.events_ended() && logged.iter().all(|key| reference.contains(key))
+                    || in_order && *logged == reference
+                    || !in_order && sorted(logged) == sorted(&reference)
             };
             if let Some(logged) = logged.filter(|logged| !same(logged)) {
                 out.push(self.list(choice, &logged, &reference));
