@@ -229,13 +229,6 @@ pub(crate) fn wrong_requests() -> Vec<Wrong> {
                 },
             )
         }),
-        ("rounded", "moments of steps as floats of seconds since 1970", {
-            let float = |_: usize, time: i64, _: &Fields| {
-                let start = 1_767_225_600.0_f64;
-                ((start + time as f64 / 1e9 - start) * 1e9) as i64
-            };
-            preempting().number(I, "start_time", float).number(I, "end_time", float)
-        }),
         ("stuck", "eviction_count is never counted, nor its events written", {
             preempting()
                 .number(P, "eviction_count", |_, _, _| 0)
