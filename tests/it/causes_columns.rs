@@ -33,6 +33,21 @@ fn by(log: &Edited, file: &str, key: &str, column: &str) -> BTreeMap<String, i64
         .collect()
 }
 
+/// The blocks of the requests that each step preempts.
+fn preempted_blocks() -> BTreeMap<String, i64> {
+    let (mut held, mut taken) = (BTreeMap::new(), BTreeMap::new());
+    for row in &preempting().rows(R) {
+        if row["state"] == "running" {
+            held.insert(row["request_id"].clone(), number(row, "kv_cache_blocks"));
+        } else if let Some(blocks) = held.remove(&row["request_id"])
+            && row["state"] == "preempted"
+        {
+            *taken.entry(row["iteration_id"].clone()).or_default() += blocks;
+        }
+    }
+    taken
+}
+
 /// The decision of each step.
 fn decisions() -> BTreeMap<String, i64> {
     let decided = |row: &Fields| number(row, "start_time") + number(row, "scheduling_overhead");
@@ -228,6 +243,12 @@ pub(crate) fn wrong_requests() -> Vec<Wrong> {
                     if index % 2 == 0 { time - US } else { time }
                 },
             )
+        }),
+        ("other-value", "evicted_blocks counts what preempted requests had", {
+            let taken = preempted_blocks();
+            preempting().number(I, "evicted_blocks", |_, _, row| {
+                taken.get(&row["iteration_id"]).copied().unwrap_or(0)
+            })
         }),
         ("stuck", "eviction_count is never counted, nor its events written", {
             preempting()
