@@ -16,6 +16,7 @@ mod chunks;
 mod engines;
 mod floats;
 mod hidden;
+mod jump;
 mod kinds;
 mod late;
 mod notation;
@@ -52,12 +53,13 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (WRITTEN_LATE, "A block of events stands behind later ones."),
     (NO_ORDER, "Events stand in no order."),
     (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
-    (READ_AFTER_FREE, "Completed rows hold no blocks: they are read after these were given back."),
+    (READ_AFTER_FREE, "Last rows hold no blocks: they are read after these were given back."),
     (READ_AFTER_OUTPUT, "Rows of steps tell of tokens that their step's output brings."),
     (REVERSED_QUEUE, "The waiting queue is written from its end."),
     (MISPLACED_CHANGES, "Changes have the moment, the duration or the state of their neighbours."),
     (SEVERAL_ENGINES, "Steps of several engines or runs stand in one file."),
     (CLOCK_SET_BACK, "The clock of per_iteration.csv begins anew in the middle of the file."),
+    (CLOCK_JUMPS, "The clock of a file jumps in the middle of it."),
     (ARRIVALS_AT_STEPS, "Requests arrive where a step first sees them."),
     (OTHER_BLOCK_SIZE, "All blocks are of another size than run.json has."),
     (ANOTHER_CLOCK, "The clock of per_iteration.csv is not that of per_request.csv."),
@@ -85,6 +87,7 @@ const REVERSED_QUEUE: &str = "reversed-queue";
 const MISPLACED_CHANGES: &str = "misplaced-changes";
 const SEVERAL_ENGINES: &str = "several-engines";
 const CLOCK_SET_BACK: &str = "clock-set-back";
+const CLOCK_JUMPS: &str = "clock-jumps";
 const ARRIVALS_AT_STEPS: &str = "arrivals-at-steps";
 const OTHER_BLOCK_SIZE: &str = "other-block-size";
 const ANOTHER_CLOCK: &str = "another-clock";
@@ -119,6 +122,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = runs::find_requests(dir, board);
     let _ = block::find(dir, board);
     let _ = spelling::find(dir, board);
+    let _ = jump::find(dir, report, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);
     let _ = late::find(dir, report, board);
@@ -130,6 +134,6 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     hidden::find(board);
     let _ = outputs::find(dir, board);
     let _ = chunks::find(dir, report, board);
-    cache::find(board);
+    let _ = cache::find(dir, board);
     let _ = order::find(dir, report, board);
 }
