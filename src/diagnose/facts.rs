@@ -8,7 +8,7 @@ use crate::diagnose::story::Sums;
 use crate::log::reader::{Located, Location};
 use crate::log::schema::{IterationRequestRow, IterationRow, RequestRow, Table};
 use crate::log::values::State;
-use crate::units::{IterationId, Nanos};
+use crate::units::{Blocks, IterationId, Nanos};
 
 /// Rows of a file of which whole columns are looked at.
 pub(super) const MOST_ROWS: usize = 2_048;
@@ -46,6 +46,8 @@ pub struct Facts {
     pub window: (Option<IterationId>, Option<IterationId>),
     /// What the rows of those steps add up to.
     pub tallies: BTreeMap<IterationId, Tally>,
+    /// The blocks of the requests that run.
+    pub(super) held: BTreeMap<String, Blocks>,
 }
 
 /// What a request says of itself.
@@ -70,6 +72,8 @@ pub struct Tally {
     pub rows: [u64; 4],
     /// Blocks that the `completed` ones held.
     pub ended_blocks: u64,
+    /// Blocks that those held which ran in their row before and are preempted in this.
+    pub preempted_blocks: u64,
 }
 
 /// The `D` or `E` that the finding of a rule expects, where it names no step.
@@ -147,15 +151,33 @@ impl Facts {
     }
 
     /// Takes in a row of per_iteration_requests.csv.
-    pub(super) fn note_row(&mut self, row: &IterationRequestRow) {
+    pub(super) fn note_row(&mut self, row: &IterationRequestRow, id: &str) {
         let step = Some(row.iteration_id);
-        if self.window.0.is_none() || step < self.window.0 || step > self.window.1 {
+        if self.window.0.is_none() || step > self.window.1 {
+            return;
+        }
+        let held = self.hold(row, id);
+        if step < self.window.0 {
             return;
         }
         let tally = self.tallies.entry(row.iteration_id).or_default();
         tally.rows[row.state as usize] += 1;
         if row.state == State::Completed {
             tally.ended_blocks += u64::from(row.kv_cache_blocks.0);
+        }
+        if row.state == State::Preempted {
+            tally.preempted_blocks += u64::from(held.0);
+        }
+    }
+
+    /// Notes what the request holds while it runs; what it held in its row before if it does no longer.
+    fn hold(&mut self, row: &IterationRequestRow, id: &str) -> Blocks {
+        if row.state != State::Running {
+            return self.held.remove(id).unwrap_or_default();
+        }
+        match self.held.get_mut(id) {
+            Some(held) => std::mem::replace(held, row.kv_cache_blocks),
+            None => self.held.insert(id.to_owned(), row.kv_cache_blocks).unwrap_or_default(),
         }
     }
 

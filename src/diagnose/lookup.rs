@@ -269,7 +269,7 @@ impl Lookup<'_> {
             |row| Some(row.request_id),
             |this, row, id| {
                 let step = row.iteration_id;
-                this.facts.note_row(&row.row);
+                this.facts.note_row(&row.row, id);
                 for (story, rows) in this.steps.get(&step).into_iter().flatten() {
                     if (rows.counts)(&row.row) {
                         this.stories[*story].add_row(row.at());

@@ -1,9 +1,12 @@
 //! The JSON object in the `details` column of events.csv.
 
 mod short;
+mod value;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::details::short::Rest;
+use crate::log::details::value::Value;
 use crate::log::field::{Field, FieldError};
 use crate::log::ids::{IdTable, Ids};
 use crate::log::scan::Cursor;
@@ -11,41 +14,98 @@ use crate::log::sink::Sink;
 use crate::log::values::{EventType, FinishReason};
 use crate::units::{Blocks, IterationId, Priority, Tokens};
 
-/// What an event adds to its type; only the members that belong to the type are there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Details {
-    /// The step that decided or produced this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub iteration_id: Option<IterationId>,
-    /// `request_arrived`: the length of the prompt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input_tokens: Option<Tokens>,
-    /// `request_arrived`: the scheduler's priority.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub priority: Option<Priority>,
-    /// `request_scheduled`, `request_resumed`: tokens found in the prefix cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cached_tokens: Option<Tokens>,
-    /// `request_preempted`: tokens that had been computed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub computed_tokens: Option<Tokens>,
-    /// `request_evicted`: computed tokens that the cache no longer had.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lost_tokens: Option<Tokens>,
-    /// `request_completed`: why it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finish_reason: Option<FinishReason>,
-    /// `request_completed`: tokens generated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_tokens: Option<Tokens>,
-    /// `kv_cache_allocated`, `kv_cache_freed`: how many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub blocks: Option<Blocks>,
-    /// Whether the object has members that no event has, or members without a value. They are not
-    /// kept.
-    #[serde(skip)]
-    pub unknown: bool,
+/// Declares the members of the object in the order in which they are written: what each means, its type, the
+/// events that have it, and those that may have it as well.
+macro_rules! details {
+    (
+        $( $(#[doc = $doc:literal])*
+        $name:ident: $type:ty => [$( $kind:ident ),*] $( or [$( $other:ident ),*] )?, )*
+    ) => {
+        /// What an event adds to its type; only the members that belong to the type are there.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Details {
+            $( $(#[doc = $doc])*
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub $name: Option<$type>, )*
+            /// Whether the object has members that no event has, or members without a value. They are not
+            /// kept.
+            #[serde(skip)]
+            pub unknown: bool,
+        }
+
+        /// Which bit of [`Members`] each member is.
+        #[allow(non_camel_case_types)]
+        enum Bit { $( $name, )* }
+
+        impl Members {
+            /// Their names, in the order of the bits.
+            const NAMES: &[&str] = &[$( stringify!($name) ),*];
+
+            const WANTED: [Self; EventType::ALL.len()] =
+                Self::by_type(&[$( &[$( EventType::$kind ),*] ),*]);
+
+            const ALLOWED: [Self; EventType::ALL.len()] = Self::by_type(&[
+                $( &[$( EventType::$kind, )* $( $( EventType::$other, )* )?] ),*
+            ]);
+        }
+
+        impl Details {
+            /// Which members are there.
+            #[must_use]
+            pub const fn members(&self) -> Members {
+                Members(0 $( | (self.$name.is_some() as u16) << Bit::$name as u16 )*)
+            }
+
+            /// Reads the value of the member with this name by the [short cut](short).
+            #[inline]
+            fn read_member(&mut self, name: &[u8], rest: &mut Rest<'_>) -> Option<()> {
+                match name {
+                    $( name if name == stringify!($name).as_bytes() => {
+                        self.$name = Some(Value::read(rest)?);
+                    } )*
+                    _ => return None,
+                }
+                Some(())
+            }
+
+            /// Writes the object up to its end, if it has members.
+            fn write_members<O: Sink>(&self, out: &mut O) -> bool {
+                let mut some = false;
+                $( if let Some(value) = self.$name {
+                    out.put(if some { b"," } else { b"\"{" });
+                    some = true;
+                    out.put(concat!("\"\"", stringify!($name), "\"\":").as_bytes());
+                    value.write(out);
+                } )*
+                some
+            }
+        }
+    };
+}
+
+details! {
+    /// The step that decided or produced this; that of a freeing with an abort names none.
+    iteration_id: IterationId => [
+        RequestScheduled, RequestResumed, RequestPreempted, RequestEvicted, FirstTokenGenerated,
+        KvCacheAllocated
+    ] or [KvCacheFreed],
+    /// The length of the prompt.
+    input_tokens: Tokens => [RequestArrived],
+    /// The scheduler's priority.
+    priority: Priority => [RequestArrived],
+    /// Tokens found in the prefix cache.
+    cached_tokens: Tokens => [RequestScheduled, RequestResumed],
+    /// Tokens that had been computed.
+    computed_tokens: Tokens => [RequestPreempted],
+    /// Computed tokens that the cache no longer had.
+    lost_tokens: Tokens => [RequestEvicted],
+    /// Why it ended.
+    finish_reason: FinishReason => [RequestCompleted],
+    /// Tokens generated.
+    output_tokens: Tokens => [RequestCompleted],
+    /// How many.
+    blocks: Blocks => [KvCacheAllocated, KvCacheFreed],
 }
 
 /// The members of an object, as bits.
@@ -53,52 +113,31 @@ pub struct Details {
 pub struct Members(u16);
 
 impl Members {
-    /// Their names, in the order of the bits.
-    const NAMES: [&'static str; 9] = [
-        "iteration_id",
-        "input_tokens",
-        "priority",
-        "cached_tokens",
-        "computed_tokens",
-        "lost_tokens",
-        "finish_reason",
-        "output_tokens",
-        "blocks",
-    ];
-
-    /// The members with these names.
-    const fn of(bits: &[u16]) -> Self {
-        let (mut all, mut index) = (0, 0);
-        while index < bits.len() {
-            all |= 1 << bits[index];
-            index += 1;
+    /// For each type of event the members of which it is among the types, by the types of each member.
+    const fn by_type(types: &[&[EventType]]) -> [Self; EventType::ALL.len()] {
+        let mut all = [Self(0); EventType::ALL.len()];
+        let mut bit = 0;
+        while bit < types.len() {
+            let mut index = 0;
+            while index < types[bit].len() {
+                all[types[bit][index] as usize].0 |= 1 << bit;
+                index += 1;
+            }
+            bit += 1;
         }
-        Self(all)
+        all
     }
 
-    /// The members that an event of this type has. That of a freeing with an abort names no step.
+    /// The members that an event of this type has.
     #[must_use]
     pub const fn wanted(kind: EventType) -> Self {
-        use EventType as T;
-        match kind {
-            T::RequestArrived => Self::of(&[1, 2]),
-            T::RequestScheduled | T::RequestResumed => Self::of(&[0, 3]),
-            T::RequestPreempted => Self::of(&[0, 4]),
-            T::RequestEvicted => Self::of(&[0, 5]),
-            T::FirstTokenGenerated => Self::of(&[0]),
-            T::RequestCompleted => Self::of(&[6, 7]),
-            T::KvCacheAllocated => Self::of(&[0, 8]),
-            T::KvCacheFreed => Self::of(&[8]),
-        }
+        Self::WANTED[kind as usize]
     }
 
     /// The members that an event of this type may have.
     #[must_use]
     pub const fn allowed(kind: EventType) -> Self {
-        match kind {
-            EventType::KvCacheFreed => Self::of(&[0, 8]),
-            _ => Self::wanted(kind),
-        }
+        Self::ALLOWED[kind as usize]
     }
 
     /// Those that are not among `others`.
@@ -133,22 +172,6 @@ impl Members {
 }
 
 impl Details {
-    /// Which members are there.
-    #[must_use]
-    pub const fn members(&self) -> Members {
-        Members(
-            self.iteration_id.is_some() as u16
-                | (self.input_tokens.is_some() as u16) << 1
-                | (self.priority.is_some() as u16) << 2
-                | (self.cached_tokens.is_some() as u16) << 3
-                | (self.computed_tokens.is_some() as u16) << 4
-                | (self.lost_tokens.is_some() as u16) << 5
-                | (self.finish_reason.is_some() as u16) << 6
-                | (self.output_tokens.is_some() as u16) << 7
-                | (self.blocks.is_some() as u16) << 8,
-        )
-    }
-
     /// Whether the object has no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -185,46 +208,7 @@ impl Field for Details {
     }
 
     fn write<I: Ids + ?Sized, O: Sink>(&self, _: &I, out: &mut O) {
-        let mut first = true;
-        let mut member = |name: &str, value: &dyn Fn(&mut O)| {
-            out.put(if first { b"\"{" } else { b"," });
-            first = false;
-            out.put(b"\"\"");
-            out.put(name.as_bytes());
-            out.put(b"\"\":");
-            value(out);
-        };
-        let mut number = |name: &str, value: Option<i64>| {
-            if let Some(value) = value {
-                member(name, &|out| {
-                    out.put(itoa::Buffer::new().format(value).as_bytes());
-                });
-            }
-        };
-        // Iteration ids stay far below i64::MAX: one per step of a run.
-        number("iteration_id", self.iteration_id.map(|id| id.0 as i64));
-        number("input_tokens", self.input_tokens.map(|n| i64::from(n.0)));
-        number("priority", self.priority.map(|p| p.0));
-        number("cached_tokens", self.cached_tokens.map(|n| i64::from(n.0)));
-        number("computed_tokens", self.computed_tokens.map(|n| i64::from(n.0)));
-        number("lost_tokens", self.lost_tokens.map(|n| i64::from(n.0)));
-        if let Some(reason) = self.finish_reason {
-            member("finish_reason", &|out| {
-                out.put(b"\"\"");
-                out.put(reason.as_str().as_bytes());
-                out.put(b"\"\"");
-            });
-        }
-        let mut number = |name: &str, value: Option<u32>| {
-            if let Some(value) = value {
-                member(name, &|out| {
-                    out.put(itoa::Buffer::new().format(value).as_bytes());
-                });
-            }
-        };
-        number("output_tokens", self.output_tokens.map(|n| n.0));
-        number("blocks", self.blocks.map(|n| n.0));
-        if !first {
+        if self.write_members(out) {
             out.put(b"}\"");
         }
     }
@@ -251,6 +235,16 @@ mod tests {
         );
         let json = text.trim_matches('"').replace("\"\"", "\"");
         assert_eq!(Details::parse(json.as_bytes(), &mut IdTable::default()), Ok(details));
+    }
+
+    #[test]
+    fn members_belong_to_types_of_events() {
+        let names = |members: Members| members.names().collect::<Vec<_>>();
+        assert_eq!(names(Members::wanted(EventType::RequestArrived)), ["input_tokens", "priority"]);
+        assert_eq!(names(Members::wanted(EventType::KvCacheFreed)), ["blocks"]);
+        assert_eq!(names(Members::allowed(EventType::KvCacheFreed)), ["iteration_id", "blocks"]);
+        let all = EventType::ALL.iter().map(|kind| Members::wanted(*kind));
+        assert_eq!(names(all.fold(Members::default(), Members::or)), Members::NAMES);
     }
 
     #[test]

@@ -33,6 +33,21 @@ fn by(log: &Edited, file: &str, key: &str, column: &str) -> BTreeMap<String, i64
         .collect()
 }
 
+/// The blocks of the requests that each step preempts.
+fn preempted_blocks() -> BTreeMap<String, i64> {
+    let (mut held, mut taken) = (BTreeMap::new(), BTreeMap::new());
+    for row in &preempting().rows(R) {
+        if row["state"] == "running" {
+            held.insert(row["request_id"].clone(), number(row, "kv_cache_blocks"));
+        } else if let Some(blocks) = held.remove(&row["request_id"])
+            && row["state"] == "preempted"
+        {
+            *taken.entry(row["iteration_id"].clone()).or_default() += blocks;
+        }
+    }
+    taken
+}
+
 /// The decision of each step.
 fn decisions() -> BTreeMap<String, i64> {
     let decided = |row: &Fields| number(row, "start_time") + number(row, "scheduling_overhead");
@@ -229,12 +244,11 @@ pub(crate) fn wrong_requests() -> Vec<Wrong> {
                 },
             )
         }),
-        ("rounded", "moments of steps as floats of seconds since 1970", {
-            let float = |_: usize, time: i64, _: &Fields| {
-                let start = 1_767_225_600.0_f64;
-                ((start + time as f64 / 1e9 - start) * 1e9) as i64
-            };
-            preempting().number(I, "start_time", float).number(I, "end_time", float)
+        ("other-value", "evicted_blocks counts what preempted requests had", {
+            let taken = preempted_blocks();
+            preempting().number(I, "evicted_blocks", |_, _, row| {
+                taken.get(&row["iteration_id"]).copied().unwrap_or(0)
+            })
         }),
         ("stuck", "eviction_count is never counted, nor its events written", {
             preempting()

@@ -76,6 +76,25 @@ fn details_may_be_empty_for_some_types_of_events() {
     }
 }
 
+/// What resumes nothing has no tokens to tell of, nor need it name its step.
+#[test]
+fn resumptions_beside_first_schedulings_may_have_other_details() {
+    clean("resumed at first, no details of it", |log| {
+        let [kind, details] = ["event_type", "details"].map(|column| log.e.column(column));
+        let rows = std::mem::take(&mut log.e.rows).into_iter();
+        let with_resumption = |row: Vec<String>| {
+            let resumed = (row[kind] == "request_scheduled").then(|| {
+                let mut resumed = row.clone();
+                resumed[kind] = "request_resumed".to_owned();
+                resumed[details].clear();
+                resumed
+            });
+            [Some(row), resumed].into_iter().flatten()
+        };
+        log.e.rows = rows.flat_map(with_resumption).collect();
+    });
+}
+
 #[test]
 fn events_of_one_moment_stand_in_any_order() {
     clean("schedulings of a moment the other way round", |log| {

@@ -5,6 +5,7 @@
 //! the reference tries who it may be, and any way in which it decides as logged is as good as
 //! another, as those requests end with what is in flight.
 
+use crate::conform::log::ends::End;
 use crate::conform::log::group::Group;
 use crate::conform::log::replay::Replay;
 use crate::log::dialect::Habit;
@@ -66,14 +67,9 @@ impl Replay<'_> {
             if !passed_over || live.ordinal.is_some() {
                 continue;
             }
-            let known = request.output_tokens();
-            let possible = live.end.is_none_or(|end| match end.reason {
-                Some(FinishReason::Length) => false,
-                Some(FinishReason::Stop) | None => end.output <= known + Tokens(1),
-                _ => end.output <= known,
-            });
-            if possible {
-                self.scheduler.lower_max_tokens(live.slot, known + Tokens(1));
+            let limit = request.output_tokens() + Tokens(1);
+            if live.end.is_none_or(|end| may_have_had(end, limit)) {
+                self.scheduler.lower_max_tokens(live.slot, limit);
             }
         }
     }
@@ -130,16 +126,11 @@ impl Replay<'_> {
                 untold = true;
                 continue;
             };
-            let possible = match end.reason {
-                Some(FinishReason::Length) => false,
-                Some(FinishReason::Stop) | None => end.output <= limit,
-                _ => end.output < limit,
-            };
             let grown = group
                 .queued_row(key)
                 .map_or(0, |row| row.row.kv_cache_blocks.0)
                 .checked_sub(request.held_blocks().0);
-            if !possible || limit >= request.max_tokens() || grown > Some(0) {
+            if !may_have_had(end, limit) || limit >= request.max_tokens() || grown > Some(0) {
                 continue;
             }
             let reached = request.computed_tokens() + Tokens(1);
@@ -182,6 +173,15 @@ impl Replay<'_> {
         let running = self.scheduler.running().iter();
         let known = running.filter(|slot| is_sure_to_end(self.scheduler.request(**slot))).count();
         step.batch_size.0 as usize + known == step.running_count.0 as usize
+    }
+}
+
+/// Whether a request that ends so may have had this limit, which it need not have reached.
+fn may_have_had(end: End, limit: Tokens) -> bool {
+    match end.reason {
+        Some(FinishReason::Length) => false,
+        Some(FinishReason::Stop) | None => end.output <= limit,
+        _ => end.output < limit,
     }
 }
 

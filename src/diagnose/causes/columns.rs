@@ -1,5 +1,7 @@
 //! How a column is wrong as a whole: never filled in, a step late, a total, another column's value.
 
+use std::collections::BTreeSet;
+
 use crate::diagnose::causes::whole::Whole;
 use crate::diagnose::causes::{About, Case, Point, Recogniser, all_same};
 use crate::log::schema::Table;
@@ -148,7 +150,7 @@ pub(super) static OTHER_VALUE: Recogniser = Recogniser {
     doc: "Every row has the value of another of its columns, or counts other rows of its step.",
     about: About::Column,
     find: |case| {
-        let told = |it: &&Whole<'_>| !it.words && !it.is_constant() && it.tells_values();
+        let told = |it: &&Whole<'_>| !it.words && !it.is_constant();
         let whole = case.whole.as_ref().filter(told)?;
         if whole.cells.iter().filter(|cell| cell.wrong).count() < 2 {
             return None;
@@ -159,14 +161,18 @@ pub(super) static OTHER_VALUE: Recogniser = Recogniser {
                 && whole.cells.iter().zip(values).all(|(cell, value)| *value == Some(cell.written))
         };
         let column = case.column_name();
-        if let Some((other, _)) = whole.others().into_iter().find(same) {
+        let tells_values = whole.tells_values();
+        if let Some((other, _)) = whole.others().into_iter().find(|it| tells_values && same(it)) {
             return Some(format!("{column} has the value of {other} in every row"));
         }
         // These it should count.
         let right = |it: &(&str, Vec<Option<i128>>)| {
             column == "completed_count" && it.0 == "the completed rows of the step"
         };
-        let (counted, _) = whole.made().into_iter().find(|it| same(it) && !right(it))?;
+        // So many blocks are no chance, of whatever number they are said to be at most or at least.
+        let told = |(_, values): &(&str, Vec<Option<i128>>)| tells_values || sizes(values) >= 2;
+        let (counted, _) =
+            whole.made().into_iter().find(|it| told(it) && same(it) && !right(it))?;
         let left_out = match column {
             "waiting_count" => ": preempted requests are left out",
             _ => "",
@@ -174,6 +180,11 @@ pub(super) static OTHER_VALUE: Recogniser = Recogniser {
         Some(format!("{column} counts {counted}{left_out}"))
     },
 };
+
+/// How many different numbers other than 0 these are, and 1.
+fn sizes(values: &[Option<i128>]) -> usize {
+    values.iter().flatten().filter(|value| **value > 1).collect::<BTreeSet<_>>().len()
+}
 
 /// Off by another column.
 pub(super) static OTHER_COLUMN: Recogniser = Recogniser {

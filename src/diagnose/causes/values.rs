@@ -119,8 +119,7 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
     about: About::Values,
     find: |case| {
         let pairs = case.pairs().filter(|pairs| pairs.len() >= 2 && case.is_time())?;
-        if let Some(told) = moments_in_floats(case, &pairs).or_else(|| cut_one_by_one(case, &pairs))
-        {
+        if let Some(told) = cut_one_by_one(case, &pairs) {
             return Some(told);
         }
         let names = COARSE_UNITS.into_iter().zip(["milliseconds", "microseconds"]).enumerate();
@@ -137,30 +136,6 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
         Some(format!("{} is rounded to whole {name} before it is written", case.column_name()))
     },
 };
-
-/// Moments of steps that are off by what a float of 64 bits leaves of nanoseconds since 1970.
-fn moments_in_floats(case: &Case<'_>, pairs: &[(i128, i128)]) -> Option<String> {
-    // Of such seconds one is as far from the next, and two moments have that of either.
-    const STEP: i128 = 239;
-    const PARTS: [&str; 3] =
-        ["scheduling_overhead", "forward_pass_duration", "output_processing_duration"];
-    if case.rule != "M010" || case.column != Some("duration") {
-        return None;
-    }
-    let is = |(point, (expected, actual)): (&Point<'_>, &(i128, i128))| {
-        let part = |name: &&str| point.row.get(*name)?.parse::<i128>().ok();
-        let sum = PARTS.iter().map(part).sum::<Option<i128>>();
-        sum == Some(*actual) && (expected - actual).abs() <= 2 * STEP
-    };
-    let far = pairs.iter().any(|(expected, actual)| (expected - actual).abs() > STEP / 3);
-    // Few come out right.
-    let most = case.points.len() as u64 * 2 > case.facts.steps.min(SAMPLE as u64);
-    (far && most && case.points.iter().zip(pairs).all(is)).then(|| {
-        "duration is the sum of its parts, but start_time and end_time have lost the last digits, as seconds \
-         since 1970 do in a float of 64 bits"
-            .to_owned()
-    })
-}
 
 /// Differences of times of which each was cut to a coarser unit.
 fn cut_one_by_one(case: &Case<'_>, pairs: &[(i128, i128)]) -> Option<String> {

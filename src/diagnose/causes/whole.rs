@@ -123,11 +123,12 @@ pub(crate) struct Whole<'a> {
 /// A value of a step that its rows make.
 type Made = (&'static str, &'static str, fn(&Tally) -> u64);
 
-static MADE: [Made; 4] = [
+static MADE: [Made; 5] = [
     ("the preempted rows of the step", Requests::KIND, |t| t.rows[State::Preempted as usize]),
     ("the completed rows of the step", Requests::KIND, |t| t.rows[State::Completed as usize]),
     ("the waiting rows of the step", Requests::KIND, |t| t.rows[State::Waiting as usize]),
     ("the blocks of the step's completed rows", Blocks::KIND, |t| t.ended_blocks),
+    ("the blocks that the step takes from what it preempts", Blocks::KIND, |t| t.preempted_blocks),
 ];
 
 impl<'a> Whole<'a> {

@@ -1,4 +1,5 @@
-//! A block of events that stands behind later ones: written twice, of another run, or too late.
+//! Events that stand behind later ones: a block written twice, of another run or too late, or all in no
+//! order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::{EVENT_COUNTS, EVENTS_OF_REQUEST};
-use crate::diagnose::mixups::{ANOTHER_RUN, CLOCK_SET_BACK, WRITTEN_LATE, WRITTEN_TWICE};
+use crate::diagnose::mixups::{ANOTHER_RUN, CLOCK_SET_BACK, NO_ORDER, WRITTEN_LATE, WRITTEN_TWICE};
 use crate::diagnose::pass::each;
 use crate::log::ids::{IdTable, Ids};
 use crate::log::reader::{Item, Located, LogDir};
@@ -34,6 +35,20 @@ struct Block {
     last: u64,
     /// How often the times go back.
     times: u64,
+    /// Events up to the last of these; of many findings only the first are known.
+    looked_at: u64,
+    /// All events, and those of them that are earlier than the one before, be it a little.
+    events: u64,
+    back: u64,
+}
+
+impl Block {
+    /// Whether times go back so often that nothing is in order; one event in two does in a file that is
+    /// shuffled.
+    const fn is_no_block(&self) -> bool {
+        let often = self.times * 4 >= self.looked_at && self.back * 4 >= self.events;
+        self.times >= SEVERAL && often
+    }
 }
 
 pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
@@ -44,7 +59,14 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     let lines = lines.filter_map(|seen| Some(seen.finding.primary.as_ref()?.at.line)).collect();
     let block = block(dir, &lines)?;
     let Some((first, _)) = block.rows.first().copied() else { return Some(()) };
-    if let Some((line, len)) = copied(dir, &block)? {
+    if block.is_no_block() {
+        let Block { back, events, .. } = block;
+        let text = format!(
+            "{back} of {events} events are earlier than the one before: they stand in no order, as after a \
+             shuffle, or where writers do not wait for one another"
+        );
+        claim(board, NO_ORDER, text);
+    } else if let Some((line, len)) = copied(dir, &block)? {
         let (last, original) = (first + len - 1, line + len - 1);
         let text = if len == 1 {
             format!(
@@ -102,7 +124,7 @@ fn is_again(seen: &Seen<'_>) -> bool {
 fn claim(board: &mut Board<'_, '_>, cause: &'static str, text: String) {
     let explains = |seen: &Seen<'_>| match seen.rule {
         "Q001" => seen.column().is_some_and(|column| EVENT_COUNTS.contains(&column)),
-        "X002" => cause == WRITTEN_LATE || is_again(seen),
+        "X002" => [WRITTEN_LATE, NO_ORDER].contains(&cause) || is_again(seen),
         _ => {
             seen.is(EVENTS_OF_REQUEST)
                 || seen
@@ -141,8 +163,13 @@ fn block(dir: &LogDir, early: &BTreeSet<u64>) -> Option<Block> {
     let mut latest = Nanos::ZERO;
     events(dir, |row, id| {
         let now = row.row.timestamp;
+        block.events += 1;
+        block.back += u64::from(now < before);
         // Stamps that vary a little go back a little.
-        block.times += u64::from(now < before && early.contains(&row.line));
+        if now < before && early.contains(&row.line) {
+            block.times += 1;
+            block.looked_at = block.events;
+        }
         if now < latest && block.times > 0 {
             block.last = row.line;
         }

@@ -1,14 +1,22 @@
 //! What is said of the cache and its blocks as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::mixups::{NULL_BLOCK, READ_AFTER_FREE};
-use crate::log::schema::Table;
+use crate::diagnose::pass::each;
+use crate::log::reader::LogDir;
+use crate::log::schema::{IterationRequestRow, Table};
+use crate::log::values::State;
+use crate::units::Blocks;
 
-pub(super) fn find(board: &mut Board<'_, '_>) {
+/// Requests of which the last row has no blocks that are no chance.
+const SEVERAL: u64 = 2;
+
+pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     null_block(board);
     freed(board);
+    freed_while_running(dir, board)
 }
 
 /// The block that vLLM keeps for itself.
@@ -49,4 +57,44 @@ fn freed(board: &mut Board<'_, '_>) {
             .to_owned();
     let lead = &["C009"];
     board.claim(Claim { cause: READ_AFTER_FREE, text, lead, explains: Box::new(explains) });
+}
+
+/// Blocks of running requests that are read when the step has ended them.
+fn freed_while_running(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    if !board
+        .open()
+        .any(|seen| seen.is(&["C002", "C004"]) && seen.finding.actual.as_deref() == Some("0"))
+    {
+        return Some(());
+    }
+    let mut running: BTreeMap<String, Blocks> = BTreeMap::new();
+    let (mut ends, mut only_there) = (0, true);
+    each::<IterationRequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, id| {
+            let before = running.remove(id);
+            match row.state {
+                State::Running => {
+                    only_there &= before != Some(Blocks::ZERO);
+                    running.insert(id.to_owned(), row.kv_cache_blocks);
+                }
+                State::Completed => {
+                    only_there &= before.is_none_or(|before| before == Blocks::ZERO);
+                    ends += u64::from(before.is_some());
+                }
+                State::Waiting | State::Preempted => only_there &= before != Some(Blocks::ZERO),
+            }
+        },
+    )?;
+    if !only_there || ends < SEVERAL {
+        return Some(());
+    }
+    let text = "kv_cache_blocks is 0 in the last running row of each request that ends: it is read after the \
+                blocks were given back, not at the decision"
+        .to_owned();
+    let lead = &["C002", "C004", "C009", "C003"];
+    let explains = |seen: &Seen<'_>| seen.is(&["C002", "C003", "C004", "C008", "C009", "C010"]);
+    board.claim(Claim { cause: READ_AFTER_FREE, text, lead, explains: Box::new(explains) });
+    Some(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::losses::explain::CHANGES;
 use crate::diagnose::mixups::MISPLACED_CHANGES;
 use crate::diagnose::pass::{Ahead, each};
 use crate::log::reader::LogDir;
@@ -29,13 +30,27 @@ struct Fits {
     rows: u64,
     /// Whether each names the state that it leads to as the one before.
     names_next: bool,
+    /// Changes that happened at another moment than that in the line before.
+    moved: u64,
+    /// Whether each has the stamp of the one in the line before, by what all say that they lasted.
+    stamp_before: bool,
 }
 
 pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
-    if !board.has(&["M004", "S001"]) {
+    if !board.has(&["M004", "S001", "S003"]) {
         return Some(());
     }
     let fits = look(dir)?;
+    if fits.wrong && fits.stamp_before && fits.moved >= SEVERAL {
+        let text = "the timestamp of each line in state_transitions.csv is the moment of the change in the \
+                    line before, whosever that is: what the changes lasted adds up to the right ones"
+            .to_owned();
+        let lead = &["S003", "M006", "M004"];
+        let explains = |seen: &Seen<'_>| {
+            seen.is(CHANGES) && seen.rule != "X001" || seen.is(&["M015", "M005", "M007"])
+        };
+        board.claim(Claim { cause: MISPLACED_CHANGES, text, lead, explains: Box::new(explains) });
+    }
     let durations = |seen: &Seen<'_>| seen.is(&["M004", "M003", "M002"]);
     if fits.wrong && fits.until_next && fits.followed >= SEVERAL {
         let text = "duration_in_prev_state is the time in the state that is entered, not in the one that is \
@@ -63,13 +78,14 @@ fn claim(board: &mut Board<'_, '_>, text: String, explains: fn(&Seen<'_>) -> boo
 }
 
 fn look(dir: &LogDir) -> Option<Fits> {
-    let mut arrivals: BTreeMap<String, Nanos> = BTreeMap::new();
+    // The arrival of each request; and when its last change was, by what all of them lasted.
+    let mut lives: BTreeMap<String, (Nanos, u64)> = BTreeMap::new();
     each::<RequestRow>(
         dir,
         |row| Some(row.request_id),
         |row, id| {
-            if arrivals.len() < MOST {
-                arrivals.insert(id.to_owned(), row.arrival_time);
+            if lives.len() < MOST {
+                lives.insert(id.to_owned(), (row.arrival_time, row.arrival_time.0));
             }
         },
     )?;
@@ -81,9 +97,12 @@ fn look(dir: &LogDir) -> Option<Fits> {
         wrong: false,
         rows: 0,
         names_next: true,
+        moved: 0,
+        stamp_before: true,
     };
     let mut rows = Ahead::<TransitionRow>::open(dir, |row| Some(row.request_id))?;
     let mut before: Option<(TransitionRow, String)> = None;
+    let mut moment_before = None;
     while let Some((row, id)) = rows.next_if(|_| true) {
         fits.rows += 1;
         fits.names_next &= row.prev_state == Some(row.state);
@@ -100,9 +119,17 @@ fn look(dir: &LogDir) -> Option<Fits> {
             }
         }
         if before.as_ref().is_none_or(|(_, owner)| *owner != id)
-            && let Some(arrival) = arrivals.get(&id)
+            && let Some((arrival, _)) = lives.get(&id)
         {
             fits.wrong |= row.timestamp.0.abs_diff(arrival.0) != lasted;
+        }
+        let moment = lives.get_mut(&id).map(|(_, moment)| {
+            *moment = moment.saturating_add(lasted);
+            *moment
+        });
+        if let Some(earlier) = std::mem::replace(&mut moment_before, moment) {
+            fits.stamp_before &= row.timestamp.0 == earlier;
+            fits.moved += u64::from(moment.is_some_and(|moment| moment != earlier));
         }
         before = Some((row, id));
     }

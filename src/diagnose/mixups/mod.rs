@@ -14,7 +14,9 @@ mod cache;
 mod changes;
 mod chunks;
 mod engines;
+mod floats;
 mod hidden;
+mod jump;
 mod kinds;
 mod late;
 mod notation;
@@ -39,6 +41,7 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (OTHER_SPELLING, "Every id of a file is that of the others, written in another way."),
     (OTHER_NUMBERING, "Iterations are numbered from another one, in all files or in one."),
     (LATE_COUNT, "A count of steps is, from the first to the last, that of a neighbouring step."),
+    (IN_FLOATS, "Moments of steps have lost their last digits in floats."),
     (UNDECLARED_OVERLAP, "Steps overlap, and run.json says that they do not."),
     (DECISIONS_AT_START, "Decisions are stamped with the beginning of their steps."),
     (EXCHANGED_NAMES, "Events of two kinds have one another's names."),
@@ -48,13 +51,15 @@ pub static MIXUPS: &[(&str, &str)] = &[
         "The last part of a file begins again, as that of another run does, or all of it is of one.",
     ),
     (WRITTEN_LATE, "A block of events stands behind later ones."),
+    (NO_ORDER, "Events stand in no order."),
     (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
-    (READ_AFTER_FREE, "Completed rows hold no blocks: they are read after these were given back."),
+    (READ_AFTER_FREE, "Last rows hold no blocks: they are read after these were given back."),
     (READ_AFTER_OUTPUT, "Rows of steps tell of tokens that their step's output brings."),
     (REVERSED_QUEUE, "The waiting queue is written from its end."),
-    (MISPLACED_CHANGES, "Changes have the duration or the state of their neighbours."),
+    (MISPLACED_CHANGES, "Changes have the moment, the duration or the state of their neighbours."),
     (SEVERAL_ENGINES, "Steps of several engines or runs stand in one file."),
     (CLOCK_SET_BACK, "The clock of per_iteration.csv begins anew in the middle of the file."),
+    (CLOCK_JUMPS, "The clock of a file jumps in the middle of it."),
     (ARRIVALS_AT_STEPS, "Requests arrive where a step first sees them."),
     (OTHER_BLOCK_SIZE, "All blocks are of another size than run.json has."),
     (ANOTHER_CLOCK, "The clock of per_iteration.csv is not that of per_request.csv."),
@@ -67,12 +72,14 @@ const OTHER_NOTATION: &str = "other-notation";
 const OTHER_SPELLING: &str = "other-spelling";
 const OTHER_NUMBERING: &str = "other-numbering";
 const LATE_COUNT: &str = "count-of-another-step";
+const IN_FLOATS: &str = "in-floats";
 const UNDECLARED_OVERLAP: &str = "undeclared-overlap";
 const DECISIONS_AT_START: &str = "decisions-at-start";
 const EXCHANGED_NAMES: &str = "exchanged-names";
 const WRITTEN_TWICE: &str = "written-twice";
 const ANOTHER_RUN: &str = "another-run";
 const WRITTEN_LATE: &str = "written-late";
+const NO_ORDER: &str = "no-order";
 const NULL_BLOCK: &str = "null-block";
 const READ_AFTER_FREE: &str = "read-after-free";
 const READ_AFTER_OUTPUT: &str = "read-after-output";
@@ -80,6 +87,7 @@ const REVERSED_QUEUE: &str = "reversed-queue";
 const MISPLACED_CHANGES: &str = "misplaced-changes";
 const SEVERAL_ENGINES: &str = "several-engines";
 const CLOCK_SET_BACK: &str = "clock-set-back";
+const CLOCK_JUMPS: &str = "clock-jumps";
 const ARRIVALS_AT_STEPS: &str = "arrivals-at-steps";
 const OTHER_BLOCK_SIZE: &str = "other-block-size";
 const ANOTHER_CLOCK: &str = "another-clock";
@@ -107,11 +115,14 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     // A file that cannot be read any more leaves the findings as they are.
     let _ = engines::find(dir, report, board);
     let _ = block_size::find(dir, report, board);
+    let _ = floats::find(dir, board);
     let _ = sorted::find(dir, board);
+    let _ = changes::find(dir, board);
     let _ = runs::find(dir, board);
     let _ = runs::find_requests(dir, board);
     let _ = block::find(dir, board);
     let _ = spelling::find(dir, board);
+    let _ = jump::find(dir, report, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);
     let _ = late::find(dir, report, board);
@@ -119,11 +130,10 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = stamps::find(dir, report, board);
     let _ = kinds::find(dir, board);
     let _ = arrivals::find(dir, board);
-    let _ = changes::find(dir, board);
     let _ = snapshot::find(dir, board);
     hidden::find(board);
     let _ = outputs::find(dir, board);
     let _ = chunks::find(dir, report, board);
-    cache::find(board);
+    let _ = cache::find(dir, board);
     let _ = order::find(dir, report, board);
 }

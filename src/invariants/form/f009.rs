@@ -1,7 +1,10 @@
 //! F009: the members of `details`.
 
+use std::collections::BTreeSet;
+
 use crate::invariants::prelude::*;
 use crate::log::details::Members;
+use crate::log::ids::RequestKey;
 
 declare_invariant! {
     /// The details of an event have the members of its type, as far as the log writes them at all,
@@ -26,6 +29,11 @@ declare_invariant! {
 #[derive(Default)]
 struct Check {
     types: [Seen; EventType::ALL.len()],
+    /// A `request_resumed` that stands beside the first scheduling resumes nothing, and is an event of
+    /// its own.
+    beside_first: Seen,
+    /// The requests that were preempted and are not back, in a log with such events.
+    away: BTreeSet<RequestKey>,
 }
 
 /// What was seen of the events of a type.
@@ -40,9 +48,14 @@ struct Seen {
 impl Invariant for Check {
     fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
         cx.exercised(events.len());
+        let resumed_at_first = cx.facts.dialect.has(Habit::ResumedAtFirst);
         for event in events {
             let kind = event.row.event_type;
-            let seen = &mut self.types[kind as usize];
+            let seen = if resumed_at_first && !self.resumes(&event.row) {
+                &mut self.beside_first
+            } else {
+                &mut self.types[kind as usize]
+            };
             let members = event.row.details.members();
             let wanted = Members::wanted(kind);
             let missing = wanted.without(members);
@@ -64,6 +77,26 @@ impl Invariant for Check {
                 let names = names.join(" and no ");
                 cx.note(format!("no {kind} event has {names}: nothing was compared with it"));
             }
+        }
+    }
+}
+
+impl Check {
+    /// Whether the event is of its type in the sense that events of this type have elsewhere.
+    fn resumes(&mut self, event: &EventRow) -> bool {
+        use EventType as T;
+        let Some(key) = event.request_id else { return true };
+        match event.event_type {
+            T::RequestPreempted => {
+                self.away.insert(key);
+                true
+            }
+            T::RequestArrived | T::RequestCompleted => {
+                self.away.remove(&key);
+                true
+            }
+            T::RequestResumed => self.away.remove(&key),
+            _ => true,
         }
     }
 }

@@ -2,11 +2,9 @@
 //! numbers, at most one blank behind a colon or a comma.
 
 use crate::log::details::Details;
-use crate::log::values::FinishReason;
-use crate::units::{Blocks, IterationId, Priority, Tokens};
 
 /// What is left of the text of a quoted field, in which each quote stands twice.
-struct Rest<'a>(&'a [u8]);
+pub(super) struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
     fn pass(&mut self, text: &[u8]) -> Option<()> {
@@ -22,7 +20,7 @@ impl<'a> Rest<'a> {
     }
 
     /// A string without anything that would have to be escaped.
-    fn word(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn word(&mut self) -> Option<&'a [u8]> {
         self.pass(b"\"\"")?;
         let ordinary = |byte: &u8| matches!(byte, b'a'..=b'z' | b'_');
         let len = self.0.iter().take_while(|byte| ordinary(byte)).count();
@@ -33,7 +31,7 @@ impl<'a> Rest<'a> {
     }
 
     /// A number of at most 18 digits, without zeros in front.
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let len = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, rest) = self.0.split_at(len);
         if !matches!(len, 1..=18) || len > 1 && digits[0] == b'0' {
@@ -43,11 +41,11 @@ impl<'a> Rest<'a> {
         Some(digits.iter().fold(0, |value, digit| 10 * value + u64::from(digit - b'0')))
     }
 
-    fn short(&mut self) -> Option<u32> {
+    pub(super) fn short(&mut self) -> Option<u32> {
         u32::try_from(self.number()?).ok()
     }
 
-    fn signed(&mut self) -> Option<i64> {
+    pub(super) fn signed(&mut self) -> Option<i64> {
         let negative = self.pass(b"-").is_some();
         let number = self.number()? as i64;
         // JSON has a zero that is negative, which is no whole number.
@@ -64,20 +62,7 @@ pub(super) fn object(text: &[u8]) -> Option<Details> {
         let name = rest.word()?;
         rest.pass_mark(b':')?;
         let before = details.members();
-        match name {
-            b"iteration_id" => details.iteration_id = Some(IterationId(rest.number()?)),
-            b"input_tokens" => details.input_tokens = Some(Tokens(rest.short()?)),
-            b"priority" => details.priority = Some(Priority(rest.signed()?)),
-            b"cached_tokens" => details.cached_tokens = Some(Tokens(rest.short()?)),
-            b"computed_tokens" => details.computed_tokens = Some(Tokens(rest.short()?)),
-            b"lost_tokens" => details.lost_tokens = Some(Tokens(rest.short()?)),
-            b"finish_reason" => {
-                details.finish_reason = Some(FinishReason::from_bytes(rest.word()?)?);
-            }
-            b"output_tokens" => details.output_tokens = Some(Tokens(rest.short()?)),
-            b"blocks" => details.blocks = Some(Blocks(rest.short()?)),
-            _ => return None,
-        }
+        details.read_member(name, &mut rest)?;
         // A member that stands there twice is an error.
         if details.members() == before {
             return None;
@@ -95,6 +80,8 @@ mod tests {
     use super::*;
     use crate::log::field::Field;
     use crate::log::ids::IdTable;
+    use crate::log::values::FinishReason;
+    use crate::units::{Blocks, IterationId, Priority, Tokens};
 
     #[test]
     fn what_loggers_write_is_ordinary() {

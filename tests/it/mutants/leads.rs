@@ -244,6 +244,37 @@ fn append_other_run(s: &mut Sheets) {
     s.e.rows.extend(other.rows);
 }
 
+/// The events in no order, but in the same one each time.
+fn shuffle_events(s: &mut Sheets) {
+    let sum = |text: &str, seed: u64| {
+        text.bytes().fold(seed, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    };
+    let mixed = |row: &Vec<String>| {
+        let all = row.iter().fold(0xcbf2_9ce4_8422_2325, |seed, field| sum(field, seed));
+        all.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
+    };
+    if s.e.len() > 7 {
+        s.e.rows.sort_by_key(mixed);
+    }
+}
+
+/// Moments as floats of seconds since 1970, of which those of the run are taken.
+fn steps_in_floats(s: &mut Sheets) {
+    let begin = 1_767_225_600.0_f64;
+    for column in ["start_time", "end_time"] {
+        s.i.map(column, |at| ((begin + at as f64 / 1e9 - begin) * 1e9) as i64);
+    }
+}
+
+/// The stamp of each change is that of the line before.
+fn stamp_a_line_late(s: &mut Sheets) {
+    let stamps: Vec<String> =
+        (0..s.t.len()).map(|row| s.t.text(row, "timestamp").to_owned()).collect();
+    for (row, before) in (1..s.t.len()).zip(stamps) {
+        s.t.set(row, "timestamp", before);
+    }
+}
+
 /// A third of the events is flushed behind later ones.
 fn flush_late(s: &mut Sheets) {
     let (from, to, behind) = (s.e.len() / 4, s.e.len() / 3, s.e.len() / 2);
@@ -351,6 +382,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("events-flushed-twice", "a retry after an error", &["M012"], flush_twice),
     mutant("events-of-another-run", "the old file was there", &["M012"], append_other_run),
     mutant("events-flushed-late", "two buffers", &["M012"], flush_late),
+    mutant("events-in-no-order", "a table without an order", &["M012"], shuffle_events),
+    mutant("steps-in-floats", "time.time() for moments", &["M010"], steps_in_floats),
+    mutant("changes-stamped-a-line-late", "one time for all", &["S003"], stamp_a_line_late),
     mutant("steps-sorted-as-text", "ids are sorted as text", &["M011"], |s| {
         let id = s.i.column("iteration_id");
         s.i.rows.sort_by(|one, other| one[id].cmp(&other[id]));

@@ -75,6 +75,43 @@ fn set_back(sheet: &mut Sheet, columns: &[&str]) {
     }
 }
 
+/// From the middle of the run on a file has moments that are two seconds later.
+fn jump_ahead(s: &mut Sheets, file: fn(&mut Sheets) -> &mut Sheet, columns: &[&str]) {
+    // An abort is at no moment of a step.
+    let ended = |row: &usize| matches!(s.p.text(*row, "finish_reason"), "length" | "stop");
+    let ends: BTreeSet<i64> =
+        (0..s.p.len()).filter(ended).filter_map(|row| s.p.num(row, "completion_time")).collect();
+    let Some(middle) = ends.iter().nth(ends.len() / 2).copied().filter(|_| ends.len() > 5) else {
+        return;
+    };
+    let later = |at: i64| if at < middle { at } else { at + 2_000_000_000 };
+    columns.iter().for_each(|column| file(s).map(column, later));
+}
+
+/// The last running row of each request that ends has the blocks that it has then.
+fn read_after_the_end(s: &mut Sheets) {
+    let mut last: BTreeMap<String, usize> = BTreeMap::new();
+    let mut read = Vec::new();
+    for row in 0..s.r.len() {
+        let id = s.r.text(row, "request_id").to_owned();
+        match s.r.text(row, "state") {
+            "running" => drop(last.insert(id, row)),
+            "completed" => read.extend(last.remove(&id)),
+            _ => drop(last.remove(&id)),
+        }
+    }
+    // Where steps overlap, one that ended may run in the next step.
+    let runs_on = |s: &Sheets, row: &usize| {
+        let id = s.r.text(*row, "request_id");
+        s.r.where_is("request_id", id)
+            .iter()
+            .any(|it| it > row && s.r.text(*it, "state") == "running")
+    };
+    if read.len() > 1 && !read.iter().any(|row| runs_on(s, row)) {
+        read.into_iter().for_each(|row| s.r.set(row, "kv_cache_blocks", 0));
+    }
+}
+
 /// The same again, a little later and with other ids.
 fn add_an_engine(s: &mut Sheets) {
     const LATER: i64 = 3_141;
@@ -271,6 +308,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("clock-of-events-begins-anew", "another process writes on", &["M012"], |s| {
         set_back(&mut s.e, &["timestamp"]);
     }),
+    mutant("clock-of-steps-jumps", "NTP sets it", &["M014", "M015"], |s| {
+        jump_ahead(s, |s| &mut s.i, &["start_time", "end_time"]);
+    }),
+    mutant("clock-of-events-jumps", "NTP sets it", &["M014", "M006", "M007", "M015"], |s| {
+        jump_ahead(s, |s| &mut s.e, &["timestamp"]);
+    }),
+    mutant("clock-of-changes-jumps", "NTP sets it", &["S003"], |s| {
+        jump_ahead(s, |s| &mut s.t, &["timestamp"]);
+    }),
+    mutant("last-rows-read-after-the-end", "made last", &["C002"], read_after_the_end),
     mutant("two-engines", "data parallelism", &["M011"], add_an_engine),
     mutant("arrives-when-noticed", "seen by the next step", &["M015"], arrive_when_noticed),
     mutant("lasts-until-the-next", "of the state entered", &["M004"], last_until_the_next),
