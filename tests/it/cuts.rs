@@ -31,8 +31,6 @@ fn an_empty_file_of_changes_leaves_the_entries_into_states_to_the_events_as_far_
 
 /// The log of overlapping steps, of which clients leave.
 fn aborts_in_flight() -> Sheets {
-    let place = tempfile::tempdir().unwrap();
-    let trace = place.path().join("aborts.jsonl");
     let line = |i: u32| {
         let abort = format!(r#", "abort_after_ms": {}"#, 65 + i * 53 % 97);
         let (input, output) = (8 + i * 37 % 71, 4 + i * 13 % 23);
@@ -42,9 +40,16 @@ fn aborts_in_flight() -> Sheets {
             "{{\"timestamp\": {at}, \"input_length\": {input}, \"output_length\": {output}{abort}}}\n"
         )
     };
-    std::fs::write(&trace, (0..40).map(line).collect::<String>()).unwrap();
     let settings = "async_scheduling = true\nmax_model_len = 256\nmax_num_batched_tokens = 64\n\
                     max_num_seqs = 6\nnum_gpu_blocks = 40\nblock_size = 8\n";
+    replayed(&(0..40).map(line).collect::<String>(), settings)
+}
+
+/// The log of a trace.
+fn replayed(lines: &str, settings: &str) -> Sheets {
+    let place = tempfile::tempdir().unwrap();
+    let trace = place.path().join("trace.jsonl");
+    std::fs::write(&trace, lines).unwrap();
     std::fs::write(trace.with_extension("toml"), settings).unwrap();
     replay_bundled(&trace, &place.path().join("log"), &LogOptions::default());
     Sheets::read(&place.path().join("log"))
@@ -208,6 +213,25 @@ fn a_header_that_a_killed_run_left_above_that_of_the_next_is_damage() {
             assert_eq!(report.rule(rule).unwrap().damages, 1, "{name} {table}");
         }
     }
+}
+
+/// The run was killed, and its steps were flushed before its requests: who came and gave up behind the last
+/// step that is there is none of those that ran in it.
+#[test]
+fn rows_of_waiting_requests_are_left_out_though_one_gave_up_behind_the_cut() {
+    let trace = r#"{"timestamp": 0, "input_length": 8, "output_length": 9}
+{"timestamp": 1, "input_length": 8, "output_length": 9}
+{"timestamp": 35, "input_length": 8, "output_length": 9, "abort_after_ms": 10}
+"#;
+    let mut log = replayed(trace, "max_model_len = 64\nmax_num_seqs = 1\nlatency = \"fixed\"\n");
+    log.r.rows.retain(|row| row[2] == "running");
+    assert_eq!(log.p.text(0, "finish_reason"), "abort");
+    let [_, _, rows, events, changes] = rows_after(&log, 5, 0);
+    log.p.rows.truncate(1);
+    log.i.rows.truncate(3);
+    let sheets = [&mut log.r, &mut log.e, &mut log.t];
+    sheets.into_iter().zip([rows, events, changes]).for_each(|(it, rows)| it.rows.truncate(rows));
+    damaged("a queue", "steps lost", &log.log());
 }
 
 /// The log of a killed run has no rows of waiting requests; one waits although there are seats.
