@@ -178,6 +178,40 @@ fn a_run_behind_a_killed_one_is_a_second_run_wherever_the_files_of_the_first_end
     }
 }
 
+/// `torn` before the first row of the second run in a file that has so many rows of the first.
+fn torn_at(log: Log, table: &str, rows: usize, torn: &str) -> Log {
+    log.map(table, |bytes| {
+        let at: usize =
+            bytes.split_inclusive(|byte| *byte == b'\n').take(rows + 1).map(<[u8]>::len).sum();
+        [&bytes[..at], torn.as_bytes(), &bytes[at..]].concat()
+    })
+}
+
+/// A row that was torn within its first field makes a whole row of the one behind it, under another name.
+#[test]
+fn a_second_run_is_found_where_its_first_row_goes_on_in_a_torn_one() {
+    let (mut within_ids, mut within_steps) = (0, 0);
+    for (name, first) in full_logs() {
+        let whole = rows_after(&first, first.i.len() - 1, 0);
+        let id = |row: usize| first.t.text(row, "request_id");
+        for row in (1..whole[4]).filter(|row| id(*row) == id(row - 1)) {
+            let mut rows = whole;
+            rows[4] = row;
+            let log = started_again(&first, &first, rows, 0, false);
+            damaged(&name, &format!("{row} changes"), &torn_at(log, TABLES[4], row, "r"));
+            within_ids += 1;
+        }
+        let steps_of = |id: &str| first.r.where_is("iteration_id", id).len();
+        if first.i.len() > 10 && steps_of("0") == 1 && steps_of("1") > 0 {
+            let rows = rows_after(&first, 10, 0);
+            let log = started_again(&first, &first, rows, 0, false);
+            damaged(&name, "ten steps", &torn_at(log, TABLES[2], rows[2], "1"));
+            within_steps += 1;
+        }
+    }
+    assert!(within_ids > 5 && within_steps > 2, "{within_ids} {within_steps}");
+}
+
 /// The run was killed before its steps were written.
 #[test]
 fn a_second_run_is_found_where_no_step_tells_of_the_first() {
