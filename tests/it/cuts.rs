@@ -268,6 +268,32 @@ fn rows_of_waiting_requests_are_left_out_though_one_gave_up_behind_the_cut() {
     damaged("a queue", "steps lost", &log.log());
 }
 
+/// Behind the end of the events one gives up and another comes, for which there is no room: the number of those
+/// that wait stays what it was.
+#[test]
+fn who_gives_up_behind_the_end_of_the_events_is_not_kept_out() {
+    let trace = r#"{"timestamp": 0, "input_length": 8, "output_length": 4}
+{"timestamp": 0, "input_length": 16, "output_length": 30}
+{"timestamp": 1, "input_length": 4, "output_length": 4, "abort_after_ms": 21}
+{"timestamp": 21, "input_length": 40, "output_length": 4}
+"#;
+    let settings = "max_model_len = 64\nmax_num_seqs = 2\nlatency = \"fixed\"\nblock_size = 8\n\
+                    num_gpu_blocks = 10\nenable_prefix_caching = false\nwatermark = 0.3\n";
+    let mut log = replayed(trace, settings);
+    log.r.rows.retain(|row| row[2] == "running");
+    let changes = log.i.column("waiting_count");
+    assert!(log.i.rows.iter().all(|row| row[changes].parse::<u32>().unwrap() < 2));
+    let given_up = log.p.where_is("finish_reason", "abort");
+    assert_eq!(given_up.len(), 1);
+    let end = log.p.n(given_up[0], "completion_time");
+    let events = (0..log.e.len()).filter(|row| log.e.n(*row, "timestamp") < 21_000_000.min(end));
+    let events = events.count();
+    log.e.rows.truncate(events);
+    log.p.rows.clear();
+    log.t.rows.clear();
+    damaged("a queue", "events lost", &log.log());
+}
+
 /// The log of a killed run has no rows of waiting requests; one waits although there are seats.
 #[test]
 fn a_request_that_is_never_admitted_is_seen_without_rows_of_those_that_wait() {
