@@ -31,8 +31,6 @@ fn an_empty_file_of_changes_leaves_the_entries_into_states_to_the_events_as_far_
 
 /// The log of overlapping steps, of which clients leave.
 fn aborts_in_flight() -> Sheets {
-    let place = tempfile::tempdir().unwrap();
-    let trace = place.path().join("aborts.jsonl");
     let line = |i: u32| {
         let abort = format!(r#", "abort_after_ms": {}"#, 65 + i * 53 % 97);
         let (input, output) = (8 + i * 37 % 71, 4 + i * 13 % 23);
@@ -42,9 +40,16 @@ fn aborts_in_flight() -> Sheets {
             "{{\"timestamp\": {at}, \"input_length\": {input}, \"output_length\": {output}{abort}}}\n"
         )
     };
-    std::fs::write(&trace, (0..40).map(line).collect::<String>()).unwrap();
     let settings = "async_scheduling = true\nmax_model_len = 256\nmax_num_batched_tokens = 64\n\
                     max_num_seqs = 6\nnum_gpu_blocks = 40\nblock_size = 8\n";
+    replayed(&(0..40).map(line).collect::<String>(), settings)
+}
+
+/// The log of a trace.
+fn replayed(lines: &str, settings: &str) -> Sheets {
+    let place = tempfile::tempdir().unwrap();
+    let trace = place.path().join("trace.jsonl");
+    std::fs::write(&trace, lines).unwrap();
     std::fs::write(trace.with_extension("toml"), settings).unwrap();
     replay_bundled(&trace, &place.path().join("log"), &LogOptions::default());
     Sheets::read(&place.path().join("log"))
@@ -173,6 +178,40 @@ fn a_run_behind_a_killed_one_is_a_second_run_wherever_the_files_of_the_first_end
     }
 }
 
+/// `torn` before the first row of the second run in a file that has so many rows of the first.
+fn torn_at(log: Log, table: &str, rows: usize, torn: &str) -> Log {
+    log.map(table, |bytes| {
+        let at: usize =
+            bytes.split_inclusive(|byte| *byte == b'\n').take(rows + 1).map(<[u8]>::len).sum();
+        [&bytes[..at], torn.as_bytes(), &bytes[at..]].concat()
+    })
+}
+
+/// A row that was torn within its first field makes a whole row of the one behind it, under another name.
+#[test]
+fn a_second_run_is_found_where_its_first_row_goes_on_in_a_torn_one() {
+    let (mut within_ids, mut within_steps) = (0, 0);
+    for (name, first) in full_logs() {
+        let whole = rows_after(&first, first.i.len() - 1, 0);
+        let id = |row: usize| first.t.text(row, "request_id");
+        for row in (1..whole[4]).filter(|row| id(*row) == id(row - 1)) {
+            let mut rows = whole;
+            rows[4] = row;
+            let log = started_again(&first, &first, rows, 0, false);
+            damaged(&name, &format!("{row} changes"), &torn_at(log, TABLES[4], row, "r"));
+            within_ids += 1;
+        }
+        let steps_of = |id: &str| first.r.where_is("iteration_id", id).len();
+        if first.i.len() > 10 && steps_of("0") == 1 && steps_of("1") > 0 {
+            let rows = rows_after(&first, 10, 0);
+            let log = started_again(&first, &first, rows, 0, false);
+            damaged(&name, "ten steps", &torn_at(log, TABLES[2], rows[2], "1"));
+            within_steps += 1;
+        }
+    }
+    assert!(within_ids > 5 && within_steps > 2, "{within_ids} {within_steps}");
+}
+
 /// The run was killed before its steps were written.
 #[test]
 fn a_second_run_is_found_where_no_step_tells_of_the_first() {
@@ -208,6 +247,51 @@ fn a_header_that_a_killed_run_left_above_that_of_the_next_is_damage() {
             assert_eq!(report.rule(rule).unwrap().damages, 1, "{name} {table}");
         }
     }
+}
+
+/// The run was killed, and its steps were flushed before its requests: who came and gave up behind the last
+/// step that is there is none of those that ran in it.
+#[test]
+fn rows_of_waiting_requests_are_left_out_though_one_gave_up_behind_the_cut() {
+    let trace = r#"{"timestamp": 0, "input_length": 8, "output_length": 9}
+{"timestamp": 1, "input_length": 8, "output_length": 9}
+{"timestamp": 35, "input_length": 8, "output_length": 9, "abort_after_ms": 10}
+"#;
+    let mut log = replayed(trace, "max_model_len = 64\nmax_num_seqs = 1\nlatency = \"fixed\"\n");
+    log.r.rows.retain(|row| row[2] == "running");
+    assert_eq!(log.p.text(0, "finish_reason"), "abort");
+    let [_, _, rows, events, changes] = rows_after(&log, 5, 0);
+    log.p.rows.truncate(1);
+    log.i.rows.truncate(3);
+    let sheets = [&mut log.r, &mut log.e, &mut log.t];
+    sheets.into_iter().zip([rows, events, changes]).for_each(|(it, rows)| it.rows.truncate(rows));
+    damaged("a queue", "steps lost", &log.log());
+}
+
+/// Behind the end of the events one gives up and another comes, for which there is no room: the number of those
+/// that wait stays what it was.
+#[test]
+fn who_gives_up_behind_the_end_of_the_events_is_not_kept_out() {
+    let trace = r#"{"timestamp": 0, "input_length": 8, "output_length": 4}
+{"timestamp": 0, "input_length": 16, "output_length": 30}
+{"timestamp": 1, "input_length": 4, "output_length": 4, "abort_after_ms": 21}
+{"timestamp": 21, "input_length": 40, "output_length": 4}
+"#;
+    let settings = "max_model_len = 64\nmax_num_seqs = 2\nlatency = \"fixed\"\nblock_size = 8\n\
+                    num_gpu_blocks = 10\nenable_prefix_caching = false\nwatermark = 0.3\n";
+    let mut log = replayed(trace, settings);
+    log.r.rows.retain(|row| row[2] == "running");
+    let changes = log.i.column("waiting_count");
+    assert!(log.i.rows.iter().all(|row| row[changes].parse::<u32>().unwrap() < 2));
+    let given_up = log.p.where_is("finish_reason", "abort");
+    assert_eq!(given_up.len(), 1);
+    let end = log.p.n(given_up[0], "completion_time");
+    let events = (0..log.e.len()).filter(|row| log.e.n(*row, "timestamp") < 21_000_000.min(end));
+    let events = events.count();
+    log.e.rows.truncate(events);
+    log.p.rows.clear();
+    log.t.rows.clear();
+    damaged("a queue", "events lost", &log.log());
 }
 
 /// The log of a killed run has no rows of waiting requests; one waits although there are seats.

@@ -50,6 +50,11 @@ impl Told {
         self.lives.is_some()
     }
 
+    /// Whether a request is one of the first run, if that can be told.
+    pub(super) fn knows(&self, id: &str) -> Option<bool> {
+        Some(self.lives.as_ref()?.contains_key(id))
+    }
+
     /// Whether a request had this end, or none, in the first run, if that can be told.
     pub(super) fn fits(&self, id: &str, end: Option<Nanos>) -> Option<bool> {
         let lives = self.lives.as_ref()?;

@@ -84,7 +84,9 @@ pub(super) fn changes(dir: &LogDir, told: &Told) -> Result<Option<Location>, Log
         let again = goes_on.is_none() && !names.insert(id.to_owned());
         let at = goes_on.map_or(place.at, |group| group.at);
         let end = Some(last).filter(|_| state == State::Completed);
-        if again || end.is_some() && told.fits(id, end) == Some(false) {
+        // Two ids may have become one where a row was torn within its id.
+        let stranger = told.knows(id) == Some(false);
+        if again || stranger || end.is_some() && told.fits(id, end) == Some(false) {
             return Some(at);
         }
         group = Some(Group { id: id.to_owned(), at, state, last });

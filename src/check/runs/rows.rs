@@ -19,6 +19,7 @@ pub(super) fn joint(dir: &LogDir) -> Result<Option<Location>, LogDirError> {
     let mut ids: Option<(IterationId, IterationId)> = None;
     let mut seen: HashSet<(RequestKey, bool), FxBuildHasher> = HashSet::default();
     let mut odd: Option<Location> = None;
+    let mut group: Option<Location> = None;
     joint::joint::<IterationRequestRow>(dir, |row, place, _| {
         let id = row.row.iteration_id;
         let this = (row.row.request_id, row.row.state == State::Completed);
@@ -31,8 +32,11 @@ pub(super) fn joint(dir: &LogDir) -> Result<Option<Location>, LogDirError> {
         seen.clear();
         seen.insert(this);
         if id < last && id.0 <= first.0.saturating_add(1) {
-            return Some(odd.unwrap_or(place.at));
+            // The first step is missing: its row went on where one of the first run was torn.
+            let hides_the_first = id > first && !place.torn;
+            return odd.or(group.filter(|_| hides_the_first)).or(Some(place.at));
         }
+        group = Some(place.at);
         odd = (id < last || id.0 > last.0.saturating_add(1)).then_some(place.at);
         None
     })

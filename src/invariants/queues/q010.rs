@@ -70,7 +70,8 @@ impl Invariant for Check {
         let plain = settings.drafts() == 0 && row.preempted_count == Requests::ZERO;
         if cx.facts.dialect.hides_waiting() {
             self.see(view);
-            if plain && left > 0 {
+            // Behind the end of the events one may have given up, and another come.
+            if plain && left > 0 && cx.facts.covers(Table::Events, row.start_time) {
                 self.count(step, left, view, cx);
             }
         }

@@ -138,7 +138,10 @@ fn lacks_requests(dir: &LogDir) -> Result<bool, LogDirError> {
     while let Some(item) = requests.next(&mut ids) {
         let Item::Row(row) = item else { continue };
         ids.release(row.request_id);
-        told += u32::from(row.completion_time.is_none_or(|end| end == Nanos::ZERO || end >= start));
+        // Who gave up in the queue ran in no step.
+        let ran = row.first_scheduled_time.is_some_and(|at| at > Nanos::ZERO);
+        let over = row.completion_time.is_some_and(|end| end > Nanos::ZERO && end < start);
+        told += u32::from(ran && !over);
     }
     Ok(told < running)
 }
