@@ -15,7 +15,7 @@ use crate::fixtures::Log;
 use crate::sheets::Sheets;
 
 /// A request: when it arrives in microseconds, its prompt and output tokens, and the most of the latter.
-type Job = (u64, u32, u32, u32);
+pub(crate) type Job = (u64, u32, u32, u32);
 
 fn trace(jobs: &[Job]) -> Trace {
     Trace::from_requests("cases", requests(jobs))
@@ -39,7 +39,7 @@ fn requests(jobs: &[Job]) -> Vec<TraceRequest> {
 }
 
 /// The reference's log of these requests.
-fn log(jobs: &[Job], settings: Settings) -> Sheets {
+pub(crate) fn log(jobs: &[Job], settings: Settings) -> Sheets {
     log_of(&trace(jobs), settings)
 }
 

@@ -2,7 +2,9 @@
 
 use schedlog::check::Verdict;
 use schedlog::log::dialect::Habit;
+use schedlog::settings::Settings;
 
+use crate::conform_cases::{Job, log};
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
@@ -140,4 +142,36 @@ fn a_log_without_rows_is_told_so() {
         assert_eq!(report.verdict(), Verdict::Damaged, "{name}: {:?}", tripped(&report));
         assert!(tripped(&report).contains(&"X005"), "{name}: {:?}", tripped(&report));
     }
+}
+
+/// A request that is over is preempted in the step behind, and soon another one gets the number by which
+/// the checks knew it: what that has computed is its own.
+#[test]
+fn a_request_that_was_preempted_behind_its_end_is_not_taken_for_a_later_one() {
+    const JOBS: [Job; 13] = [
+        (12_000, 1, 25, 25),
+        (29_000, 4, 12, 12),
+        (53_000, 20, 12, 12),
+        (65_000, 20, 12, 12),
+        (77_000, 15, 3, 3),
+        (94_000, 4, 12, 12),
+        (118_000, 20, 25, 25),
+        (126_000, 15, 1, 1),
+        (172_000, 15, 3, 3),
+        (180_000, 15, 3, 3),
+        (185_000, 20, 3, 3),
+        (202_000, 1, 3, 3),
+        (207_000, 1, 1, 1),
+    ];
+    let settings = Settings {
+        async_scheduling: Some(true),
+        max_num_seqs: Some(8),
+        max_model_len: Some(100),
+        block_size: Some(4),
+        num_gpu_blocks: Some(27),
+        enable_prefix_caching: Some(false),
+        ..Settings::default()
+    };
+    let (_directory, report) = log(&JOBS, settings).log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }

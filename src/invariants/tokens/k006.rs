@@ -103,8 +103,10 @@ impl Check {
             return;
         };
         if cx.facts.overlapping {
-            self.ended.retain(|(_, old)| {
-                old.row.iteration_id.0.saturating_add(STEPS_BEHIND) >= view.id.0
+            // A key is given anew once its request is forgotten.
+            self.ended.retain(|(key, old)| {
+                let recent = old.row.iteration_id.0.saturating_add(STEPS_BEHIND) >= view.id.0;
+                recent && *key != row.request_id
             });
             self.ended.push((row.request_id, last));
         }
