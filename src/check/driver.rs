@@ -250,7 +250,9 @@ impl Run {
         let events_until = horizon.map(|end| gather.with_skew(end, &self.facts));
         // In steps one after the other the end of a step says whose an event is.
         let decided = moments.filter(|_| self.facts.overlapping).map(|moments| moments.decided);
-        gather.read_events(id, events_until, decided, &mut self.events, &mut self.every);
+        let outputs_until = horizon.and_then(|end| gather.outputs_until(end, &self.facts));
+        let Self { events, every, .. } = self;
+        gather.read_events(id, events_until, decided, outputs_until, events, every);
         gather.read_requests(horizon, &self.facts);
         if let Some(row) = &iteration {
             gather.end.last_iteration = Some(id);

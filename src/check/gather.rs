@@ -20,7 +20,7 @@ use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
 };
 use crate::log::values::{EventType, State};
-use crate::units::{IterationId, Nanos};
+use crate::units::{IterationId, Nanos, Tokens};
 
 /// Steps whose moments are remembered; more than any engine keeps in flight.
 const RECENT_STEPS: usize = 16;
@@ -235,13 +235,14 @@ impl Gather {
         }
     }
 
-    /// Reads the events up to the end of a step; those of the step go to `events`, all of them, in
-    /// the order of the file, to `every`.
+    /// Reads the events up to the end of a step, or to where its outputs end; those of the step go to
+    /// `events`, all of them, in the order of the file, to `every`.
     pub(super) fn read_events(
         &mut self,
         id: IterationId,
         horizon: Option<Nanos>,
         decided: Option<Nanos>,
+        outputs_until: Option<Nanos>,
         events: &mut Vec<Located<EventRow>>,
         every: &mut Vec<Located<EventRow>>,
     ) {
@@ -260,7 +261,9 @@ impl Gather {
         *events = now;
         self.held = later_ones;
         let due = |event: &Located<EventRow>| {
-            horizon.is_some_and(|horizon| event.row.timestamp <= horizon)
+            // An output may be stamped when the next step is decided already.
+            let until = outputs_until.filter(|_| is_output(&event.row)).or(horizon);
+            until.is_some_and(|until| event.row.timestamp <= until)
                 || event.row.details.iteration_id.is_some_and(|step| step <= id)
         };
         while let Some(event) = self.events.peek(0) {
@@ -289,6 +292,16 @@ impl Gather {
         let next = next.map(|next| if facts.overlapping { next.end } else { next.decided });
         let gap = next.map_or(bound, |next| Nanos(next.saturating_sub(end).0 / 2));
         end.saturating_add(bound.min(gap))
+    }
+
+    /// The moment up to which outputs may belong to a step that ends at `end`, if the next one follows
+    /// so closely that its decision may be stamped before them: no nearer to the next output.
+    pub(super) fn outputs_until(&self, end: Nanos, facts: &LogFacts) -> Option<Nanos> {
+        let bound = facts.skew.filter(|_| !facts.overlapping)?;
+        let next = &self.iterations.peek(0)?.row;
+        let has_output = next.total_tokens > Tokens::ZERO;
+        let gap = Moments::of(next, &facts.dialect).end.saturating_sub(end).0 / 2;
+        Some(end.saturating_add(if has_output { bound.min(Nanos(gap)) } else { bound }))
     }
 
     /// Reads all events that are left.
@@ -358,6 +371,16 @@ impl Gather {
     /// Whether rows of the step could not be read; asked once per step.
     pub(super) fn step_is_damaged(&mut self, id: IterationId) -> bool {
         self.damaged_steps.remove(&id)
+    }
+}
+
+/// Whether the event is of an output that a step brought.
+fn is_output(event: &EventRow) -> bool {
+    match event.event_type {
+        EventType::FirstTokenGenerated => true,
+        EventType::KvCacheFreed => event.details.is_empty(),
+        EventType::RequestCompleted => !event.details.finish_reason.is_some_and(|it| it.is_drop()),
+        _ => false,
     }
 }
 

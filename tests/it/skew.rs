@@ -2,13 +2,19 @@
 
 mod readings;
 
+use std::path::Path;
+
 use proptest::prelude::*;
 use schedlog::check::{CheckOptions, CheckReport, Verdict, check_dir};
+use schedlog::engine::run::{LogOptions, replay_trace};
 use schedlog::log::dialect::Habit;
+use schedlog::settings::Settings;
+use schedlog::trace::{ReadOptions, Trace};
 use schedlog::units::Nanos;
 
 use crate::dialect_writer::written;
 use crate::fixtures::tripped;
+use crate::golden::bundled;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
 
@@ -80,6 +86,21 @@ pub(crate) fn stamps(log: &Sheets, most: u64) -> Sheets {
     }
     jitter.add(&mut log.t, "timestamp");
     log
+}
+
+/// The log of a trace by a scheduler that takes this long in each call.
+fn scheduled_in(trace: &Path, nanos: u64) -> Sheets {
+    let mut settings = Settings::from_file(&trace.with_extension("toml")).unwrap();
+    settings.schedule_base_ns = Some(nanos);
+    settings.schedule_per_request_ns = Some(0);
+    settings.output_base_ns = Some(nanos);
+    settings.output_per_request_ns = Some(0);
+    let directory = tempfile::tempdir().unwrap();
+    let trace = Trace::open(trace, &ReadOptions::default()).unwrap();
+    let options = LogOptions::default();
+    replay_trace(&trace, &settings.resolve().unwrap(), Some(directory.path()), &options, |_| {})
+        .unwrap();
+    Sheets::read(directory.path())
 }
 
 fn report(log: &Sheets) -> CheckReport {
@@ -169,6 +190,26 @@ fn outputs_may_be_stamped_by_readings_of_their_own() {
                 let (_directory, report) = written(&stamps(log, most), habits, false).check();
                 let clean = report.verdict() == Verdict::Clean;
                 assert!(clean, "{name}, {most}, {habits:?}: {}", problems(&report));
+            }
+        }
+    }
+}
+
+/// Stamps of outputs stand behind the decision of the next step, of which they are not.
+#[test]
+fn the_skew_may_be_longer_than_a_call_of_the_scheduler() {
+    for (name, trace) in bundled() {
+        for (nanos, most) in [(1_000, 3_000), (5_000, 20_000), (5_000, 30_000)] {
+            let log = scheduled_in(&trace, nanos);
+            if !shows(&log) {
+                continue;
+            }
+            let skewed = late_events(&log, most);
+            for habits in [&[][..], &["fixed-columns-only"], &["fixed-columns-only", "no-details"]]
+            {
+                let (_directory, report) = written(&skewed, habits, false).check();
+                let clean = report.verdict() == Verdict::Clean;
+                assert!(clean, "{name}, {nanos}, {most}, {habits:?}: {}", problems(&report));
             }
         }
     }
