@@ -10,7 +10,12 @@ use crate::log::schema::Table;
 const LARGE: i128 = 100;
 
 /// Columns of which the one has the value of the other in most logs.
-const TWINS: [(&str, &str); 2] = [("running_count", "batch_size"), ("batch_size", "running_count")];
+const TWINS: [(&str, &str); 4] = [
+    ("running_count", "batch_size"),
+    ("batch_size", "running_count"),
+    ("preemption_count", "eviction_count"),
+    ("eviction_count", "preemption_count"),
+];
 
 /// One value for everything.
 pub(super) static STUCK: Recogniser = Recogniser {
@@ -225,12 +230,27 @@ fn off_in_all_rows(column: &str, whole: &Whole<'_>) -> Option<String> {
         if (varies || large) && whole.is_mended(2, |at| Some(written(at) - by(at)?)) {
             Some(format!("{column} is too large by {other}: that is counted as well"))
         } else if (varies || large) && whole.is_mended(2, |at| Some(written(at) + by(at)?)) {
+            if column == "duration" && lasts_until_end(whole) {
+                return Some(format!(
+                    "duration is end_time - start_time, but its parts are too large by {other}: one of them \
+                     has that as well"
+                ));
+            }
             Some(format!("{column} is too small by {other}: that is left out"))
         } else if !whole.is_constant() && whole.is_mended(3, |at| Some(by(at)? - written(at))) {
             Some(format!("{column} is what is left of {other}, not what is taken"))
         } else {
             None
         }
+    })
+}
+
+/// Whether each duration is what lies between the moments of its row.
+fn lasts_until_end(whole: &Whole<'_>) -> bool {
+    whole.cells.iter().all(|cell| {
+        let moment = |name: &str| cell.fields.get(name)?.parse::<i128>().ok();
+        let [start, end] = ["start_time", "end_time"].map(moment);
+        start.zip(end).is_some_and(|(start, end)| end - start == cell.written)
     })
 }
 

@@ -38,6 +38,11 @@ pub(super) static UNCOUNTED: Recogniser = Recogniser {
             ("waiting", |sums| sums.waiting),
             ("running", |sums| sums.running),
         ];
+        // A moment has no parts.
+        const MOMENTS: [&str; 3] = ["timestamp", "arrival_time", "first_scheduled_time"];
+        if case.column.is_some_and(|column| MOMENTS.contains(&column)) {
+            return None;
+        }
         // What is no sum of states is counted from another moment.
         let differences = case
             .differences()

@@ -29,7 +29,10 @@ pub(super) fn find_beginning(board: &mut Board<'_, '_>, counts: &Counts) {
     let Some(((first, start), _)) = early.filter(|((_, start), early)| early < start) else {
         return;
     };
-    if !board.open().any(|seen| at_first(&seen)) {
+    // Steps that come later are not missing.
+    let goes_back =
+        |seen: &Seen<'_>| seen.rule == "M011" && seen.values().is_some_and(|(next, id)| id < next);
+    if !board.open().any(|seen| at_first(&seen)) || board.open().any(|seen| goes_back(&seen)) {
         return;
     }
     let explains = |seen: &Seen<'_>| match seen.request() {

@@ -1,6 +1,6 @@
 //! Changes of state that tell of the wrong state, or are measured from the wrong line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::CHANGES;
@@ -8,6 +8,7 @@ use crate::diagnose::mixups::MISPLACED_CHANGES;
 use crate::diagnose::pass::{Ahead, each};
 use crate::log::reader::LogDir;
 use crate::log::schema::{RequestRow, TransitionRow};
+use crate::log::values::State;
 use crate::units::Nanos;
 
 /// Requests whose arrivals are kept.
@@ -30,6 +31,8 @@ struct Fits {
     rows: u64,
     /// Whether each names the state that it leads to as the one before.
     names_next: bool,
+    /// Whether the first of each request names `waiting` so, in which all begin.
+    begins_waiting: bool,
     /// Changes that happened at another moment than that in the line before.
     moved: u64,
     /// Whether each has the stamp of the one in the line before, by what all say that they lasted.
@@ -52,7 +55,9 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         board.claim(Claim { cause: MISPLACED_CHANGES, text, lead, explains: Box::new(explains) });
     }
     let durations = |seen: &Seen<'_>| seen.is(&["M004", "M003", "M002"]);
-    if fits.wrong && fits.until_next && fits.followed >= SEVERAL {
+    // Where other files contradict the stamps, durations may be right.
+    let stamped = !board.has(&["S003", "M006"]);
+    if fits.wrong && fits.until_next && fits.followed >= SEVERAL && stamped {
         let text = "duration_in_prev_state is the time in the state that is entered, not in the one that is \
                     left: each is that of the next line of its request"
             .to_owned();
@@ -64,10 +69,16 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         claim(board, text, durations);
     }
     if fits.names_next && fits.rows >= SEVERAL {
-        let text =
+        let text = if fits.begins_waiting {
+            "state is in each line the state that is left: it is read before it is set"
+        } else {
             "prev_state is in each line the state that is entered: it is read after it was set"
-                .to_owned();
-        claim(board, text, |seen| seen.is(&["S001", "M003", "S002", "S005"]));
+        };
+        let explains: fn(&Seen<'_>) -> bool = match fits.begins_waiting {
+            true => |seen| seen.is(CHANGES) && seen.rule != "X001",
+            false => |seen| seen.is(&["S001", "M003", "S002", "S005"]),
+        };
+        claim(board, text.to_owned(), explains);
     }
     Some(())
 }
@@ -97,12 +108,14 @@ fn look(dir: &LogDir) -> Option<Fits> {
         wrong: false,
         rows: 0,
         names_next: true,
+        begins_waiting: true,
         moved: 0,
         stamp_before: true,
     };
     let mut rows = Ahead::<TransitionRow>::open(dir, |row| Some(row.request_id))?;
     let mut before: Option<(TransitionRow, String)> = None;
     let mut moment_before = None;
+    let mut first_of = BTreeSet::new();
     while let Some((row, id)) = rows.next_if(|_| true) {
         fits.rows += 1;
         fits.names_next &= row.prev_state == Some(row.state);
@@ -112,7 +125,8 @@ fn look(dir: &LogDir) -> Option<Fits> {
             fits.since_line &= since == lasted;
             if *owner == id {
                 fits.followed += 1;
-                fits.until_next &= last.duration_in_prev_state.0 == since;
+                let until = row.timestamp.0.checked_sub(last.timestamp.0);
+                fits.until_next &= until == Some(last.duration_in_prev_state.0);
                 fits.wrong |= since != lasted;
             } else {
                 fits.strangers += 1;
@@ -122,6 +136,9 @@ fn look(dir: &LogDir) -> Option<Fits> {
             && let Some((arrival, _)) = lives.get(&id)
         {
             fits.wrong |= row.timestamp.0.abs_diff(arrival.0) != lasted;
+        }
+        if first_of.insert(id.clone()) {
+            fits.begins_waiting &= row.prev_state == Some(State::Waiting);
         }
         let moment = lives.get_mut(&id).map(|(_, moment)| {
             *moment = moment.saturating_add(lasted);

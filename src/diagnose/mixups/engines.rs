@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
-use crate::diagnose::mixups::{CLOCK_SET_BACK, SEVERAL_ENGINES};
+use crate::diagnose::mixups::{CLOCK_SET_BACK, SEVERAL_ENGINES, WRITTEN_TWICE};
 use crate::log::ids::IdTable;
 use crate::log::moments::Moments;
 use crate::log::reader::{Item, LogDir};
@@ -23,8 +23,12 @@ const ELSEWHERE: &[&str] =
 /// The file as a whole.
 #[derive(Default)]
 struct Steps {
-    /// Where each id stands for the first time, and how often there are others.
-    rows: BTreeMap<u64, (Nanos, u64)>,
+    /// The first row of each id, and how often there are others at other moments.
+    rows: BTreeMap<u64, (IterationRow, u64)>,
+    /// How often these others say the same, and begin before the first is over.
+    alike: u64,
+    /// How much later they begin and end, at most.
+    apart: u64,
     /// Whether there are more.
     over: bool,
     /// Where start_time goes back, and from when on.
@@ -45,6 +49,23 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let twice = steps.rows.values().filter(|(_, others)| *others > 0).count() as u64;
     // Of two engines the one may have made fewer steps.
     if !steps.over && twice >= SEVERAL && twice * 4 >= steps.rows.len() as u64 {
+        let others: u64 = steps.rows.values().map(|(_, others)| others).sum();
+        // The rows of two engines are more than each of them counts.
+        let more = |seen: &Seen<'_>| {
+            seen.rule == "Q001" && seen.column() == Some("running_count") && seen.adds()
+        };
+        if others == steps.alike && !board.open().any(|seen| more(&seen)) {
+            let text = format!(
+                "{twice} of {} steps stand in per_iteration.csv again, with the same counts and durations and at \
+                 most {} ns from the first: each step is noted twice",
+                steps.rows.len(),
+                steps.apart
+            );
+            let lead = &["M011", "S006", "M010", "S004", "X004"];
+            let explains = |seen: &Seen<'_>| !seen.is(ELSEWHERE);
+            board.claim(Claim { cause: WRITTEN_TWICE, text, lead, explains: Box::new(explains) });
+            return Some(());
+        }
         let most = steps.rows.values().map(|(_, others)| others + 1).max()?;
         let text = format!(
             "{twice} of {} iteration ids stand in up to {most} lines of per_iteration.csv, with other moments: \
@@ -97,8 +118,17 @@ fn look(dir: &LogDir, report: &CheckReport) -> Option<Steps> {
         }
         steps.earlier += u64::from(steps.back.is_some_and(|(_, from, _)| now.start < from));
         if steps.rows.len() < MOST {
-            let (first, others) = steps.rows.entry(id).or_insert((now.start, 0));
-            *others += u64::from(*first != now.start);
+            let (first, others) = steps.rows.entry(id).or_insert((row.row, 0));
+            if first.start_time != row.row.start_time {
+                *others += 1;
+                let apart = row.row.start_time.0.abs_diff(first.start_time.0);
+                let moments = (first.start_time, first.end_time);
+                let moved = IterationRow { start_time: moments.0, end_time: moments.1, ..row.row };
+                if moved == *first && row.row.start_time < first.end_time {
+                    steps.alike += 1;
+                    steps.apart = steps.apart.max(apart);
+                }
+            }
         } else {
             steps.over = true;
         }

@@ -30,6 +30,7 @@ mod snapshot;
 mod sorted;
 mod spelling;
 mod stamps;
+mod twice;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::Board;
@@ -45,7 +46,7 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (UNDECLARED_OVERLAP, "Steps overlap, and run.json says that they do not."),
     (DECISIONS_AT_START, "Decisions are stamped with the beginning of their steps."),
     (EXCHANGED_NAMES, "Events of two kinds have one another's names."),
-    (WRITTEN_TWICE, "A block of events stands twice in events.csv."),
+    (WRITTEN_TWICE, "A block of events, each step or each row of all files stands twice."),
     (
         ANOTHER_RUN,
         "The last part of a file begins again, as that of another run does, or all of it is of one.",
@@ -109,6 +110,7 @@ pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
 /// Folds the findings of a report under mistakes of whole files.
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
     notation::find(board);
+    let _ = twice::find(dir, board);
     if board.has(NOTHING_ELSE) {
         return;
     }

@@ -1,11 +1,15 @@
 //! Rows that are right, and stand in the order of a column by which they were sorted afterwards.
 
+use std::collections::BTreeSet;
+
 use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::losses::explain::{EVENTS_OF_REQUEST, EVENTS_OF_STEP};
 use crate::diagnose::mixups::SORTED;
 use crate::diagnose::pass::{Ahead, each};
 use crate::log::reader::LogDir;
-use crate::log::schema::{IterationRequestRow, IterationRow};
-use crate::log::values::State;
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow};
+use crate::log::values::{EventType, State};
+use crate::units::Nanos;
 
 /// Steps of which the rows of both queues are mixed that are no chance.
 const SEVERAL: u64 = 2;
@@ -16,7 +20,45 @@ const ELSEWHERE: &[&str] =
 
 pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     steps(dir, board)?;
+    events(dir, board)?;
     rows(dir, board)
+}
+
+/// Events that stand together by their kind, each kind in order of time.
+fn events(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    if !board.has(&["M012"]) {
+        return Some(());
+    }
+    let mut kinds = BTreeSet::new();
+    let mut before: Option<(EventType, Nanos)> = None;
+    let (mut grouped, mut back) = (true, 0);
+    each::<EventRow>(
+        dir,
+        |row| row.request_id,
+        |row, _| match before.replace((row.event_type, row.timestamp)) {
+            Some((kind, at)) if kind == row.event_type => grouped &= at <= row.timestamp,
+            before => {
+                grouped &= kinds.insert(row.event_type);
+                back += u64::from(before.is_some_and(|(_, at)| row.timestamp < at));
+            }
+        },
+    )?;
+    if !grouped || back < SEVERAL {
+        return Some(());
+    }
+    let text = format!(
+        "events.csv is sorted by event_type, and by time within each of the {} types only",
+        kinds.len()
+    );
+    let lead = &["M012"];
+    let explains = |seen: &Seen<'_>| {
+        seen.is(&["M012", "M014", "M015"])
+            || seen.is(EVENTS_OF_REQUEST)
+            || seen.is(EVENTS_OF_STEP)
+            || seen.is(&["X003", "S002"])
+    };
+    board.claim(Claim { cause: SORTED, text, lead, explains: Box::new(explains) });
+    Some(())
 }
 
 /// Steps in the order of their ids as text.
@@ -25,7 +67,7 @@ fn steps(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         return Some(());
     }
     let mut before: Option<u64> = None;
-    let (mut as_text, mut as_numbers, mut count) = (true, true, 0);
+    let (mut as_text, mut as_numbers, mut backward, mut count) = (true, true, true, 0);
     let (mut least, mut most) = (u64::MAX, 0);
     each::<IterationRow>(
         dir,
@@ -35,17 +77,22 @@ fn steps(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             if let Some(before) = before.replace(id) {
                 as_text &= before.to_string() < id.to_string();
                 as_numbers &= before < id;
+                backward &= before > id;
             }
             count += 1;
             (least, most) = (least.min(id), most.max(id));
         },
     )?;
-    if !as_text || as_numbers || most.checked_sub(least)?.checked_add(1) != Some(count) {
+    if !as_text && !backward || as_numbers || most.checked_sub(least)?.checked_add(1) != Some(count)
+    {
         return Some(());
     }
-    let text = "per_iteration.csv is sorted by iteration_id as text, in which 10 stands before 2: no step \
-                is missing"
-        .to_owned();
+    let text = if backward {
+        "per_iteration.csv is written from its end: the last step stands first, and no step is missing"
+    } else {
+        "per_iteration.csv is sorted by iteration_id as text, in which 10 stands before 2: no step is missing"
+    }
+    .to_owned();
     let lead = &["M011"];
     let explains = |seen: &Seen<'_>| !seen.is(ELSEWHERE);
     board.claim(Claim { cause: SORTED, text, lead, explains: Box::new(explains) });

@@ -1,6 +1,9 @@
 //! X003: no request is lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::BuildHasher;
+
+use rustc_hash::FxBuildHasher;
 
 use crate::invariants::prelude::*;
 use crate::log::ids::RequestKey;
@@ -19,6 +22,8 @@ declare_invariant! {
     /// Events that stand behind later ones may be of a request whose row was read long ago; of a request
     /// that nothing else tells of, M012 speaks then.
     ///
+    /// Other files may also go on with a request long after its row: what they tell then has no row any more.
+    ///
     /// Blind spot: a request lost by all files.
     ///
     /// Example: an aborted request that is in the events only.
@@ -36,7 +41,12 @@ struct Check {
     latest: Option<Nanos>,
     /// Requests with events that stand behind later ones.
     late: BTreeSet<RequestKey>,
+    /// The last requests that were over and had a row, by the hashes of their ids.
+    over: VecDeque<u64>,
 }
+
+/// Requests that are remembered when they are over.
+const REMEMBERED: usize = 1 << 12;
 
 impl Invariant for Check {
     fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
@@ -51,8 +61,13 @@ impl Invariant for Check {
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let late = self.late.remove(&request.key);
+        let id = FxBuildHasher.hash_one(cx.id(request.key));
         if request.record.is_some() {
             cx.exercised(1);
+            if self.over.len() == REMEMBERED {
+                self.over.pop_front();
+            }
+            self.over.push_back(id);
             return;
         }
         if request.damaged || !cx.facts.complete(Table::PerRequest) {
@@ -65,8 +80,11 @@ impl Invariant for Check {
                 None => cx.facts.killed && !request.has_vanished(cx.facts),
             };
         cx.expect(excused, |ids| {
-            let mut finding =
-                Finding::new("the request has no row in per_request.csv").of(request.key, ids);
+            let message = match self.over.contains(&id) {
+                true => "the request goes on after it was over by its row in per_request.csv",
+                false => "the request has no row in per_request.csv",
+            };
+            let mut finding = Finding::new(message).of(request.key, ids);
             if let Some(at) = request.any_location() {
                 finding = finding.at(at, "request_id");
             }

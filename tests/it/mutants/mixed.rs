@@ -278,6 +278,45 @@ fn hide_a_request(s: &mut Sheets) {
     }
 }
 
+fn double(sheet: &mut Sheet) {
+    sheet.rows = sheet.rows.iter().flat_map(|row| [row.clone(), row.clone()]).collect();
+}
+
+/// The second time each step begins and ends a bit later.
+fn note_steps_twice(s: &mut Sheets) {
+    double(&mut s.i);
+    for row in (1..s.i.len()).step_by(2) {
+        let by = 100 + i64::try_from(row * 37 % 400).unwrap();
+        s.i.add(row, "start_time", by);
+        s.i.add(row, "end_time", by);
+    }
+}
+
+/// One that has ended stands at the end of the running queue for five steps.
+fn run_on(s: &mut Sheets) {
+    let ended = |s: &Sheets, row: usize| s.r.text(row, "state") == "completed";
+    let last = s.i.n(s.i.len() - 1, "iteration_id");
+    let early = |s: &Sheets, row: usize| s.r.n(row, "iteration_id") + 8 < last;
+    let Some(end) = (0..s.r.len()).find(|row| ended(s, *row) && early(s, *row)) else { return };
+    let (id, step) = (s.r.text(end, "request_id").to_owned(), s.r.n(end, "iteration_id"));
+    let Some(own) = s.row_of(step, &id, "running") else { return };
+    // Where steps overlap it has rows of the next one.
+    if s.row_of(step + 1, &id, "running").is_some() {
+        return;
+    }
+    for step in step + 1..step + 6 {
+        let count = s.i.n(s.step(step), "running_count");
+        let first = (0..s.r.len()).find(|row| s.r.n(*row, "iteration_id") >= step).unwrap();
+        let at = first + usize::try_from(count).unwrap();
+        s.r.rows.insert(at, s.r.rows[own].clone());
+        s.r.set(at, "iteration_id", step);
+        s.r.set(at, "scheduled_tokens", 0);
+        s.r.set(at, "queue_position", count);
+        let row = s.step(step);
+        s.i.set(row, "running_count", count + 1);
+    }
+}
+
 /// The first rule of each leads in a log with all there is.
 pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("ids-as-numbers-in-events", "read by pandas as numbers", &["X001"], |s| {
@@ -358,5 +397,33 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         if s.setting("num_speculative_tokens") == 0 {
             s.run["config"]["block_size"] = (s.setting("block_size") * 2).into();
         }
+    }),
+    mutant("logger-registered-twice", "two handlers, one file", &["F007", "M011"], |s| {
+        let sheets = [&mut s.p, &mut s.i, &mut s.r, &mut s.e, &mut s.t];
+        sheets.into_iter().for_each(double);
+    }),
+    mutant("steps-noted-twice", "two observers, two clocks", &["M011"], note_steps_twice),
+    mutant("steps-newest-first", "a list that is popped", &["M011"], |s| s.i.rows.reverse()),
+    mutant("state-is-the-one-before", "read before it is set", &["S001", "M004"], |s| {
+        for row in 0..s.t.len() {
+            let state = s.t.text(row, "prev_state").to_owned();
+            s.t.set(row, "state", state);
+        }
+    }),
+    mutant("blocks-of-rows-are-larger", "counted in two ways", &["C002", "C003", "C009"], |s| {
+        s.r.map("kv_cache_blocks", |blocks| (blocks + 1) / 2);
+    }),
+    mutant("events-sorted-by-type", "grouped for a table", &["M012"], |s| {
+        let kind = s.e.column("event_type");
+        s.e.rows.sort_by(|one, other| one[kind].cmp(&other[kind]));
+    }),
+    mutant("runs-on-after-its-end", "not taken from the list", &["X003", "S002", "S004"], run_on),
+    mutant("half-of-preemptions-noted", "sampled", &["Q001", "S005", "X002"], |s| {
+        let kind = s.e.column("event_type");
+        let mut odd = false;
+        s.e.rows.retain(|row| {
+            odd ^= row[kind] == "request_preempted";
+            row[kind] != "request_preempted" || odd
+        });
     }),
 ];

@@ -55,9 +55,14 @@ const CALENDAR: std::ops::Range<f64> = 1.5e9..4e9;
 pub(super) fn find(board: &mut Board<'_, '_>) {
     Table::ALL.into_iter().for_each(|table| spaced_header(board, table));
     let units = units(board);
+    let broken = broken(board);
+    let notation = |seen: &Seen<'_>| {
+        let of_broken = field(seen).is_some_and(|(place, ..)| broken.contains(&place));
+        notation(seen, &units).filter(|(kind, _)| *kind != Notation::Decimal || !of_broken)
+    };
     let mut all: BTreeMap<Notation, Written> = BTreeMap::new();
     for seen in board.open() {
-        let Some((notation, meant)) = notation(&seen, &units) else { continue };
+        let Some((notation, meant)) = notation(&seen) else { continue };
         let Some(mark) = &seen.finding.primary else { continue };
         let text = || seen.finding.actual.clone().unwrap_or_default();
         let written = all.entry(notation).or_insert_with(|| Written {
@@ -80,7 +85,7 @@ pub(super) fn find(board: &mut Board<'_, '_>) {
                 files.iter().any(|it| seen.finding.message.starts_with(it.file_name()))
                     && *kind != Notation::Header
             }
-            _ => notation(seen, &units).is_some_and(|(notation, _)| notation == *kind),
+            _ => notation(seen).is_some_and(|(notation, _)| notation == *kind),
         };
         let lead = &["F003", "F006", "F002"];
         let text = kind.told(written);
@@ -99,6 +104,15 @@ fn field<'s>(seen: &Seen<'s>) -> Option<(Place, &'static Column, &'s str)> {
     let schema = mark.at.table.schema();
     let column = &schema.columns[schema.column(mark.column?)?];
     Some(((mark.at.table, column.name), column, seen.finding.actual.as_deref()?))
+}
+
+/// Columns of counts of which some have a fraction: these are no counts, however the others are written.
+fn broken(board: &Board<'_, '_>) -> BTreeSet<Place> {
+    let fields = board.open().filter(|seen| seen.rule == "F003").filter_map(|seen| field(&seen));
+    let is_broken = |(_, column, text): &(Place, &Column, &str)| {
+        column.kind != Nanos::KIND && matches!(fields::number(text), Some(Number::Fraction(_)))
+    };
+    fields.filter(is_broken).map(|(place, ..)| place).collect()
 }
 
 /// Columns of times with a fraction, and what their unit may be.
