@@ -1,8 +1,10 @@
 //! The files read once more, whatever can be read of them.
 
+use std::collections::BTreeMap;
+
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::reader::{Input, Item, LogDir, TableReader};
-use crate::log::schema::Row;
+use crate::log::schema::{RequestRow, Row};
 
 /// Calls `see` for every row that can be read, with the id of its request.
 pub(super) fn each<R: Row>(
@@ -22,6 +24,26 @@ pub(super) fn each<R: Row>(
         }
     }
     Some(())
+}
+
+/// What `take` has of the rows of per_request.csv, by the ids of the requests, of the first `most` that it has
+/// something of.
+pub(super) fn of_requests<T>(
+    dir: &LogDir,
+    most: usize,
+    take: impl Fn(&RequestRow) -> Option<T>,
+) -> Option<BTreeMap<String, T>> {
+    let mut all = BTreeMap::new();
+    each::<RequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, id| {
+            if let Some(taken) = take(row).filter(|_| all.len() < most) {
+                all.insert(id.to_owned(), taken);
+            }
+        },
+    )?;
+    Some(all)
 }
 
 /// A file of which one row is read ahead.

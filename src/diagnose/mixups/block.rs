@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::{EVENT_COUNTS, EVENTS_OF_REQUEST};
 use crate::diagnose::mixups::{ANOTHER_RUN, CLOCK_SET_BACK, NO_ORDER, WRITTEN_LATE, WRITTEN_TWICE};
-use crate::diagnose::pass::each;
+use crate::diagnose::pass::{each, of_requests};
 use crate::log::ids::{IdTable, Ids};
 use crate::log::reader::{Item, Located, LogDir};
 use crate::log::schema::{EventRow, RequestRow};
@@ -209,16 +209,8 @@ fn copied(dir: &LogDir, block: &Block) -> Option<Option<(u64, u64)>> {
 /// By how much arrivals and ends from this line on are earlier than those of per_request.csv, if all of them
 /// are by the same, and none before it is.
 fn set_back(dir: &LogDir, first: u64) -> Option<Option<u64>> {
-    let mut moments: BTreeMap<String, (Nanos, Option<Nanos>)> = BTreeMap::new();
-    each::<RequestRow>(
-        dir,
-        |row| Some(row.request_id),
-        |row, id| {
-            if moments.len() < MOST_REQUESTS {
-                moments.insert(id.to_owned(), (row.arrival_time, row.completion_time));
-            }
-        },
-    )?;
+    let of_row = |row: &RequestRow| Some((row.arrival_time, row.completion_time));
+    let moments = of_requests(dir, MOST_REQUESTS, of_row)?;
     let (mut before_agree, mut behind) = (true, BTreeMap::<i128, u64>::new());
     events(dir, |row, id| {
         let told = match row.row.event_type {

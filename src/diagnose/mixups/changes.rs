@@ -1,15 +1,14 @@
 //! Changes of state that tell of the wrong state, or are measured from the wrong line.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::CHANGES;
 use crate::diagnose::mixups::MISPLACED_CHANGES;
-use crate::diagnose::pass::{Ahead, each};
+use crate::diagnose::pass::{Ahead, of_requests};
 use crate::log::reader::LogDir;
-use crate::log::schema::{RequestRow, TransitionRow};
+use crate::log::schema::TransitionRow;
 use crate::log::values::State;
-use crate::units::Nanos;
 
 /// Requests whose arrivals are kept.
 const MOST: usize = 1 << 14;
@@ -90,16 +89,7 @@ fn claim(board: &mut Board<'_, '_>, text: String, explains: fn(&Seen<'_>) -> boo
 
 fn look(dir: &LogDir) -> Option<Fits> {
     // The arrival of each request; and when its last change was, by what all of them lasted.
-    let mut lives: BTreeMap<String, (Nanos, u64)> = BTreeMap::new();
-    each::<RequestRow>(
-        dir,
-        |row| Some(row.request_id),
-        |row, id| {
-            if lives.len() < MOST {
-                lives.insert(id.to_owned(), (row.arrival_time, row.arrival_time.0));
-            }
-        },
-    )?;
+    let mut lives = of_requests(dir, MOST, |row| Some((row.arrival_time, row.arrival_time.0)))?;
     let mut fits = Fits {
         followed: 0,
         until_next: true,

@@ -7,12 +7,10 @@ use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::CHANGES;
 use crate::diagnose::mixups::CLOCK_JUMPS;
-use crate::diagnose::pass::{Ahead, each};
+use crate::diagnose::pass::{Ahead, each, of_requests};
 use crate::log::moments::Moments;
 use crate::log::reader::LogDir;
-use crate::log::schema::{
-    EventRow, IterationRequestRow, IterationRow, RequestRow, Table, TransitionRow,
-};
+use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, Table, TransitionRow};
 use crate::log::values::{EventType, FinishReason, State};
 use crate::units::Nanos;
 
@@ -48,19 +46,11 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     if !board.has(&["M006", "M014", "M015", "M020", "S003", "S004"]) {
         return Some(());
     }
-    let mut lives = Lives::new();
-    each::<RequestRow>(
-        dir,
-        |row| Some(row.request_id),
-        |row, id| {
-            if lives.len() < MOST {
-                let (first, end) = (row.first_scheduled_time, row.completion_time);
-                let dropped = row.finish_reason.is_some_and(FinishReason::is_drop);
-                let life = Life { arrival: row.arrival_time, first, end, dropped, begun: false };
-                lives.insert(id.to_owned(), life);
-            }
-        },
-    )?;
+    let lives: Lives = of_requests(dir, MOST, |row| {
+        let (first, end) = (row.first_scheduled_time, row.completion_time);
+        let dropped = row.finish_reason.is_some_and(FinishReason::is_drop);
+        Some(Life { arrival: row.arrival_time, first, end, dropped, begun: false })
+    })?;
     let told = [
         (Table::PerIteration, of_steps(dir, report, lives.clone())?),
         (Table::Events, of_events(dir, &lives)?),

@@ -1,12 +1,12 @@
 //! Files that were left by another run, and requests of one that stand behind those of this.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::CHANGES;
 use crate::diagnose::mixups::{ANOTHER_CLOCK, ANOTHER_RUN};
-use crate::diagnose::pass::{Ahead, each};
+use crate::diagnose::pass::{Ahead, each, of_requests};
 use crate::log::ids::{IdTable, Ids};
 use crate::log::moments::Moments;
 use crate::log::reader::{Item, LogDir};
@@ -28,16 +28,7 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     if !board.has(&["S003", "M006", "X003"]) || dir.file(Table::StateTransitions).is_none() {
         return Some(());
     }
-    let mut lives = BTreeMap::new();
-    each::<RequestRow>(
-        dir,
-        |row| Some(row.request_id),
-        |row, id| {
-            if lives.len() < MOST {
-                lives.insert(id.to_owned(), (row.arrival_time, row.completion_time));
-            }
-        },
-    )?;
+    let lives = of_requests(dir, MOST, |row| Some((row.arrival_time, row.completion_time)))?;
     let (mut early, mut strangers, mut ends, mut fitting) = (0, 0, 0, 0);
     each::<TransitionRow>(
         dir,
@@ -90,16 +81,7 @@ pub(super) fn find_rows(
     let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id)) else {
         return Some(());
     };
-    let mut completions = BTreeMap::new();
-    each::<RequestRow>(
-        dir,
-        |row| Some(row.request_id),
-        |row, id| {
-            if let Some(end) = row.completion_time.filter(|_| completions.len() < MOST) {
-                completions.insert(id.to_owned(), end);
-            }
-        },
-    )?;
+    let completions = of_requests(dir, MOST, |row| row.completion_time)?;
     let (mut ends, mut fitting) = (0, 0);
     // How much later steps end than the requests that they finish.
     let mut later = BTreeSet::new();
