@@ -213,9 +213,10 @@ impl Gather {
                 }
             }
         });
-        if let Some(last) = Rows::of(&self.groups).last() {
+        let rows = Rows::of(&self.groups);
+        if let Some(last) = rows.len().checked_sub(1).and_then(|last| rows.at(last)) {
             self.end.last_group = Some(id);
-            self.end.last_group_at = Some(last.row.at());
+            self.end.last_group_at = Some(last);
             self.end.last_group_end = moments.map(|moments| moments.end);
         }
         // If as many go on as stood in a queue, all of them do.

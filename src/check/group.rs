@@ -300,8 +300,8 @@ impl Groups {
         let queued = |place: &usize| {
             self.before.base(*place, &self.bases).is_some_and(|base| base.state != State::Completed)
         };
-        let places = (0..self.before.len()).filter(|_| !self.gap).filter(queued);
-        places.filter_map(|place| {
+        let left = self.now.left_behind(&self.before).filter(|_| !self.gap).filter(queued);
+        left.filter_map(|place| {
             let key = *self.before.keys(place).first()?;
             let place = self.places.get(key.index()).map(|place| *place as usize)?;
             (!self.now.is_at(place, key)).then_some(key)

@@ -176,7 +176,10 @@ impl Foresight {
         let key = match ids.is(second, name) {
             true => second,
             // Names that the short cut takes are ASCII.
-            false => ids.intern(&String::from_utf8_lossy(name)),
+            false => match str::from_utf8(name) {
+                Ok(name) => ids.intern(name),
+                Err(_) => ids.intern(&String::from_utf8_lossy(name)),
+            },
         };
         let most = self.last.index().max(key.index());
         if self.next.len() <= most {

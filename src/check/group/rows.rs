@@ -161,6 +161,15 @@ impl Group {
         self.stretch(place).map(|stretch| stretch.from + (place - stretch.place))
     }
 
+    /// The places of the step before that no steady row of this one stood at.
+    pub(super) fn left_behind(&self, before: &Self) -> impl Iterator<Item = usize> {
+        // Stretches stand in the order of both steps.
+        let ends = self.stretches.iter().map(|stretch| stretch.from + stretch.len);
+        let starts = self.stretches.iter().map(|stretch| stretch.from);
+        let gaps = std::iter::once(0).chain(ends).zip(starts.chain([before.len()]));
+        gaps.flat_map(|(start, end)| start..end)
+    }
+
     /// The last row of the request at a place that was told in full.
     pub(super) fn base<'a>(
         &self,

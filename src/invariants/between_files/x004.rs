@@ -35,7 +35,7 @@ impl Invariant for Check {
         if view.damaged {
             return;
         }
-        match (view.iteration, view.rows.first()) {
+        match (view.iteration, view.rows.at(0)) {
             (Some(step), None) => {
                 let facts = cx.facts.table(Table::PerIterationRequests);
                 // A step behind the place where the file was cut is damaged, and X005 speaks of it.
@@ -55,12 +55,12 @@ impl Invariant for Check {
                     report(message, step.at(), "completed_count", view, cx);
                 }
             }
-            (None, Some(row)) => {
+            (None, Some(at)) => {
                 let facts = cx.facts.table(Table::PerIteration);
                 let late = self.last >= Some(view.id);
                 if !facts.exhausted && !facts.blind && !late {
                     let message = "the rows are of a step that per_iteration.csv does not have";
-                    report(message.to_owned(), row.row.at(), "iteration_id", view, cx);
+                    report(message.to_owned(), at, "iteration_id", view, cx);
                 }
             }
             (Some(_), Some(_)) => cx.exercised(1),

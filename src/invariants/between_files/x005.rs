@@ -61,7 +61,7 @@ impl Check {
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        match (view.iteration, view.rows.first()) {
+        match (view.iteration, view.rows.at(0)) {
             (Some(step), _)
                 if cx.facts.rows_end_early
                     && view.damaged
@@ -70,11 +70,11 @@ impl Invariant for Check {
                 let at = Some(step.at());
                 self.note(Table::PerIterationRequests, step.row.end_time, at);
             }
-            (None, Some(row)) => {
+            (None, at @ Some(_)) => {
                 let facts = cx.facts.table(Table::PerIteration);
                 if facts.usable && facts.exhausted && !facts.truncated {
                     let last = facts.last_moment.unwrap_or_default();
-                    self.note(Table::PerIteration, last, Some(row.row.at()));
+                    self.note(Table::PerIteration, last, at);
                 }
             }
             _ => {}

@@ -37,7 +37,7 @@ struct Check {
 
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, _: &mut Cx<'_>) {
-        self.row = self.row.or_else(|| view.rows.first().map(|row| row.row.at()));
+        self.row = self.row.or_else(|| view.rows.at(0));
     }
 
     fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {

@@ -54,7 +54,7 @@ impl Invariant for Check {
             };
             Finding::new(format!("{used} blocks are used, but the requests hold {sum}"))
                 .at(step.at(), "kv_cache_used")
-                .with_row(view.rows.first().map(|row| row.row.at()), "the step's first row")
+                .with_row(view.rows.at(0), "the step's first row")
                 .in_iteration(view.id)
                 .values(expected, used)
         });

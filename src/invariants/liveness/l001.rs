@@ -40,9 +40,10 @@ impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         let Some(step) = view.iteration else { return };
         cx.exercised(1);
-        let hangs = view.rows.iter().find(|row| row.queued());
-        let excused = view.changed().any(blocked) || view.damaged;
-        let Some(row) = hangs.filter(|_| step.row.total_tokens == Tokens::ZERO && !excused) else {
+        let idle = step.row.total_tokens == Tokens::ZERO && !view.damaged;
+        let hangs = || view.rows.iter().find(|row| row.queued());
+        let excused = || view.changed().any(blocked);
+        let Some(row) = idle.then(hangs).flatten().filter(|_| !excused()) else {
             self.empty = 0;
             return;
         };

@@ -211,7 +211,7 @@ fn compare(
 ) {
     let Some(step) = view.iteration else { return };
     cx.expect(count.0 as usize == found, |_| {
-        let first = view.rows.first().map(|row| row.row.at());
+        let first = view.rows.at(0);
         Finding::new(format!("{column} is {count}, but the step has {found} {what}"))
             .at(step.at(), column)
             .with_row(first, "the step's first row")

@@ -64,7 +64,7 @@ impl Invariant for Check {
         };
         let count = view.steady() + view.changed().filter(scheduled).count();
         cx.expect(running_queue || count == batch.0 as usize, |_| {
-            let first = view.rows.first().map(|row| row.row.at());
+            let first = view.rows.at(0);
             Finding::new(format!("batch_size is {batch}, but {count} rows have tokens"))
                 .at(step.at(), "batch_size")
                 .with_row(first, "the step's first row")

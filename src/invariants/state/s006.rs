@@ -29,7 +29,7 @@ impl Invariant for Check {
             // The row before is of this very step only for a completed row, or for a repetition.
             let Some(before) = row.before else { continue };
             let same_step = before.row.iteration_id == view.id
-                && view.rows.first().is_some_and(|first| first.row.offset <= before.offset);
+                && view.rows.at(0).is_some_and(|first| first.offset <= before.offset);
             let end_of_step = !row.queued() && before.row.state != State::Completed;
             if same_step && !end_of_step {
                 cx.found(

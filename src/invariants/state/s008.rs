@@ -31,7 +31,7 @@ struct Check {
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, _: &mut Cx<'_>) {
         // They are the last of their step.
-        self.has_rows |= view.rows.last().is_some_and(|row| !row.queued());
+        self.has_rows = self.has_rows || view.rows.last().is_some_and(|row| !row.queued());
     }
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {

@@ -187,7 +187,7 @@ impl Compare<'_, '_> {
     ) {
         let (view, at) = (self.view, self.at);
         self.cx.expect(holds, |_| {
-            let first = view.rows.first().map(|row| row.row.at());
+            let first = view.rows.at(0);
             Finding::new(format!("the rows of the step do not add up to {column}"))
                 .at(at, column)
                 .with_row(first, "its first row")
