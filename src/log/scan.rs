@@ -61,16 +61,6 @@ const fn value(digits: u64) -> u64 {
     fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
 }
 
-/// The value of sixteen bytes as digits, of which the masks choose the last ones, and something that is not
-/// zero if one of them is none.
-#[inline(always)]
-pub(super) const fn sixteen_digits(text: &[u8; 16], masks: [u64; 2]) -> (u64, u64) {
-    let (Some(high), Some(low)) = (text.first_chunk(), text.last_chunk()) else { return (0, 1) };
-    let high = (u64::from_le_bytes(*high) ^ ZEROS) & masks[0];
-    let low = (u64::from_le_bytes(*low) ^ ZEROS) & masks[1];
-    (value(high) * 100_000_000 + value(low), odd(high) | odd(low))
-}
-
 impl<'a> Cursor<'a> {
     /// Reads from the beginning of `text`; None if that is too short to be sure of anything.
     #[inline(always)]

@@ -1,9 +1,9 @@
 //! The command line as a user meets it: what it says, where, and how it ends.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use crate::support::{in_snapshots, root};
 
@@ -147,15 +147,17 @@ fn the_environment_turns_logging_on() {
 #[test]
 fn a_reader_that_leaves_is_an_error_and_the_log_is_whole() {
     let place = workplace();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_schedlog"))
+    // Gone before the process begins, so that it does not depend on who is faster.
+    let (reader, stdout) = io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_schedlog"))
         .args(["replay", "traces/plain-run.jsonl", "--out", "log"])
         .current_dir(place.path())
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
+        .and_then(Child::wait_with_output)
         .unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
     // No code of a verdict.
     assert_eq!(output.status.code(), Some(141));
     assert!(String::from_utf8_lossy(&output.stderr).contains("its reader has gone"));

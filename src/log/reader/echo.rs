@@ -18,7 +18,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::log::field::QueuePosition;
 use crate::log::reader::echo::last::{Common, LEAD_BYTES, Last, RUNNING};
-use crate::log::reader::echo::text::{Prefix, Short};
+use crate::log::reader::echo::text::{Digits, Prefix, Short};
 use crate::log::reader::splitter::Splitter;
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::State;
@@ -101,7 +101,10 @@ fn follow(
     offsets: &mut Vec<u64>,
 ) -> Followed {
     let mut found = Followed::default();
-    for (seat, position) in before.iter().zip(positions) {
+    let first = offsets.len();
+    offsets.resize(first + before.len(), 0);
+    let rows = before.iter().zip(positions).zip(&mut offsets[first..]);
+    for ((seat, position), offset) in rows {
         let last = &mut lasts[seat.index()];
         if last.step + 1 != common.step {
             break;
@@ -110,21 +113,22 @@ fn follow(
             break;
         }
         let Some(row) = text.get(found.bytes..).and_then(<[u8]>::first_chunk) else { break };
+        let held = last.held;
         // In a closure the second look would be a call on every row.
-        let bytes = match last.echo(row, common, *position) {
+        let bytes = match last.follow(row, common, *position) {
             Some(bytes) => bytes,
-            None => match last.longer_echo(row, common, *position) {
+            None => match last.follow_longer(row, common, *position) {
                 Some(bytes) => bytes,
                 None => break,
             },
         };
         found.blocks += u64::from(last.blocks);
-        found.begun += u64::from(last.blocks - last.held);
-        last.follow(common);
-        offsets.push(start + found.bytes as u64);
+        found.begun += u64::from(last.blocks - held);
+        *offset = start + found.bytes as u64;
         found.bytes += bytes;
         found.rows += 1;
     }
+    offsets.truncate(first + found.rows);
     found
 }
 
@@ -164,7 +168,7 @@ pub(super) struct Echoes {
     /// How many steps there were, and from which one on the places of rows are sure.
     step: u64,
     sure_from: u64,
-    passed: Option<u64>,
+    passed: Option<Digits>,
     positions: Vec<Short>,
     /// How the last row that was told in full ended.
     line_break: &'static str,
@@ -222,7 +226,8 @@ impl Echoes {
         self.now.extend_from_slice(&before[..len]);
         splitter.skip(bytes, len as u64);
         self.cursor += len;
-        (len > 0).then_some(Run { len, place, from, line, passed: Nanos(passed), blocks, begun })
+        let passed = Nanos(passed.number());
+        (len > 0).then_some(Run { len, place, from, line, passed, blocks, begun })
     }
 
     /// Takes in a row that is no echo. Says which seat its name has, and whether it did not have it
@@ -243,7 +248,7 @@ impl Echoes {
             let again = last.step == self.step && row.state == State::Running;
             if last.runs && last.step + 1 == self.step && row.state == State::Running {
                 // Alike for all that go on running.
-                self.passed = self.passed.or(row.time_in_state.0.checked_sub(last.time));
+                self.passed = self.passed.or_else(|| last.passed(row));
             }
             last.note(row, self.step);
             if again {
@@ -314,7 +319,7 @@ impl Echoes {
         let last = &mut self.lasts[seat.index()];
         let lead = name.iter().chain(RUNNING);
         last.lead.iter_mut().zip(lead).for_each(|(byte, of)| *byte = *of);
-        last.lead_len = name.len() + RUNNING.len();
+        last.lead_len = (name.len() + RUNNING.len()) as u8;
         let lasts = &self.lasts;
         self.index
             .insert_unique(hash, seat, |seat| FxBuildHasher.hash_one(lasts[seat.index()].name()));

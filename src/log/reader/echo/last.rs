@@ -2,23 +2,20 @@
 
 use wide::u8x16;
 
-use crate::log::reader::echo::text::{MASKS, MOST_BYTES, Prefix, Short, count_up, differ};
+use crate::log::reader::echo::text::{Digits, MOST_BYTES, Prefix, Short, count_up, differ};
 use crate::log::reader::splitter::PADDING;
-use crate::log::scan::sixteen_digits;
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::State;
 
 /// Bytes of a name, and of what stands behind it in the row of a running request.
 pub(super) const LEAD_BYTES: usize = MOST_BYTES;
 pub(super) const RUNNING: &[u8] = b",running,";
-/// Bytes of what stands behind the position, line break included.
-const TAIL_BYTES: usize = 48;
-/// Numbers are counted up in words of eight bytes, so there are as many before the first one's last digit.
-const BEFORE_TAIL: usize = 8;
-/// Numbers of tokens and blocks that are too many for eight digits, by far.
-const MOST: u32 = 50_000_000;
-/// The first time that has more than sixteen digits.
-const MOST_TIME: u64 = 10_000_000_000_000_000;
+/// Numbers of tokens and blocks that are too many for seven digits, by far.
+const MOST: u32 = 10_000_000;
+/// Bytes of a piece of text with numbers. They are counted up in words of eight bytes, so there are as many
+/// before it.
+const PIECE_BYTES: usize = 16;
+const BEFORE: usize = 8;
 
 /// What the last row of a name said, and the text of the one that is an echo of it.
 #[derive(Clone, Debug)]
@@ -26,33 +23,31 @@ const MOST_TIME: u64 = 10_000_000_000_000_000;
 pub(super) struct Last {
     /// The name and [`RUNNING`].
     pub(super) lead: [u8; LEAD_BYTES],
-    /// What stands behind the position of an echo, and the bits of it that are known before.
-    tail: [u8; BEFORE_TAIL + TAIL_BYTES],
-    known: [u8; TAIL_BYTES],
-    pub(super) lead_len: usize,
-    tail_len: usize,
-    /// Where the time ends in the tail, and the bytes that are its digits, of the eight that end there and of
-    /// the eight before.
-    time_end: usize,
+    /// What stands behind the position of an echo and before its time, and behind that.
+    counts: Piece,
+    behind: Piece,
+    /// Of the row, and what chooses as many digits as the echo has.
+    time: Digits,
     time_masks: [u64; 2],
-    /// Where tokens, computed tokens and blocks end in the tail; what [`count_up`] takes.
-    tokens_at: usize,
-    computed_at: usize,
-    blocks_at: usize,
-    pub(super) time: u64,
     /// The step of the row, by the count of the reader.
     pub(super) step: u64,
-    /// Of the row for which the tail was made, or of the last one told in full.
+    /// Of the row for which the pieces were made, or of the last one told in full.
     tokens: u32,
     computed: u32,
     /// The blocks of the row, and of an echo.
     pub(super) held: u32,
     pub(super) blocks: u32,
-    /// How many echoes have followed since, for how many the tail can be kept up to date, and for how many
+    /// How many echoes have followed since, for how many the pieces can be kept up to date, and for how many
     /// until a number gets another digit.
     pub(super) echoes: u32,
     pub(super) most_echoes: u32,
     same_digits: u32,
+    pub(super) lead_len: u8,
+    time_len: u8,
+    /// Where the numbers end in their pieces; what [`count_up`] takes.
+    tokens_at: u8,
+    blocks_at: u8,
+    computed_at: u8,
     /// Whether there may be an echo of it.
     pub(super) runs: bool,
 }
@@ -62,54 +57,44 @@ pub(super) struct Last {
 pub(super) struct Common<'a> {
     pub(super) prefix: Prefix,
     /// How much later the step is than the one before, and its number by the count of the reader.
-    pub(super) passed: u64,
+    pub(super) passed: Digits,
     pub(super) step: u64,
     /// The tokens of a block, 0 if that is not known.
     pub(super) block_size: u64,
     pub(super) line_break: &'a str,
 }
 
-/// A tail that is being written.
-struct Tail {
-    text: [u8; BEFORE_TAIL + TAIL_BYTES],
-    len: usize,
+/// A short text whose numbers are counted up where they stand.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    text: [u8; BEFORE + PIECE_BYTES],
+    len: u8,
 }
 
-impl Default for Tail {
-    fn default() -> Self {
-        Self { text: [0; _], len: 0 }
+impl Piece {
+    const EMPTY: Self = Self { text: [0; _], len: 0 };
+
+    /// Writes something behind what is there; where it ends.
+    fn write(&mut self, text: &[u8]) -> u8 {
+        let first = BEFORE + usize::from(self.len);
+        self.text[first..first + text.len()].copy_from_slice(text);
+        self.len += text.len() as u8;
+        self.len
     }
-}
 
-impl Tail {
-    /// Writes a number and what stands behind it; where its digits end and how many there are. There is
-    /// room for three numbers of at most eight digits, the time of at most sixteen, and what stands between
-    /// them.
-    fn number(&mut self, number: u64, behind: &[u8]) -> (usize, usize) {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(number).as_bytes();
-        let end = self.len + digits.len();
-        for piece in [digits, behind] {
-            self.text[BEFORE_TAIL + self.len..][..piece.len()].copy_from_slice(piece);
-            self.len += piece.len();
-        }
-        (end, digits.len())
+    #[inline(always)]
+    fn differ(&self, text: &[u8]) -> Option<u8x16> {
+        differ(text, self.text.last_chunk::<PIECE_BYTES>()?, usize::from(self.len))
     }
 }
 
 impl Last {
     pub(super) const NOBODY: Self = Self {
         lead: [0; LEAD_BYTES],
-        tail: [0; _],
-        known: [0; _],
-        lead_len: 0,
-        tail_len: 0,
-        time_end: 0,
+        counts: Piece::EMPTY,
+        behind: Piece::EMPTY,
+        time: Digits::ZERO,
         time_masks: [0; 2],
-        tokens_at: 0,
-        computed_at: 0,
-        blocks_at: 0,
-        time: 0,
         step: 0,
         tokens: 0,
         computed: 0,
@@ -118,53 +103,64 @@ impl Last {
         echoes: 0,
         most_echoes: 0,
         same_digits: 0,
+        lead_len: 0,
+        time_len: 0,
+        tokens_at: 0,
+        blocks_at: 0,
+        computed_at: 0,
         runs: false,
     };
 
     pub(super) fn name(&self) -> &[u8] {
-        &self.lead[..self.lead_len.saturating_sub(RUNNING.len())]
+        &self.lead[..usize::from(self.lead_len).saturating_sub(RUNNING.len())]
     }
 
     pub(super) fn is_of(&self, name: &[u8]) -> bool {
         !name.is_empty() && self.name() == name
     }
 
-    /// How long the row is with which `text` begins, if it is an echo of this one, so much time later.
+    /// How much later than the row another one is, by its time in the state.
+    pub(super) fn passed(&self, row: &IterationRequestRow) -> Option<Digits> {
+        Digits::of(row.time_in_state.0.checked_sub(self.time.number())?)
+    }
+
+    /// Takes in the row with which `text` begins, if it is an echo of this one, so much time later; says how
+    /// long it is.
     #[inline(always)]
-    pub(super) fn echo(
-        &self,
+    pub(super) fn follow(
+        &mut self,
         text: &[u8; PADDING],
         common: &Common<'_>,
         position: Short,
     ) -> Option<usize> {
-        let Common { prefix, passed, .. } = common;
+        let prefix = &common.prefix;
         // The remainders only spare comparisons with the end of the text, which is longer than all parts are.
         let mut at = prefix.len % 32;
-        let head = differ(text.first_chunk()?, &prefix.text, &prefix.mask);
-        let mask = MASKS.get((MOST_BYTES - self.lead_len) % MOST_BYTES..)?.first_chunk()?;
-        let lead = differ(text.get(at..)?.first_chunk()?, &self.lead, mask);
-        at += self.lead_len % 128;
+        let head = differ(text, &prefix.text, prefix.len)?;
+        let lead = differ(text.get(at..)?, &self.lead, usize::from(self.lead_len))?;
+        at += usize::from(self.lead_len % 128);
         let word = u64::from_le_bytes(*text.get(at..)?.first_chunk()?);
         at += position.len % 16;
-        let known = self.tail.last_chunk()?;
-        let tail = differ(text.get(at..)?.first_chunk()?, known, &self.known);
+        let counts = self.counts.differ(text.get(at..)?)?;
+        at += usize::from(self.counts.len % 32) + usize::from(self.time_len % 32);
+        let behind = self.behind.differ(text.get(at..)?)?;
         // There are more bytes before the time's last digit: those of the lead.
-        let digits = text.get((at + self.time_end).wrapping_sub(16) % 256..)?.first_chunk()?;
-        let (time, odd) = sixteen_digits(digits, self.time_masks);
-        let differ = (head | lead | tail).simd_eq(u8x16::ZERO).to_bitmask() & 0xffff ^ 0xffff;
-        let differ = u64::from(differ) | odd | (word & position.mask ^ position.text);
-        (differ == 0 && time == self.time.wrapping_add(*passed)).then_some(at + self.tail_len)
-    }
-
-    /// Takes in an echo of the row.
-    #[inline(always)]
-    pub(super) fn follow(&mut self, common: &Common<'_>) {
-        count_up(&mut self.tail, self.tokens_at);
-        count_up(&mut self.tail, self.computed_at);
+        let digits = text.get(at.wrapping_sub(16) % 256..)?.first_chunk()?;
+        let time = self.time.plus(common.passed);
+        let differ = (head | lead | counts | behind).simd_eq(u8x16::ZERO).to_bitmask();
+        let differ = u64::from(differ & 0xffff ^ 0xffff)
+            | word & position.mask ^ position.text
+            | time.differ(digits, self.time_masks);
+        if differ != 0 {
+            return None;
+        }
+        count_up(&mut self.counts.text, usize::from(self.tokens_at));
+        count_up(&mut self.behind.text, usize::from(self.computed_at));
+        self.time = time;
         self.echoes += 1;
         self.held = self.blocks;
-        self.time += common.passed;
         self.step = common.step;
+        Some(at + usize::from(self.behind.len))
     }
 
     /// Takes in a row that is told in full.
@@ -172,21 +168,22 @@ impl Last {
         let computed = row.computed_tokens.unwrap_or_default().0;
         (self.tokens, self.computed) = (row.tokens_generated.0, computed);
         self.held = row.kv_cache_blocks.0;
-        self.time = row.time_in_state.0;
-        self.runs = row.state == State::Running && row.computed_tokens.is_some();
+        let time = Digits::of(row.time_in_state.0);
+        self.runs = row.state == State::Running && row.computed_tokens.is_some() && time.is_some();
+        self.time = time.unwrap_or(Digits::ZERO);
         self.step = step;
-        // The tail is made when it is asked for.
+        // The pieces are made when they are asked for.
         (self.echoes, self.most_echoes, self.same_digits) = (0, 0, 0);
     }
 
-    /// Brings the tail up to that of the next echo where a digit more is not enough. Says whether there is
+    /// Brings the pieces up to those of the next echo where a digit more is not enough. Says whether there is
     /// one: there is none of a row that does not run.
     #[cold]
     pub(super) fn renew(&mut self, common: &Common<'_>) -> bool {
         if self.echoes < self.same_digits {
             // Only the block is full.
             self.blocks += 1;
-            count_up(&mut self.tail, self.blocks_at);
+            count_up(&mut self.counts.text, usize::from(self.blocks_at));
             let size = u32::try_from(common.block_size).unwrap_or(MOST);
             self.most_echoes = self.most_echoes.saturating_add(size).min(self.same_digits);
             true
@@ -195,32 +192,30 @@ impl Last {
         }
     }
 
-    /// As [`echo`](Self::echo), where the time may have got another digit, so that the tail is another one.
+    /// As [`follow`](Self::follow), where the time may have got another digit.
     #[cold]
-    pub(super) fn longer_echo(
+    pub(super) fn follow_longer(
         &mut self,
         text: &[u8; PADDING],
         common: &Common<'_>,
         position: Short,
     ) -> Option<usize> {
-        let [high, low] = self.time_masks.map(|mask| mask.count_ones() / 8);
-        let time = self.time.saturating_add(common.passed);
-        let longer = time.checked_ilog10().unwrap_or(0) + 1 > high + low;
-        (longer && self.renew_all(common)).then(|| self.echo(text, common, position))?
+        let longer = self.time.plus(common.passed).len() > usize::from(self.time_len);
+        (longer && self.renew_all(common)).then(|| self.follow(text, common, position))?
     }
 
-    /// Makes the tail of the next echo anew; says whether there is one.
+    /// Makes the pieces of the next echo anew; says whether there is one.
     #[cold]
     fn renew_all(&mut self, common: &Common<'_>) -> bool {
         if self.runs {
-            self.make_tail(common);
+            self.make_pieces(common);
         }
         self.runs
     }
 
-    /// Makes the tail of the next echo. There is none of a row whose numbers are very large, or that does
+    /// Makes the pieces of the next echo. There is none of a row whose numbers are very large, or that does
     /// not have the blocks that its tokens take.
-    fn make_tail(&mut self, common: &Common<'_>) {
+    fn make_pieces(&mut self, common: &Common<'_>) {
         let Common { passed, block_size, line_break, .. } = *common;
         self.tokens += self.echoes;
         self.computed += self.echoes;
@@ -231,35 +226,37 @@ impl Last {
             // A request has no more blocks than tokens.
             size => (u64::from(computed) + 1).div_ceil(size) as u32,
         };
-        let time = self.time.saturating_add(passed);
-        let few = tokens.max(computed).max(blocks) < MOST && time < MOST_TIME;
-        self.runs = few && blocks.wrapping_sub(self.held) <= 1;
+        self.runs = tokens.max(computed).max(blocks) < MOST && blocks.wrapping_sub(self.held) <= 1;
         if !self.runs {
             return;
         }
         self.blocks = blocks;
-        let mut tail = Tail::default();
-        let (tokens_end, tokens_len) = tail.number(u64::from(tokens), b",");
-        let (blocks_end, blocks_len) = tail.number(u64::from(blocks), b",");
-        let (time_end, time_len) = tail.number(time, b",1,");
-        let (computed_end, computed_len) = tail.number(u64::from(computed), line_break.as_bytes());
-        (self.tail, self.tail_len) = (tail.text, tail.len);
-        self.known = [0; TAIL_BYTES];
-        self.known[..tail.len].fill(u8::MAX);
-        self.known[time_end - time_len..time_end].fill(0);
-        (self.tokens_at, self.blocks_at) = (tokens_end, blocks_end);
-        (self.computed_at, self.time_end) = (computed_end, time_end);
-        let digits = |len: usize| u64::MAX.checked_shl(64 - 8 * len as u32).unwrap_or(0);
-        self.time_masks = [digits(time_len.saturating_sub(8)), digits(time_len.min(8))];
+        let mut digits = [0; 3].map(|_: u8| itoa::Buffer::new());
+        let [a, b, c] = &mut digits;
+        let numbers = [a.format(tokens), b.format(blocks), c.format(computed)].map(str::as_bytes);
+        // Numbers have seven digits at most, so there is room for two of them and the commas.
+        let mut counts = Piece::EMPTY;
+        self.tokens_at = counts.write(numbers[0]);
+        counts.write(b",");
+        self.blocks_at = counts.write(numbers[1]);
+        counts.write(b",");
+        let mut behind = Piece::EMPTY;
+        behind.write(b",1,");
+        self.computed_at = behind.write(numbers[2]);
+        behind.write(line_break.as_bytes());
+        (self.counts, self.behind) = (counts, behind);
+        let time_len = self.time.plus(passed).len();
+        self.time_len = time_len as u8;
+        self.time_masks = Digits::masks(time_len);
         // As long as no number gets another digit, and the blocks have room.
-        let room = |number: u32, len: usize| 10u32.pow(len as u32) - number;
+        let room = |number: u32, text: &[u8]| 10u32.pow(text.len() as u32) - number;
         let in_blocks = match block_size {
             0 => MOST,
             size => (u64::from(blocks) * size - u64::from(computed)).min(u64::from(MOST)) as u32,
         };
-        let in_digits = room(tokens, tokens_len).min(room(computed, computed_len));
+        let in_digits = room(tokens, numbers[0]).min(room(computed, numbers[2]));
         // The blocks get one more for as many tokens as one has.
-        let more = u64::from(room(blocks, blocks_len) - 1).saturating_mul(block_size.max(1));
+        let more = u64::from(room(blocks, numbers[1]) - 1).saturating_mul(block_size.max(1));
         let in_blocks_digits = u64::from(in_blocks).saturating_add(more);
         self.same_digits = in_digits.min(u32::try_from(in_blocks_digits).unwrap_or(MOST));
         self.most_echoes = in_blocks.min(self.same_digits);

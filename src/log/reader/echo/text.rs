@@ -19,6 +19,69 @@ pub(super) fn count_up(text: &mut [u8], at: usize) {
     }
 }
 
+/// A number of at most sixteen digits, one in each byte; the last one is the lowest of the second word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Digits([u64; 2]);
+
+impl Digits {
+    pub(super) const ZERO: Self = Self([0; 2]);
+
+    /// The digits of a number, unless it has more.
+    pub(super) fn of(number: u64) -> Option<Self> {
+        let words = [number / 100_000_000, number % 100_000_000];
+        let spread = |word: u64| {
+            (0..8).fold((0, word), |(digits, rest): (u64, u64), place| {
+                (digits | ((rest % 10) << (8 * place)), rest / 10)
+            })
+        };
+        (words[0] < 100_000_000).then(|| Self(words.map(|word| spread(word).0)))
+    }
+
+    pub(super) fn number(self) -> u64 {
+        let bytes = self.0.into_iter().flat_map(u64::to_be_bytes);
+        bytes.fold(0, |number, digit| number * 10 + u64::from(digit))
+    }
+
+    /// How many digits it has without zeros in front, but one at least.
+    pub(super) fn len(self) -> usize {
+        self.number().checked_ilog10().map_or(1, |tens| tens as usize + 1)
+    }
+
+    /// The last sixteen digits of a sum.
+    #[inline(always)]
+    pub(super) fn plus(self, other: Self) -> Self {
+        // What a byte lacks to be carried over if it has a ten.
+        const REST: u64 = 0xf6f6_f6f6_f6f6_f6f6;
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        let [high, low] = other.0.map(|word| word.wrapping_add(REST));
+        let (low, carry) = self.0[1].overflowing_add(low);
+        let high = self.0[0].wrapping_add(high).wrapping_add(u64::from(carry));
+        // Bytes that were not carried over still have it, and so their highest bit.
+        Self([high, low].map(|word| {
+            let still = (word >> 7) & ONES;
+            // 0xf6 of each.
+            word.wrapping_sub(still << 8).wrapping_add(still << 3).wrapping_add(still << 1)
+        }))
+    }
+
+    /// The bits in which the last digits of a text differ from it, of those that the masks choose; the others
+    /// have to be zero.
+    #[inline(always)]
+    pub(super) fn differ(self, text: &[u8; 16], masks: [u64; 2]) -> u64 {
+        const ZEROS: u64 = 0x3030_3030_3030_3030;
+        let (Some(high), Some(low)) = (text.first_chunk(), text.last_chunk()) else { return 1 };
+        let high = (u64::from_be_bytes(*high) ^ ZEROS) & masks[0] ^ self.0[0];
+        let low = (u64::from_be_bytes(*low) ^ ZEROS) & masks[1] ^ self.0[1];
+        high | low
+    }
+
+    /// What chooses the last digits of a text, so many of them.
+    pub(super) fn masks(len: usize) -> [u64; 2] {
+        let mask = |len: usize| u64::MAX.checked_shr(64 - 8 * len.min(8) as u32).unwrap_or(0);
+        [mask(len.saturating_sub(8)), mask(len)]
+    }
+}
+
 /// Some text of at most eight bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Short {
@@ -43,7 +106,6 @@ impl Short {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Prefix {
     pub(super) text: [u8; 16],
-    pub(super) mask: [u8; 16],
     pub(super) len: usize,
 }
 
@@ -52,7 +114,6 @@ impl Prefix {
         let text = format!("{},", id.0);
         let mut prefix = Self { len: text.len(), ..Self::default() };
         prefix.text.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        prefix.mask[..text.len()].fill(u8::MAX);
         Some(prefix)
     }
 }
@@ -61,8 +122,8 @@ impl Prefix {
 pub(super) const MOST_BYTES: usize = 64;
 
 /// All bits of so many bytes, from the middle on backwards, and none of those behind it.
-pub(super) static MASKS: [u8; 2 * MOST_BYTES] = {
-    let mut masks = [0; 2 * MOST_BYTES];
+static MASKS: [u8; 3 * MOST_BYTES] = {
+    let mut masks = [0; 3 * MOST_BYTES];
     let mut at = 0;
     while at < MOST_BYTES {
         masks[at] = u8::MAX;
@@ -71,18 +132,22 @@ pub(super) static MASKS: [u8; 2 * MOST_BYTES] = {
     masks
 };
 
-/// The bits in which two texts differ where `mask` has one, in sixteen bytes one upon the other.
+/// The bits in which the first `len` bytes of two texts differ, in sixteen bytes one upon the other.
 #[inline(always)]
 pub(super) fn differ<const BYTES: usize>(
-    one: &[u8; BYTES],
+    one: &[u8],
     other: &[u8; BYTES],
-    mask: &[u8; BYTES],
-) -> u8x16 {
+    len: usize,
+) -> Option<u8x16> {
+    let one = one.first_chunk::<BYTES>()?;
+    // The remainder only spares a comparison: no text is longer.
+    let mask =
+        MASKS.get(MOST_BYTES.wrapping_sub(len) % (2 * MOST_BYTES)..)?.first_chunk::<BYTES>()?;
     let blocks = one.as_chunks::<16>().0.iter().zip(other.as_chunks::<16>().0);
     let blocks = blocks.zip(mask.as_chunks::<16>().0);
-    blocks.fold(u8x16::ZERO, |differ, ((one, other), mask)| {
+    Some(blocks.fold(u8x16::ZERO, |differ, ((one, other), mask)| {
         differ | ((u8x16::new(*one) ^ u8x16::new(*other)) & u8x16::new(*mask))
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -104,5 +169,31 @@ mod tests {
             count_up(&mut text, 12);
             assert_eq!(String::from_utf8(text).unwrap().trim_start(), next);
         }
+    }
+
+    #[test]
+    fn digits_are_added_and_compared() {
+        const MOST: u64 = 9_999_999_999_999_999;
+        for (one, other) in [
+            (0, 0),
+            (7, 5),
+            (99, 1),
+            (99_999_999, 1),
+            (12_345_678, 87_654_322),
+            (4_000_000_123, 25_000_000),
+            (MOST - 1, 1),
+        ] {
+            let sum = one + other;
+            let digits = Digits::of(one).unwrap().plus(Digits::of(other).unwrap());
+            assert_eq!(digits, Digits::of(sum).unwrap());
+            assert_eq!((digits.number(), digits.len()), (sum, sum.to_string().len()));
+            let text = |number: u64| *format!("{:,>16}", number).as_bytes().last_chunk().unwrap();
+            let masks = Digits::masks(digits.len());
+            assert_eq!(digits.differ(&text(sum), masks), 0);
+            assert_ne!(digits.differ(&text(sum ^ 1), masks), 0);
+            // A digit less is not enough.
+            assert_eq!(digits.differ(&text(sum), Digits::masks(digits.len() - 1)) == 0, sum == 0);
+        }
+        assert_eq!(Digits::of(MOST + 1), None);
     }
 }
