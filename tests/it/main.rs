@@ -39,6 +39,7 @@ mod graph;
 mod laws;
 mod leads;
 mod losses;
+mod messages;
 mod mutants;
 mod notations;
 mod notebook;

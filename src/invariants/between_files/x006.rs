@@ -27,10 +27,7 @@ impl Invariant for Check {
     fn form(&mut self, problem: &FormProblem, cx: &mut Cx<'_>) {
         if let FormKind::OutOfOrder { at, before } = &problem.kind {
             let mut found = crate::invariants::form::finding(problem, cx);
-            found.message = match before {
-                Some(_) => "the end is earlier than that of the row before".to_owned(),
-                None => "a request that is over stands behind one that is not".to_owned(),
-            };
+            found.message = problem.kind.to_string();
             if let (Some(before), Some(at)) = (before, at) {
                 found = found.values(format!("at least {before}"), at);
             }

@@ -220,7 +220,12 @@ impl fmt::Display for FormKind {
                 "all rows stand in the file once more from here on: it was appended to itself, and the \
                  second half is not checked",
             ),
-            Self::OutOfOrder { .. } => f.write_str("the row is not in order of the ends"),
+            Self::OutOfOrder { before: Some(_), .. } => {
+                f.write_str("the end is earlier than that of the row before")
+            }
+            Self::OutOfOrder { .. } => {
+                f.write_str("a request that is over stands behind one that is not")
+            }
             Self::DuplicateId => f.write_str("the request id has a row already"),
         }
     }

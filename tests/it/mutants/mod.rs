@@ -32,6 +32,7 @@ pub(crate) use units::{REQUEST_TIMES, STEP_TIMES};
 
 use crate::dialect_writer::VARIATIONS;
 use crate::golden::{bundled, replay_bundled};
+use crate::messages::Messages;
 use crate::sheets::Sheets;
 
 /// One way to go wrong. It leaves a log alone in which the mistake would not show.
@@ -176,6 +177,7 @@ struct Score {
     others: Vec<String>,
     survivors: Vec<String>,
     by_rule: BTreeMap<&'static str, usize>,
+    messages: Messages,
 }
 
 impl Score {
@@ -184,8 +186,10 @@ impl Score {
         mutant: &'static str,
         rules: &[&'static str],
         log: &str,
-        found: &BTreeSet<&'static str>,
+        report: &CheckReport,
     ) {
+        self.messages.note(report);
+        let found = caught_by(report, rules);
         *self.applied.entry(mutant).or_default() += 1;
         if let Some(rule) = rules.iter().find(|rule| found.contains(*rule)) {
             self.expected += 1;
@@ -211,8 +215,7 @@ fn run(score: &Mutex<Score>, logs: &[(String, Sheets)], mutants: &[&'static Muta
                 continue;
             }
             let (_directory, report) = wrong.log().check();
-            let found = caught_by(&report, mutant.rules);
-            score.lock().unwrap().note(mutant.name, mutant.rules, name, &found);
+            score.lock().unwrap().note(mutant.name, mutant.rules, name, &report);
         }
     }
 }
@@ -228,8 +231,7 @@ fn run_raw(score: &Mutex<Score>, logs: &[(String, Sheets)]) {
                 continue;
             }
             let (_directory, report) = wrong.check();
-            let found = caught_by(&report, mutant.rules);
-            score.lock().unwrap().note(mutant.name, mutant.rules, name, &found);
+            score.lock().unwrap().note(mutant.name, mutant.rules, name, &report);
         }
     }
 }
@@ -273,4 +275,5 @@ fn mutants_are_caught() {
     assert!(score.survivors.is_empty(), "{} survivors", score.survivors.len());
     assert!(score.others.is_empty(), "{} caught by an unexpected rule only", score.others.len());
     assert!(idle.is_empty(), "{idle:?} are not applicable to any log");
+    score.messages.assert_known(&logs);
 }

@@ -1,0 +1,190 @@
+//! Every message of a finding has a snapshot: those of all wrong logs of the tests stand in one, without what
+//! differs from log to log, and the sources have no message that is in none.
+
+mod cases;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use insta::assert_snapshot;
+use schedlog::check::{CheckReport, Outcome};
+
+use crate::fixtures::repo;
+use crate::sheets::Sheets;
+use crate::support::in_snapshots;
+
+/// What findings say, by rule, and what reports say beside findings.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    by_rule: BTreeMap<&'static str, BTreeSet<String>>,
+    notes: BTreeSet<String>,
+}
+
+impl Messages {
+    pub(crate) fn note(&mut self, report: &CheckReport) {
+        self.notes.extend(report.notes.iter().map(|note| shape(note)));
+        for rule in &report.rules {
+            if let Outcome::NotExercised { reason } = &rule.outcome {
+                self.notes.insert(format!("not exercised: {}", shape(reason)));
+            }
+            let lines = self.by_rule.entry(rule.rule.id).or_default();
+            for finding in &rule.findings {
+                let ids = [&finding.request, &finding.named];
+                let plain = |text: &str| {
+                    let ids = ids.into_iter().flatten().filter(|id| id.len() > 1);
+                    shape(&ids.fold(text.to_owned(), |text, id| text.replace(&**id, "ID")))
+                };
+                lines.insert(plain(&finding.message));
+                for mark in finding.primary.iter().chain(&finding.related) {
+                    let label = plain(&mark.label);
+                    lines.extend((!label.is_empty()).then(|| format!("  at: {label}")));
+                }
+                let values = [("expected", &finding.expected), ("actual", &finding.actual)];
+                for (which, value) in values {
+                    let value = value.as_deref().map(plain).filter(|value| is_sentence(value));
+                    lines.extend(value.map(|value| format!("  {which}: {value}")));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.notes.extend(other.notes);
+        for (rule, lines) in other.by_rule {
+            self.by_rule.entry(rule).or_default().extend(lines);
+        }
+    }
+
+    /// Compares them with the snapshot, those of [`cases`] among them.
+    pub(crate) fn assert_known(mut self, logs: &[(String, Sheets)]) {
+        self.add(cases::of(logs));
+        let mut text = String::new();
+        let notes = ("notes", &self.notes);
+        for (rule, lines) in self.by_rule.iter().map(|(rule, lines)| (*rule, lines)).chain([notes])
+        {
+            text += &format!("{rule}\n");
+            lines.iter().for_each(|line| text += &format!("  {line}\n"));
+        }
+        in_snapshots("messages", || assert_snapshot!("findings", text));
+    }
+}
+
+/// Whether a text has words, so that it is more than a value.
+fn is_sentence(text: &str) -> bool {
+    text.split(' ').filter(|word| word.len() > 1 && word.chars().all(char::is_alphabetic)).count()
+        > 1
+}
+
+/// A text with `N` for each number and each list of them.
+fn shape(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        // Not those of a name, as in e2e_latency.
+        if !c.is_ascii_digit() || out.ends_with(char::is_alphanumeric) {
+            out.push(c);
+            continue;
+        }
+        out.push('N');
+        while chars.next_if(|c| c.is_ascii_digit() || *c == '.').is_some() {}
+        if text.ends_with('.') && chars.peek().is_none() {
+            out.push('.');
+        }
+    }
+    while out.contains("N, N") {
+        out = out.replace("N, N", "N");
+    }
+    out
+}
+
+/// The string literals of a source, without tests, comments and the declarations of rules.
+fn literals(source: &str) -> Vec<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = lines.map(|line| format!("{line}\n")).collect();
+    let mut found = Vec::new();
+    let mut chars = code.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            // A quote as a character.
+            '\'' if chars.next_if_eq(&'"').is_some() => {}
+            '"' => {
+                let mut text = String::new();
+                while let Some(c) = chars.next_if(|c| *c != '"') {
+                    match c {
+                        '\\' => match chars.next() {
+                            Some('\n') => while chars.next_if(|c| c.is_whitespace()).is_some() {},
+                            Some(c) => text.push(c),
+                            None => {}
+                        },
+                        c => text.push(c),
+                    }
+                }
+                chars.next();
+                found.push(text);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The longest part of a message that is the same in all logs; none if it has too few words to be one.
+fn fixed_part(message: &str) -> Option<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for c in message.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => {
+                depth -= 1;
+                parts.push(String::new());
+            }
+            c if depth == 0 => parts.last_mut()?.push(c),
+            _ => {}
+        }
+    }
+    let words = |part: &String| {
+        part.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 1).count()
+    };
+    let longest = parts.iter().max_by_key(|part| part.len())?.trim().to_owned();
+    (parts.iter().map(words).sum::<usize>() > 2).then_some(longest)
+}
+
+fn texts(dir: &Path, extension: &str, visit: &mut impl FnMut(&Path, String)) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts(&path, extension, visit);
+        } else if path.extension().is_some_and(|other| other == extension) {
+            visit(&path, std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_message_in_the_sources_is_in_a_snapshot() {
+    let mut snapshots = String::new();
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    texts(&repo("snapshots"), "snap", &mut |_, text| {
+        snapshots += &plain(&text.replace("\\\"", "\""));
+    });
+    let mut missing = Vec::new();
+    let mut look = |path: &Path, source: String| {
+        for literal in literals(&source) {
+            let Some(part) = fixed_part(&literal) else { continue };
+            // Numbers stand as `N` in the snapshot of all.
+            if ![plain(&part), plain(&shape(&part))].iter().any(|part| snapshots.contains(part)) {
+                missing.push(format!("{}: {literal}", path.file_name().unwrap().display()));
+            }
+        }
+    };
+    texts(&repo("src/invariants"), "rs", &mut |path, source| {
+        // What is declared is in docs/rules.md.
+        let body = source.find("=> Check").map_or(0, |at| at);
+        look(path, source[body..].to_owned());
+    });
+    let problem = repo("src/log/reader/problem.rs");
+    look(&problem, std::fs::read_to_string(&problem).unwrap());
+    assert!(missing.is_empty(), "in no snapshot:\n{}", missing.join("\n"));
+}
