@@ -42,6 +42,7 @@ mod losses;
 mod mutants;
 mod notations;
 mod notebook;
+mod other_runs;
 mod policy;
 mod protocol;
 mod reader;
