@@ -80,7 +80,7 @@ pub struct Tally {
 pub(crate) fn moment_of(rule: &str, finding: &Finding, excerpts: &Excerpts) -> Option<i128> {
     let expected: i128 = finding.expected.as_ref()?.parse().ok()?;
     match rule {
-        "M006" => Some(expected),
+        "M006" | "S003" => Some(expected),
         "M007" => {
             let own = finding.primary.as_ref()?.at;
             expected.checked_add(excerpts.number(own, "arrival_time")?)

@@ -216,6 +216,32 @@ pub(crate) fn wrong_requests() -> Vec<Wrong> {
         (time as f64, (number(row, "output_tokens") - 1) as f64)
     };
     vec![
+        ("constant-factor", "a timer runs at another pace", {
+            preempting().number(T, "duration_in_prev_state", |_, time, _| time * 3 / 2)
+        }),
+        ("counted-elsewhere", "resumed requests are counted as admitted", {
+            preempting().edit(I, |_, row| {
+                let all = number(row, "admitted_count") + number(row, "resumed_count");
+                row.insert("admitted_count".to_owned(), all.to_string());
+                row.insert("resumed_count".to_owned(), "0".to_owned());
+            })
+        }),
+        ("other-quotient", "throughput is a whole number", {
+            preempting().edit(P, |_, row| {
+                if let Ok(rate) = row["throughput"].parse::<f64>() {
+                    row.insert("throughput".to_owned(), format!("{}", rate as u64));
+                }
+            })
+        }),
+        ("swapped-columns", "ttft and tpot are exchanged", {
+            preempting().edit(P, |_, row| {
+                if !row["tpot"].is_empty() {
+                    let (first, next) = (row["ttft"].clone(), row["tpot"].clone());
+                    row.insert("ttft".to_owned(), next);
+                    row.insert("tpot".to_owned(), first);
+                }
+            })
+        }),
         ("other-quotient", "tpot is rounded to the nearest", {
             preempting().edit(P, |_, row| {
                 if row["tpot"].parse::<i64>().is_ok() {

@@ -43,6 +43,7 @@ mod messages;
 mod mutants;
 mod notations;
 mod notebook;
+mod other_runs;
 mod policy;
 mod protocol;
 mod reader;

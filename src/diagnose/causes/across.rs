@@ -1,6 +1,6 @@
 //! What shows only when two groups are seen together.
 
-use crate::diagnose::causes::{About, Peer, Point, Recogniser};
+use crate::diagnose::causes::{About, Case, Peer, Point, Recogniser};
 
 /// Two columns exchanged.
 pub(super) static SWAPPED: Recogniser = Recogniser {
@@ -21,7 +21,7 @@ pub(super) static SWAPPED: Recogniser = Recogniser {
             };
             case.peers.iter().find(crossed)?.column
         };
-        let first = other(case.points.first()?)?;
+        let Some(first) = other(case.points.first()?) else { return partner(case) };
         // Off by one, a time since 0 and the moment at its end are exchanged by chance.
         let far = |point: &Point<'_>| {
             point.expected.zip(point.actual).is_some_and(|(one, other)| one.abs_diff(other) > 1)
@@ -29,6 +29,72 @@ pub(super) static SWAPPED: Recogniser = Recogniser {
         let all = case.points.iter().all(|point| other(point) == Some(first));
         (all && case.points.iter().any(far))
             .then(|| format!("{} and {first} are exchanged", case.column_name()))
+    },
+};
+
+/// Columns of one row that a wrong order of arguments exchanges.
+const PARTNERS: [(&str, &str); 4] = [
+    ("prefill_tokens", "decode_tokens"),
+    ("ttft", "tpot"),
+    ("waiting_time", "execution_time"),
+    ("running_count", "waiting_count"),
+];
+
+/// The column of the same rows that has what this one should have, where no rule says so of it.
+fn partner(case: &Case<'_>) -> Option<String> {
+    let column = case.column?;
+    let (one, other) = PARTNERS.into_iter().find(|pair| pair.0 == column || pair.1 == column)?;
+    let partner = if one == column { other } else { one };
+    let crossed = |point: &Point<'_>| {
+        let value = point.row.get(partner)?.parse::<i128>().ok()?;
+        Some(point.expected? == value && point.actual? != value)
+    };
+    let far = |point: &Point<'_>| {
+        point.expected.zip(point.actual).is_some_and(|(one, other)| one.abs_diff(other) > 1)
+    };
+    let several =
+        case.points.len() >= 3 && case.points.iter().filter(|point| far(point)).count() >= 2;
+    // Where the other one is right, the value stands in both.
+    let both = case.points.iter().all(|point| point.actual == point.expected);
+    (several && !both && case.points.iter().all(|point| crossed(point) == Some(true)))
+        .then(|| format!("{one} and {other} are exchanged"))
+}
+
+/// What one count lacks, in another one of its row.
+pub(super) static MOVED: Recogniser = Recogniser {
+    id: "counted-elsewhere",
+    doc: "What every value lacks another column of its row has too much, or the other way round.",
+    about: About::Values,
+    find: |case| {
+        if case.rule != "Q001" {
+            return None;
+        }
+        let other = |point: &Point<'_>| {
+            let off = point.actual? - point.expected?;
+            let opposite = |peer: &&Peer<'_>| {
+                let its = || Some(peer.actual? - peer.expected?);
+                peer.rule == case.rule
+                    && peer.column != case.column
+                    && peer.iteration.is_some()
+                    && peer.iteration == point.iteration
+                    && its() == Some(-off)
+            };
+            let peer = case.peers.iter().find(opposite)?;
+            Some((peer.column?, off > 0))
+        };
+        let first = other(case.points.first()?)?;
+        let several = case.points.len() >= 2;
+        (several && case.points.iter().all(|point| other(point) == Some(first))).then(|| {
+            let column = case.column_name();
+            match first {
+                (other, true) => {
+                    format!("{column} has what {other} lacks: that is counted here instead of there")
+                }
+                (other, false) => {
+                    format!("{column} lacks what {other} has too much: it is counted there instead of here")
+                }
+            }
+        })
     },
 };
 

@@ -11,6 +11,7 @@ mod across;
 mod columns;
 mod places;
 mod quotients;
+mod scales;
 mod steps;
 mod times;
 mod units;
@@ -67,6 +68,7 @@ pub struct Recogniser {
 pub static RECOGNISERS: &[&Recogniser] = &[
     &units::UNIT,
     &across::SWAPPED,
+    &across::MOVED,
     &times::RESET,
     &times::UNCOUNTED,
     &values::MINUS_ONE,
@@ -82,6 +84,7 @@ pub static RECOGNISERS: &[&Recogniser] = &[
     &columns::RUNNING_TOTAL,
     &columns::OTHER_VALUE,
     &columns::OTHER_COLUMN,
+    &scales::FACTOR,
     &values::ROUNDED,
     &values::SINGLE_PRECISION,
     &values::OFF_BY_ONE,

@@ -55,6 +55,12 @@ fn rounded(case: &Case<'_>, by_time: bool) -> Option<String> {
         Some(format!(
             "{column} is rounded to the nearest whole number: where it is none, it is rounded down"
         ))
+    } else if by_time
+        && case.points.iter().all(|it| it.text.is_some_and(|text| !text.contains('.')))
+    {
+        off.iter()
+            .all(|off| off.abs() <= 1.0)
+            .then(|| format!("{column} is cut to whole numbers: it is written with its decimals"))
     } else if by_time && off.iter().all(|off| (-1.0..=-0.499).contains(off)) {
         Some(format!("{column} is cut to its decimals: it is rounded to the nearest"))
     } else {

@@ -44,9 +44,9 @@ pub(super) static UNCOUNTED: Recogniser = Recogniser {
             return None;
         }
         // What is no sum of states is counted from another moment.
-        let differences = case
-            .differences()
-            .filter(|all| !all.is_empty() && !all.contains(&0) && case.rule != "M007")?;
+        let no_sum = ["M007", "M013"].contains(&case.rule);
+        let differences =
+            case.differences().filter(|all| !all.is_empty() && !all.contains(&0) && !no_sum)?;
         // M002 compares two columns, of which the found one is not the wrong one.
         let sign = if case.rule == "M002" { -1 } else { 1 };
         let column =

@@ -16,8 +16,14 @@ const TIMES: [Unit; 3] = [
     (1_000_000_000, "a billion", "seconds"),
 ];
 
-const SIZES: [Unit; 3] =
-    [(1 << 10, "1024", "KiB"), (1 << 20, "1048576", "MiB"), (1 << 30, "1073741824", "GiB")];
+const SIZES: [Unit; 6] = [
+    (1 << 10, "1024", "KiB"),
+    (1 << 20, "1048576", "MiB"),
+    (1 << 30, "1073741824", "GiB"),
+    (1_000, "a thousand", "kB"),
+    (1_000_000, "a million", "MB"),
+    (1_000_000_000, "a billion", "GB"),
+];
 
 /// What a throughput is per, for one that is [`TIMES`] too small.
 const RATES: [&str; 3] = ["millisecond", "microsecond", "nanosecond"];

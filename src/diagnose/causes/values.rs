@@ -135,7 +135,9 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
             // A value that is 0 in all of them was not rounded.
             let zero = pairs.iter().all(|(_, actual)| *actual == 0);
             // Where all times are whole anyway, it is the expected value that was moved.
-            !zero && case.facts.is_finer_than(*index) && pairs.iter().all(is_rounded)
+            // A quotient of whole numbers is none.
+            let finer = case.rule == "M008" || case.facts.is_finer_than(*index);
+            !zero && finer && pairs.iter().all(is_rounded)
         })?;
         Some(format!("{} is rounded to whole {name} before it is written", case.column_name()))
     },
@@ -209,11 +211,20 @@ pub(super) static OFF_BY_ONE: Recogniser = Recogniser {
 fn blames_neither(case: &Case<'_>) -> bool {
     let has = |rules: &[&str]| case.peers.iter().any(|peer| rules.contains(&peer.rule));
     match case.rule {
-        // Two files tell of the tokens of one request.
-        "K005" => true,
+        // Two files tell of the tokens of one request; two that agree against it are right.
+        "K005" => !case.points.iter().all(|point| {
+            let same = |peer: &&Peer<'_>| {
+                peer.rule == "K005"
+                    && peer.request == point.request
+                    && peer.expected == point.expected
+            };
+            case.peers.iter().filter(same).count() >= 2
+        }),
         // Where requests and steps count the same events, it is these that are missing.
         "Q001" => has(&["S005", "X002"]),
         "S005" => has(&["Q001", "M012"]),
+        // Of a sum and its parts neither is known to be right.
+        "K001" => true,
         _ => false,
     }
 }
@@ -243,6 +254,14 @@ pub(super) static OFFSET: Recogniser = Recogniser {
             more @ 1.. => (more, "large"),
             less => (-less, "small"),
         };
+        // Steps may as well be the ones that are late.
+        if case.rule == "M020" {
+            return Some(format!(
+                "{column} is {amount} ns {} in each than the moment of its step: one of the two files runs on \
+                 another clock, or has another moment of the step",
+                if which == "large" { "later" } else { "earlier" }
+            ));
+        }
         Some(format!(
             "{column} is too {which} by the same {amount} in each: it is measured from another \
              moment or counted from another base"

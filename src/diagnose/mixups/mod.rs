@@ -13,23 +13,32 @@ mod block_size;
 mod cache;
 mod changes;
 mod chunks;
+mod coarse;
+mod corrected;
+mod details;
 mod engines;
 mod floats;
+mod foreign;
 mod hidden;
 mod jump;
 mod kinds;
 mod late;
+mod misnamed;
 mod notation;
 mod numbering;
 mod order;
+mod orders;
 mod outputs;
 mod overlap;
+mod partial;
+mod reused;
 mod runs;
 mod sides;
 mod snapshot;
 mod sorted;
 mod spelling;
 mod stamps;
+mod strangers;
 mod twice;
 
 use crate::check::CheckReport;
@@ -46,13 +55,16 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (UNDECLARED_OVERLAP, "Steps overlap, and run.json says that they do not."),
     (DECISIONS_AT_START, "Decisions are stamped with the beginning of their steps."),
     (EXCHANGED_NAMES, "Events of two kinds have one another's names."),
-    (WRITTEN_TWICE, "A block of events, each step or each row of all files stands twice."),
+    (
+        WRITTEN_TWICE,
+        "A block of events, each step or each row of all files stands twice, be it at first in part.",
+    ),
     (
         ANOTHER_RUN,
         "The last part of a file begins again, as that of another run does, or all of it is of one.",
     ),
     (WRITTEN_LATE, "A block of events stands behind later ones."),
-    (NO_ORDER, "Events stand in no order."),
+    (NO_ORDER, "Events, steps, changes or rows of steps stand in no order."),
     (NULL_BLOCK, "The size of the cache counts the block that vLLM keeps for itself."),
     (READ_AFTER_FREE, "Last rows hold no blocks: they are read after these were given back."),
     (READ_AFTER_OUTPUT, "Rows of steps tell of tokens that their step's output brings."),
@@ -66,6 +78,17 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (ANOTHER_CLOCK, "The clock of per_iteration.csv is not that of per_request.csv."),
     (FIRST_CHUNK, "First tokens are noted with the first part of a prompt."),
     (HIDDEN_REQUEST, "A request is counted by steps and in no file."),
+    (
+        ALWAYS_THE_SAME,
+        "A member of details has one value in all events, although each has its own.",
+    ),
+    (
+        ROUNDED_DURATIONS,
+        "Durations are whole numbers of a coarser unit than moments, or moments of one than durations.",
+    ),
+    (EXCHANGED_COLUMNS, "Two columns of a file stand under one another's names."),
+    (NEVER_FILLED, "A moment is 0 in all rows of a file."),
+    (ONE_NAME, "Rows, changes or events of one kind have the name of another."),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
 ];
 
@@ -94,6 +117,11 @@ const OTHER_BLOCK_SIZE: &str = "other-block-size";
 const ANOTHER_CLOCK: &str = "another-clock";
 const FIRST_CHUNK: &str = "first-chunk";
 const HIDDEN_REQUEST: &str = "hidden-request";
+const ALWAYS_THE_SAME: &str = "always-the-same";
+const ROUNDED_DURATIONS: &str = "rounded-durations";
+const EXCHANGED_COLUMNS: &str = "exchanged-columns";
+const NEVER_FILLED: &str = "never-filled";
+const ONE_NAME: &str = "one-name-for-two";
 const SORTED: &str = "sorted-afterwards";
 
 /// Where clocks differ, or rows are out of order, nothing else is told.
@@ -111,6 +139,10 @@ pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
     notation::find(board);
     let _ = twice::find(dir, board);
+    let _ = partial::find(dir, board);
+    let _ = reused::find(dir, board);
+    let _ = reused::find_steps(dir, board);
+    let _ = orders::find_rows(dir, board);
     if board.has(NOTHING_ELSE) {
         return;
     }
@@ -119,16 +151,25 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = block_size::find(dir, report, board);
     let _ = floats::find(dir, board);
     let _ = sorted::find(dir, board);
+    let _ = orders::find(dir, board);
+    let _ = coarse::find(dir, board);
+    let _ = corrected::find(dir, board);
     let _ = changes::find(dir, board);
+    let _ = misnamed::find(dir, board);
+    let _ = spelling::find(dir, board);
+    let _ = reused::find_cut(dir, board);
+    let _ = strangers::find(dir, board);
+    let _ = foreign::find(dir, report, board);
     let _ = runs::find(dir, board);
     let _ = runs::find_requests(dir, board);
     let _ = block::find(dir, board);
-    let _ = spelling::find(dir, board);
     let _ = jump::find(dir, report, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);
     let _ = late::find(dir, report, board);
+    let _ = foreign::find_steps(dir, report, board);
     let _ = runs::find_rows(dir, report, board);
+    let _ = details::find(dir, board);
     let _ = stamps::find(dir, report, board);
     let _ = kinds::find(dir, board);
     let _ = arrivals::find(dir, board);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::facts::COARSE_UNITS;
 use crate::diagnose::mixups::UNDECLARED_OVERLAP;
 use crate::diagnose::pass::each;
 use crate::log::moments::Moments;
@@ -32,16 +33,20 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let mut last: VecDeque<Moments> = VecDeque::new();
     let (mut steps, mut overlapping, mut in_order) = (0, 0, true);
     let mut next = None;
+    // By how much they overlap, and whether all begin at whole numbers of each coarser unit.
+    let (mut most, mut whole) = (0, COARSE_UNITS.map(|unit| (unit, true)));
     each::<IterationRow>(
         dir,
         |_| None,
         |row, _| {
             let now = Moments::of(row, &report.dialect);
+            whole.iter_mut().for_each(|(unit, all)| *all &= now.start.0.is_multiple_of(*unit));
             in_order &= next.is_none_or(|next| next <= row.iteration_id.0);
             next = row.iteration_id.0.checked_add(1);
             if let Some(before) = last.back() {
                 steps += 1;
                 overlapping += u64::from(now.start < before.end);
+                most = most.max(before.end.0.saturating_sub(now.start.0));
                 in_order &= before.start <= now.start && before.end <= now.end;
             }
             if last.len() == MOST_STAGES {
@@ -50,7 +55,9 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
             last.push_back(now);
         },
     )?;
-    if !in_order || overlapping < 2 || overlapping * ONE_IN < steps {
+    // What begins early by less than was cut off does not overlap.
+    let cut = whole.iter().any(|(unit, all)| *all && most < *unit);
+    if cut || !in_order || overlapping < 2 || overlapping * ONE_IN < steps {
         return Some(());
     }
     let text = format!(

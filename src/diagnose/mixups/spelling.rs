@@ -9,17 +9,21 @@ use crate::log::reader::LogDir;
 use crate::log::schema::{EventRow, IterationRequestRow, RequestRow, Table, TransitionRow};
 
 /// Spellings that are tried.
-const TRIED: usize = 16;
+pub(super) const TRIED: usize = 16;
 /// What stands before an ending that is another one for each request.
 const BEFORE_ENDING: [char; 5] = ['-', '_', ':', '.', '/'];
 
 /// How the ids of one file are made from those of per_request.csv.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Spelling {
+pub(super) enum Spelling {
     Prefix(String),
     Suffix(String),
     WithoutPrefix(String),
     WithoutSuffix(String),
+    /// Between two texts.
+    Around(String, String),
+    /// Without those around it.
+    Within(String, String),
     Upper,
     Lower,
     /// With an ending of its own for each.
@@ -52,7 +56,7 @@ fn cut(id: &str, length: usize) -> &str {
 
 impl Spelling {
     /// How one id could have become another.
-    fn between(own: &str, other: &str) -> Vec<Self> {
+    pub(super) fn between(own: &str, other: &str) -> Vec<Self> {
         if own == other || own.is_empty() || other.is_empty() {
             return Vec::new();
         }
@@ -60,6 +64,11 @@ impl Spelling {
         let is = |holds: bool, spelling: Self| holds.then_some(spelling);
         let zeros = |long: &str, short: &str| is_number(long) && unpadded(long) == short;
         let length = own.chars().count();
+        let around = |long: &str, short: &str, kind: fn(String, String) -> Self| {
+            let (before, behind) = long.split_once(short)?;
+            let both = !before.is_empty() && !behind.is_empty();
+            both.then(|| kind(before.to_owned(), behind.to_owned()))
+        };
         [
             is(zeros(own, other), Self::WithoutZeros),
             is(zeros(other, own), Self::Padded(other.len())),
@@ -67,6 +76,8 @@ impl Spelling {
             text(other.strip_suffix(own), Self::Prefix),
             text(own.strip_prefix(other), Self::WithoutSuffix),
             text(own.strip_suffix(other), Self::WithoutPrefix),
+            around(other, own, Self::Around),
+            around(own, other, Self::Within),
             is(own.to_uppercase() == other, Self::Upper),
             is(own.to_lowercase() == other, Self::Lower),
             is(own.starts_with(other), Self::Cut(other.chars().count())),
@@ -78,13 +89,17 @@ impl Spelling {
     }
 
     /// The id of per_request.csv that is spelled so, as far as that can be told.
-    fn undo(&self, other: &str, own: &BTreeSet<&str>) -> Option<String> {
+    pub(super) fn undo(&self, other: &str, own: &BTreeSet<&str>) -> Option<String> {
         let known = |id: &str| own.contains(id).then(|| id.to_owned());
         match self {
             Self::Prefix(text) => other.strip_prefix(text.as_str()).and_then(known),
             Self::Suffix(text) => other.strip_suffix(text.as_str()).and_then(known),
             Self::WithoutPrefix(text) => known(&format!("{text}{other}")),
             Self::WithoutSuffix(text) => known(&format!("{other}{text}")),
+            Self::Around(before, behind) => {
+                other.strip_prefix(before.as_str())?.strip_suffix(behind.as_str()).and_then(known)
+            }
+            Self::Within(before, behind) => known(&format!("{before}{other}{behind}")),
             Self::Upper => {
                 own.iter().find(|id| id.to_uppercase() == other).map(|id| (*id).to_owned())
             }
@@ -119,6 +134,9 @@ impl Spelling {
         match self {
             Self::Prefix(text) => id.starts_with(text.as_str()),
             Self::Suffix(text) => id.ends_with(text.as_str()),
+            Self::Around(before, behind) => {
+                id.starts_with(before.as_str()) && id.ends_with(behind.as_str())
+            }
             Self::Ending => id.contains(BEFORE_ENDING),
             Self::Upper => id.to_uppercase() == id,
             Self::Lower => id.to_lowercase() == id,
@@ -128,12 +146,13 @@ impl Spelling {
             | Self::WithoutSuffix(_)
             | Self::WithoutEnding
             | Self::WithoutZeros
+            | Self::Within(..)
             | Self::CutIn(_) => false,
         }
     }
 
     /// Whether only how long an id is makes it another.
-    const fn is_of_length(&self) -> bool {
+    pub(super) const fn is_of_length(&self) -> bool {
         matches!(self, Self::Cut(_) | Self::CutIn(_))
     }
 
@@ -144,6 +163,8 @@ impl Spelling {
             Self::Suffix(text) => Self::WithoutSuffix(text),
             Self::WithoutPrefix(text) => Self::Prefix(text),
             Self::WithoutSuffix(text) => Self::Suffix(text),
+            Self::Around(before, behind) => Self::Within(before, behind),
+            Self::Within(before, behind) => Self::Around(before, behind),
             Self::Upper => Self::Lower,
             Self::Lower => Self::Upper,
             Self::Ending => Self::WithoutEnding,
@@ -156,13 +177,17 @@ impl Spelling {
     }
 
     /// "plus '-0'", for a sentence.
-    fn told(&self, example: &(String, String)) -> String {
+    pub(super) fn told(&self, example: &(String, String)) -> String {
         let (own, other) = example;
         match self {
             Self::Prefix(text) => format!("with '{text}' before them"),
             Self::Suffix(text) => format!("plus '{text}'"),
             Self::WithoutPrefix(text) => format!("without '{text}' before them"),
             Self::WithoutSuffix(text) => format!("without '{text}' behind them"),
+            Self::Around(before, behind) => format!("between '{before}' and '{behind}'"),
+            Self::Within(before, behind) => {
+                format!("without '{before}' before them and '{behind}' behind them")
+            }
             Self::Upper => "in upper case".to_owned(),
             Self::Lower => "in lower case".to_owned(),
             Self::Ending => {
@@ -281,7 +306,7 @@ fn of_file(
 }
 
 /// Rules of the columns of one row of per_request.csv.
-const WITHIN_ROWS: &[&str] = &["M001", "M002", "M008", "M009", "C005", "K008"];
+pub(super) const WITHIN_ROWS: &[&str] = &["M001", "M002", "M008", "M009", "C005", "K008"];
 
 fn claim(board: &mut Board<'_, '_>, files: &[&Odd<'_>], text: String) {
     let theirs = |id: &str| {
@@ -311,6 +336,8 @@ mod tests {
             ("r1", "cmpl-r1"),
             ("cmpl-r1", "r1"),
             ("r1-0", "r1"),
+            ("r1", "cmpl-r1-0"),
+            ("cmpl-r1-0", "r1"),
             ("r1", "R1"),
             ("R1", "r1"),
             ("0010", "10"),

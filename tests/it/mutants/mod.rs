@@ -19,6 +19,7 @@ mod states;
 mod times;
 mod tokens;
 mod units;
+pub(crate) mod whole;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +83,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         leads::MUTANTS,
         mixed::MUTANTS,
         causes::MUTANTS,
+        whole::MUTANTS,
     ]
     .into_iter()
     .flatten()

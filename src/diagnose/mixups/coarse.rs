@@ -1,0 +1,170 @@
+//! Durations that were cut to a coarser unit, of moments that were not, and the other way round.
+
+use std::collections::BTreeSet;
+
+use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::facts::COARSE_UNITS;
+use crate::diagnose::losses::explain::listed;
+use crate::diagnose::mixups::ROUNDED_DURATIONS;
+use crate::diagnose::pass::each;
+use crate::log::reader::LogDir;
+use crate::log::schema::{IterationRequestRow, IterationRow, RequestRow, Table, TransitionRow};
+
+const UNITS: [&str; 2] = ["milliseconds", "microseconds"];
+/// Durations that are no chance, as one in a thousand is.
+const SEVERAL: u64 = 3;
+/// Files that are named.
+const FILES: usize = 4;
+
+/// Rules that compare a duration with the moments around it, or ask at which moment of a step something is.
+const ASKING: &[&str] = &[
+    "M001", "M002", "M003", "M004", "M005", "M006", "M007", "M008", "M009", "M010", "M013", "M014",
+    "M015", "M017", "M018", "M020", "S003", "S004", "S008", "Q001", "Q004", "Q007", "Q009",
+];
+/// Rules of these that have no value, or another one.
+const WITHOUT_VALUE: &[&str] = &["M009", "M014", "S004", "S008", "Q001", "Q004", "Q007", "Q009"];
+
+/// What one file has: moments that are no whole numbers of each unit, and whether all durations are.
+#[derive(Default)]
+struct Times {
+    fine: [u64; COARSE_UNITS.len()],
+    moments: u64,
+    coarse: [bool; COARSE_UNITS.len()],
+    durations: u64,
+}
+
+impl Times {
+    fn see(&mut self, moments: &[u64], durations: &[Option<u64>]) {
+        for (index, unit) in COARSE_UNITS.iter().enumerate() {
+            let of_moments = moments.iter().filter(|moment| !moment.is_multiple_of(*unit));
+            self.fine[index] += of_moments.count() as u64;
+            self.coarse[index] &= durations.iter().flatten().all(|it| it.is_multiple_of(*unit));
+        }
+        self.moments += moments.len() as u64;
+        self.durations += durations.iter().flatten().filter(|it| **it > 0).count() as u64;
+    }
+
+    fn new() -> Self {
+        Self { coarse: [true; COARSE_UNITS.len()], ..Self::default() }
+    }
+}
+
+pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    durations(dir, board)?;
+    stamps(dir, board)
+}
+
+/// Moments of steps that were cut, where what lies between them was not.
+fn stamps(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    if !board.has(&["M010"]) {
+        return Some(());
+    }
+    let mut cut = COARSE_UNITS.map(|unit| (unit, [true; 2], 0_u64));
+    let mut rows = 0;
+    each::<IterationRow>(
+        dir,
+        |_| None,
+        |row, _| {
+            rows += 1;
+            for (unit, all, fine) in &mut cut {
+                all[0] &= row.start_time.0.is_multiple_of(*unit);
+                all[1] &= row.end_time.0.is_multiple_of(*unit) && row.end_time.0 > 0;
+                *fine += u64::from(!row.duration.0.is_multiple_of(*unit));
+            }
+        },
+    )?;
+    let names = ["start_time", "end_time"];
+    for (index, (unit, all, fine)) in cut.into_iter().enumerate() {
+        if rows < SEVERAL || all == [false; 2] || fine * 2 <= rows {
+            continue;
+        }
+        let names: Vec<&str> =
+            names.into_iter().zip(all).filter(|(_, cut)| *cut).map(|(it, _)| it).collect();
+        let text = format!(
+            "{} of per_iteration.csv {} whole {}, and durations are not: moments are rounded before they are \
+             written. Write them as the clock gives them, in nanoseconds",
+            names.join(" and "),
+            if names.len() == 1 { "is in" } else { "are in" },
+            UNITS[index]
+        );
+        let lead = &["M010", "M001", "M015"];
+        let explains = |seen: &Seen<'_>| {
+            seen.is(ASKING) && is_near(seen, unit) || seen.rule == "M010" || seen.rule == "M021"
+        };
+        board.claim(Claim { cause: ROUNDED_DURATIONS, text, lead, explains: Box::new(explains) });
+        return Some(());
+    }
+    Some(())
+}
+
+/// Whether values differ by no more than was cut off. Each side of a comparison may have lost as much as a unit, and
+/// there are up to three.
+fn is_near(seen: &Seen<'_>, unit: u64) -> bool {
+    let off = seen.values().map(|(expected, actual)| (actual - expected).unsigned_abs());
+    let bound = || seen.is(WITHOUT_VALUE) || ["M007", "M010"].contains(&seen.rule);
+    off.map_or_else(bound, |off| off <= 4 * u128::from(unit))
+}
+
+fn durations(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    if !board.has(&["M001", "M004", "M010"]) {
+        return Some(());
+    }
+    let mut files = [
+        Table::PerRequest,
+        Table::PerIteration,
+        Table::PerIterationRequests,
+        Table::StateTransitions,
+    ]
+    .map(|table| (table, Times::new()));
+    let [requests, steps, rows, changes] = &mut files;
+    each::<RequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, _| {
+            let parts = [row.waiting_time, row.execution_time].map(|it| Some(it.0));
+            let until = [row.e2e_latency, row.ttft].map(|it| it.map(|it| it.0));
+            // Arrivals are as coarse as the trace that was sent.
+            let first: Vec<u64> = row.first_scheduled_time.iter().map(|at| at.0).collect();
+            requests.1.see(&first, &[parts, until].concat());
+        },
+    )?;
+    each::<IterationRow>(
+        dir,
+        |_| None,
+        |row, _| {
+            let lasted = [row.duration, row.scheduling_overhead, row.forward_pass_duration];
+            steps.1.see(&[row.start_time.0, row.end_time.0], &lasted.map(|it| Some(it.0)));
+        },
+    )?;
+    each::<IterationRequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, _| rows.1.see(&[], &[Some(row.time_in_state.0)]),
+    )?;
+    each::<TransitionRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, _| changes.1.see(&[row.timestamp.0], &[Some(row.duration_in_prev_state.0)]),
+    )?;
+    for (index, unit) in COARSE_UNITS.into_iter().enumerate() {
+        let cut = |it: &&(Table, Times)| it.1.coarse[index] && it.1.durations >= SEVERAL;
+        // Rows of steps have no moments of their own. Where all is coarse, the moments of some file may be wrong.
+        let coarse = |it: &(Table, Times)| it.1.moments > 0 && it.1.fine[index] * 2 <= it.1.moments;
+        let cut: Vec<_> = files.iter().filter(cut).collect();
+        if cut.len() < 2 || files.iter().any(coarse) {
+            continue;
+        }
+        let explains = |seen: &Seen<'_>| seen.is(ASKING) && is_near(seen, unit);
+        let names: BTreeSet<&str> = cut.iter().map(|(table, _)| table.file_name()).collect();
+        let text = format!(
+            "durations in {} are whole {}, and the moments that they lie between are not: each was rounded before \
+             it was written. Write the difference of the two moments as it is, in nanoseconds",
+            listed(&names.into_iter().collect::<Vec<_>>(), FILES),
+            UNITS[index]
+        );
+        let lead = &["M001", "M004", "M010", "M013"];
+        board.claim(Claim { cause: ROUNDED_DURATIONS, text, lead, explains: Box::new(explains) });
+        return Some(());
+    }
+    Some(())
+}

@@ -1,0 +1,139 @@
+//! A member of details that has one value in all events, although each has its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::losses::explain::EVENT_COUNTS;
+use crate::diagnose::mixups::ALWAYS_THE_SAME;
+use crate::diagnose::mixups::numbering::BY_DETAILS;
+use crate::diagnose::pass::each;
+use crate::log::details::Details;
+use crate::log::reader::LogDir;
+use crate::log::schema::EventRow;
+
+/// Events that are no chance.
+const SEVERAL: u64 = 3;
+
+/// A member: how the rule's finding that compares it begins, that rule, and what goes by the member.
+struct Member {
+    name: &'static str,
+    value: fn(&Details) -> Option<String>,
+    lead: &'static [&'static str],
+    says: &'static str,
+    follows: &'static [&'static str],
+}
+
+static MEMBERS: [Member; 5] = [
+    Member {
+        name: "iteration_id",
+        value: |it| Some(it.iteration_id?.0.to_string()),
+        lead: &["M014", "M015", "M020", "M018", "Q001"],
+        says: "",
+        follows: BY_DETAILS,
+    },
+    Member {
+        name: "input_tokens",
+        value: |it| Some(it.input_tokens?.0.to_string()),
+        lead: &["X007"],
+        says: "input_tokens is not what ",
+        follows: &["K002", "K004", "K006", "K010", "K012", "Q008", "Q010", "C009", "C010", "L003"],
+    },
+    Member {
+        name: "finish_reason",
+        value: |it| Some(it.finish_reason?.as_str().to_owned()),
+        lead: &["X007"],
+        says: "finish_reason is not what ",
+        follows: &["S008", "X008"],
+    },
+    Member {
+        name: "output_tokens",
+        value: |it| Some(it.output_tokens?.0.to_string()),
+        lead: &["K005"],
+        says: "output_tokens is not what the completion ",
+        follows: &["K012"],
+    },
+    Member {
+        name: "blocks",
+        value: |it| Some(it.blocks?.0.to_string()),
+        lead: &["C008", "C009", "C003"],
+        says: "",
+        follows: &["C008", "C009", "C010", "C011", "K009"],
+    },
+];
+
+/// What events say of a member.
+#[derive(Default)]
+struct Values {
+    first: Option<String>,
+    differ: bool,
+    events: u64,
+}
+
+pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    if !MEMBERS.iter().any(|member| board.has(member.lead)) {
+        return Some(());
+    }
+    let mut all: BTreeMap<&'static str, Values> = BTreeMap::new();
+    each::<EventRow>(
+        dir,
+        |row| row.request_id,
+        |row, _| {
+            for member in &MEMBERS {
+                let Some(value) = (member.value)(&row.details) else { continue };
+                let values = all.entry(member.name).or_default();
+                values.events += 1;
+                match &values.first {
+                    Some(first) => values.differ |= *first != value,
+                    None => values.first = Some(value),
+                }
+            }
+        },
+    )?;
+    for member in &MEMBERS {
+        let Some(values) = all.get(member.name) else { continue };
+        let Some(first) = values.first.as_ref().filter(|_| !values.differ) else { continue };
+        let of_member =
+            |seen: &Seen<'_>| seen.is(member.lead) && seen.finding.message.starts_with(member.says);
+        // Where most have the value anyway, those that should not are told of one by one.
+        let wrong = board.open().filter(|seen| of_member(seen)).count() as u64;
+        // Where the other side says one thing of all as well, either may be right.
+        let told: BTreeSet<&str> = board
+            .open()
+            .filter(|seen| of_member(seen))
+            .filter_map(|seen| seen.finding.actual.as_deref())
+            .collect();
+        let other = told.first().filter(|_| !member.says.is_empty() && told.len() == 1);
+        // What is not filled in is told of there.
+        if other.is_some_and(|other| *other == "empty" || wrong < values.events) {
+            continue;
+        }
+        if values.events < SEVERAL || wrong < 2 || wrong * 4 < values.events {
+            continue;
+        }
+        let (name, events) = (member.name, values.events);
+        let text = match other {
+            Some(other) => format!(
+                "{name} is {first} in details of all {events} events that have it, and {other} in all of their rows in \
+                 per_request.csv: one of the two is always the same, whatever happened"
+            ),
+            None => format!(
+                "{name} is {first} in details of all {events} events that have it: it is always the same, not that \
+                 of the event"
+            ),
+        };
+        let explains = |seen: &Seen<'_>| match seen.rule {
+            "Q001" => {
+                let counts = seen.column().is_some_and(|column| EVENT_COUNTS.contains(&column));
+                member.name == "iteration_id" && counts
+            }
+            _ => of_member(seen) || seen.is(member.follows),
+        };
+        board.claim(Claim {
+            cause: ALWAYS_THE_SAME,
+            text,
+            lead: member.lead,
+            explains: Box::new(explains),
+        });
+    }
+    Some(())
+}
