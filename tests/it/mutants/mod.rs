@@ -15,6 +15,7 @@ mod moments;
 mod outputs;
 mod phases;
 mod queues;
+pub(crate) mod short_parts;
 mod states;
 mod times;
 mod tokens;
@@ -81,6 +82,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         leads::MUTANTS,
         mixed::MUTANTS,
         causes::MUTANTS,
+        short_parts::MUTANTS,
     ]
     .into_iter()
     .flatten()
