@@ -3,6 +3,7 @@
 use crate::check::facts::LogFacts;
 use crate::check::finding::{Finding, Severity};
 use crate::check::skew::Skew;
+use crate::log::dialect::Compared;
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::reader::Location;
 use crate::units::Nanos;
@@ -71,6 +72,24 @@ impl Cx<'_> {
     pub fn agree(&mut self, expected: Nanos, actual: Nanos, readings: u64, at: Location) -> bool {
         self.skew.compared += 1;
         expected == actual || self.is_skew(expected, actual, readings, at)
+    }
+
+    /// As [`agree`](Self::agree), unless what is compared is known to differ by times inside of steps:
+    /// those are no readings of the clock.
+    #[inline]
+    pub fn agree_on(
+        &mut self,
+        what: Compared,
+        expected: Nanos,
+        actual: Nanos,
+        readings: u64,
+        at: Location,
+    ) -> bool {
+        if expected != actual && self.facts.dialect.mistaken.contains(&what) {
+            self.skew.compared += 1;
+            return false;
+        }
+        self.agree(expected, actual, readings, at)
     }
 
     /// Counts readings that are the same.

@@ -248,11 +248,10 @@ impl Run {
         gather.read_group(id, moments);
         let horizon = moments.map(|moments| moments.end);
         let events_until = horizon.map(|end| gather.with_skew(end, &self.facts));
-        // In steps one after the other the end of a step says whose an event is.
-        let decided = moments.filter(|_| self.facts.overlapping).map(|moments| moments.decided);
+        let decisions_until = moments.and_then(|step| gather.decisions_until(step, &self.facts));
         let outputs_until = horizon.and_then(|end| gather.outputs_until(end, &self.facts));
         let Self { events, every, .. } = self;
-        gather.read_events(id, events_until, decided, outputs_until, events, every);
+        gather.read_events(id, events_until, decisions_until, outputs_until, events, every);
         gather.read_requests(horizon, &self.facts);
         if let Some(row) = &iteration {
             gather.end.last_iteration = Some(id);
@@ -275,6 +274,7 @@ impl Run {
             rows: Rows::of(&gather.groups),
             events: &self.events,
             damaged,
+            blurred: moments.is_some_and(|step| gather.is_blurred(step, &self.facts)),
             histories: &gather.histories,
             recent: &gather.recent,
         };

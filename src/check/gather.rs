@@ -53,6 +53,8 @@ pub(super) struct Gather {
     /// Whether preempted requests have no rows.
     hides_preempted: bool,
     held: Vec<Located<EventRow>>,
+    /// Whether a decision has named its step.
+    names_steps: bool,
     retiring: VecDeque<(u64, RequestKey)>,
     damaged_steps: BTreeSet<IterationId>,
     steps: u64,
@@ -106,6 +108,7 @@ impl Gather {
             slack: facts.skew.unwrap_or(Nanos::ZERO),
             hides_preempted: facts.dialect.has(Habit::NoPreemptedRows),
             held: Vec::new(),
+            names_steps: false,
             retiring: VecDeque::new(),
             damaged_steps: BTreeSet::new(),
             steps: 0,
@@ -242,19 +245,17 @@ impl Gather {
         &mut self,
         id: IterationId,
         horizon: Option<Nanos>,
-        decided: Option<Nanos>,
+        decisions_until: Option<Nanos>,
         outputs_until: Option<Nanos>,
         events: &mut Vec<Located<EventRow>>,
         every: &mut Vec<Located<EventRow>>,
     ) {
         events.clear();
-        let slack = self.slack;
-        // Where steps overlap, a decision that names no step is of the first one decided by then.
         let later = |event: &Located<EventRow>| match event.row.details.iteration_id {
             Some(step) => step > id && step.0 <= id.0.saturating_add(HELD_STEPS),
             None => {
                 event.row.event_type.is_decision()
-                    && decided.is_some_and(|at| event.row.timestamp > at.saturating_add(slack))
+                    && decisions_until.is_some_and(|until| event.row.timestamp > until)
             }
         };
         let (later_ones, now): (Vec<_>, Vec<_>) =
@@ -305,6 +306,40 @@ impl Gather {
         Some(end.saturating_add(if has_output { bound.min(Nanos(gap)) } else { bound }))
     }
 
+    /// The moment up to which decisions that name no step are those of a step: where steps overlap, its
+    /// own decision; in any log that reads its clock more than once no nearer to the next one.
+    pub(super) fn decisions_until(&self, step: Moments, facts: &LogFacts) -> Option<Nanos> {
+        let own = step.decided;
+        let middle = self.next_decision(facts).filter(|next| *next > own).map(|next| {
+            let middle = own.saturating_add(Nanos(next.saturating_sub(own).0 / 2));
+            // Some loggers stamp a decision late in its step.
+            if facts.overlapping { middle } else { middle.max(next.saturating_sub(self.slack)) }
+        });
+        let latest = facts.overlapping.then(|| own.saturating_add(self.slack));
+        match (latest, middle) {
+            (Some(latest), Some(middle)) => Some(latest.min(middle)),
+            (latest, middle) => latest.or(middle),
+        }
+    }
+
+    /// Whether a decision that names no step may be of the step before or behind, as those were taken
+    /// within the skew of the clock.
+    pub(super) fn is_blurred(&self, step: Moments, facts: &LogFacts) -> bool {
+        let next = self.next_decision(facts);
+        let before = self.recent.iter().rev().nth(1).map(|(_, moments)| moments.decided);
+        let near = |other: Nanos| {
+            let apart = other.0.abs_diff(step.decided.0);
+            apart <= self.slack.0.saturating_mul(2)
+        };
+        self.slack > Nanos::ZERO && !self.names_steps && next.into_iter().chain(before).any(near)
+    }
+
+    /// The decision of the next step in a log that reads its clock more than once.
+    fn next_decision(&self, facts: &LogFacts) -> Option<Nanos> {
+        let next = self.iterations.peek(0).filter(|_| self.slack > Nanos::ZERO)?;
+        Some(Moments::of(&next.row, &facts.dialect).decided)
+    }
+
     /// Reads all events that are left.
     pub(super) fn rest_of_events(&mut self, every: &mut Vec<Located<EventRow>>) {
         while every.len() < 1024 {
@@ -316,6 +351,8 @@ impl Gather {
 
     fn note_event(&mut self, event: &Located<EventRow>) {
         self.end.last_event = self.end.last_event.max(Some(event.row.timestamp));
+        self.names_steps |=
+            event.row.event_type.is_decision() && event.row.details.iteration_id.is_some();
         let Some(key) = event.row.request_id else { return };
         use EventType as T;
         if matches!(event.row.event_type, T::KvCacheAllocated | T::KvCacheFreed) {

@@ -82,6 +82,9 @@ pub struct IterationView<'a> {
     pub events: &'a [Located<EventRow>],
     /// Whether rows of this step could not be read.
     pub damaged: bool,
+    /// Whether its decisions may be noted with the step before or behind, or theirs with it: they name
+    /// no step, and were taken within the skew of the log's clock.
+    pub blurred: bool,
     pub(super) histories: &'a Histories,
     pub(super) recent: &'a [(IterationId, Moments)],
 }

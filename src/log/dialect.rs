@@ -29,7 +29,7 @@ const SEVERAL: usize = 2;
 /// First schedulings that are looked at for a resumption beside them.
 const PAIRED_EVENTS: usize = 100;
 
-pub use skew::DEFAULT_SKEW_BOUND;
+pub use skew::{Compared, DEFAULT_SKEW_BOUND};
 
 macro_rules! habits {
     ($( $(#[doc = $doc:literal])* $variant:ident = $name:literal, )*) => {
@@ -107,6 +107,9 @@ pub struct Dialect {
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
+    /// What differs by exactly the times inside of steps in the samples, and so by no readings of the
+    /// clock.
+    pub mistaken: BTreeSet<Compared>,
     /// How much two readings of one moment may differ, if the clock is read more than once: what was
     /// asked for, and at most a quarter of a usual step.
     pub skew_bound: Nanos,
@@ -234,6 +237,7 @@ impl Dialect {
             let reading = skew::Reading::of(&samples, &dialect);
             dialect.set(Habit::ClockSkew, reading.skewed);
             dialect.stamps_vary = reading.stamps_vary;
+            dialect.mistaken = reading.mistaken;
         }
         dialect.decisions_at_d = skew::decisions_are_exact(&samples, &dialect);
         dialect.output_unit = outputs::unit(&iterations.rows, &events.rows, &dialect);

@@ -1,6 +1,7 @@
 //! Loggers that read their clock more than once for one moment.
 
 mod readings;
+mod short;
 
 use std::path::Path;
 

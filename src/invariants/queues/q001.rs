@@ -92,6 +92,9 @@ impl Invariant for Check {
         if let Some(alive) = alive {
             by_the_living(view, alive, (waiting, preempted), cx);
         }
+        if view.blurred {
+            return;
+        }
         use EventType as T;
         let counts = [
             ("preempted_count", Some(row.preempted_count), T::RequestPreempted),

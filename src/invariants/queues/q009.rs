@@ -31,11 +31,7 @@ impl Invariant for Check {
         // Events that end before the decision tell of no step but one without a batch.
         let reached = row.total_tokens == Tokens::ZERO
             || view.moments.is_some_and(|it| cx.facts.covers(Table::Events, it.decided));
-        // Of steps that overlap several may be decided within the skew of a stamp that names none.
-        let unsure = cx.facts.overlapping
-            && cx.slack() > Nanos::ZERO
-            && cx.facts.dialect.has(Habit::NoDetails);
-        let told = reached && !unsure && cx.facts.whole(Table::Events);
+        let told = reached && !view.blurred && cx.facts.whole(Table::Events);
         let noted = |kind| told.then(|| view.count(kind) as u32);
         let admitted = row.admitted_count.map(|count| count.0);
         let resumed = row.resumed_count.map(|count| count.0);

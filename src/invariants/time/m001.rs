@@ -35,7 +35,9 @@ impl Invariant for Check {
             },
         };
         let holds = match (expected, row.e2e_latency) {
-            (Some(expected), Some(actual)) => cx.agree(expected, actual, 1, record.at()),
+            (Some(expected), Some(actual)) => {
+                cx.agree_on(Compared::Latency, expected, actual, 1, record.at())
+            }
             (expected, actual) => expected == actual,
         };
         cx.expect(holds, |ids| {

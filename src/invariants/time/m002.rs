@@ -29,7 +29,7 @@ impl Invariant for Check {
         let Some(latency) = row.e2e_latency else { return };
         let sum = row.waiting_time.saturating_add(row.execution_time);
         // Each of the three may be read apart.
-        let holds = cx.agree(sum, latency, 3, record.at());
+        let holds = cx.agree_on(Compared::Sum, sum, latency, 3, record.at());
         cx.expect(holds, |ids| {
             Finding::new(format!(
                 "waiting_time {} + execution_time {} is {sum}, but e2e_latency is {latency}",

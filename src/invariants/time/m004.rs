@@ -31,14 +31,19 @@ impl Invariant for Check {
         let record = request.record.as_ref().map(Located::at);
         let mut before_at =
             record.or_else(|| request.event(EventType::RequestArrived).map(Located::at));
+        let mut compared = Compared::FirstChange;
         for change in &request.transitions {
             let now = change.row.timestamp;
             if let Some(before) = before {
                 let expected = now.checked_sub(before);
                 let holds = match expected {
-                    Some(expected) => {
-                        cx.agree(expected, change.row.duration_in_prev_state, 1, change.at())
-                    }
+                    Some(expected) => cx.agree_on(
+                        compared,
+                        expected,
+                        change.row.duration_in_prev_state,
+                        1,
+                        change.at(),
+                    ),
                     None => cx.follows(before, now, change.at()),
                 };
                 cx.expect(holds, |ids| {
@@ -54,6 +59,7 @@ impl Invariant for Check {
                 });
             }
             before = Some(now);
+            compared = Compared::Change;
             before_at = Some(change.at());
         }
     }

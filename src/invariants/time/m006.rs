@@ -29,12 +29,26 @@ impl Invariant for Check {
         let change = request.changes_to(State::Running).next();
         let event = request.event(EventType::RequestScheduled);
         let others = [
-            change.map(|change| (change.at(), change.row.timestamp, "the first running change")),
-            event.map(|event| (event.at(), event.row.timestamp, "the request_scheduled event")),
+            change.map(|change| {
+                (
+                    change.at(),
+                    change.row.timestamp,
+                    "the first running change",
+                    Compared::FirstScheduledAndChange,
+                )
+            }),
+            event.map(|event| {
+                (
+                    event.at(),
+                    event.row.timestamp,
+                    "the request_scheduled event",
+                    Compared::FirstScheduledAndEvent,
+                )
+            }),
         ];
-        for (at, moment, what) in others.into_iter().flatten() {
+        for (at, moment, what, compared) in others.into_iter().flatten() {
             let own = record.row.first_scheduled_time;
-            let holds = own.is_some_and(|own| cx.agree(moment, own, 1, record.at()));
+            let holds = own.is_some_and(|own| cx.agree_on(compared, moment, own, 1, record.at()));
             cx.expect(holds, |ids| {
                 let actual = record.row.first_scheduled_time;
                 Finding::new(format!("first_scheduled_time is not the moment of {what}"))

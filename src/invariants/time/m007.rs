@@ -44,7 +44,9 @@ impl Invariant for Check {
         let Some(event) = request.event(EventType::FirstTokenGenerated) else { return };
         let expected = event.row.timestamp.checked_sub(record.row.arrival_time);
         let holds = match (expected, record.row.ttft) {
-            (Some(expected), Some(ttft)) => cx.agree(expected, ttft, 1, record.at()),
+            (Some(expected), Some(ttft)) => {
+                cx.agree_on(Compared::FirstTokenAndEvent, expected, ttft, 1, record.at())
+            }
             (expected, ttft) => expected == ttft,
         };
         cx.expect(holds, |ids| {

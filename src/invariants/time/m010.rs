@@ -43,7 +43,8 @@ impl Invariant for Check {
 fn span(step: &Located<IterationRow>, cx: &mut Cx<'_>) {
     let row = &step.row;
     let span = row.end_time.checked_sub(row.start_time);
-    let holds = span.is_some_and(|span| cx.agree(span, row.duration, 1, step.at()));
+    let holds =
+        span.is_some_and(|span| cx.agree_on(Compared::Span, span, row.duration, 1, step.at()));
     cx.expect(holds, |_| {
         let (message, expected) = match span {
             Some(span) => ("duration is not end_time - start_time", span.to_string()),
@@ -71,7 +72,7 @@ fn parts(step: &Located<IterationRow>, cx: &mut Cx<'_>) {
     let holds = if open {
         cx.follows(sum, row.duration, step.at())
     } else {
-        cx.agree(sum, row.duration, 3, step.at())
+        cx.agree_on(Compared::Parts, sum, row.duration, 3, step.at())
     };
     cx.expect(holds, |_| {
         Finding::new("the parts of the step do not add up to its duration")

@@ -61,7 +61,7 @@ impl Invariant for Check {
             exercised += 1;
             let passed = moments.decided.saturating_sub(earlier.decided);
             let expected = before.row.time_in_state.saturating_add(passed);
-            if !cx.agree(expected, row.time_in_state, 2, row.row.at()) {
+            if !cx.agree_on(Compared::Stay, expected, row.time_in_state, 2, row.row.at()) {
                 report(row, view, expected, "time_in_state does not go on from the row before", cx);
             }
         }
@@ -80,7 +80,7 @@ impl Invariant for Check {
                 continue;
             };
             let Some(expected) = moment.checked_sub(entry) else { continue };
-            let holds = cx.agree(expected, span.time_in_state, 2, span.first_at);
+            let holds = cx.agree_on(Compared::Stay, expected, span.time_in_state, 2, span.first_at);
             cx.expect(holds, |ids| {
                 Finding::new(format!("time_in_state is not {moment} - {entry}"))
                     .at(span.first_at, "time_in_state")

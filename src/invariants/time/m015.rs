@@ -128,9 +128,11 @@ impl Invariant for Check {
             let at = record.at();
             let row = &record.row;
             let arrived = request.event(EventType::RequestArrived);
-            same(request, arrived, Some(row.arrival_time), at, "arrival_time", cx);
+            let told = (Compared::ArrivalAndEvent, "arrival_time");
+            same(request, arrived, Some(row.arrival_time), at, told, cx);
             let ended = request.event(EventType::RequestCompleted);
-            same(request, ended, row.completion_time, at, "completion_time", cx);
+            let told = (Compared::CompletionAndEvent, "completion_time");
+            same(request, ended, row.completion_time, at, told, cx);
             self.last_step(request, cx);
             self.freed_last(request, cx);
         }
@@ -139,11 +141,13 @@ impl Invariant for Check {
         }
         let preempted: Vec<_> = request.changes_to(State::Preempted).collect();
         let events = request.events_of(EventType::RequestPreempted);
-        pairs(request, &events.collect::<Vec<_>>(), &preempted, cx);
+        let events: Vec<_> = events.collect();
+        pairs(request, Compared::PreemptionAndChange, &events, &preempted, cx);
         if !cx.facts.dialect.has(Habit::ResumedAtFirst) {
             let resumed: Vec<_> = request.changes_to(State::Running).skip(1).collect();
             let events = request.events_of(EventType::RequestResumed);
-            pairs(request, &events.collect::<Vec<_>>(), &resumed, cx);
+            let events: Vec<_> = events.collect();
+            pairs(request, Compared::ResumptionAndChange, &events, &resumed, cx);
         }
     }
 }
@@ -278,11 +282,11 @@ fn same(
     event: Option<&Located<EventRow>>,
     moment: Option<Nanos>,
     at: Location,
-    column: &'static str,
+    (what, column): (Compared, &'static str),
     cx: &mut Cx<'_>,
 ) {
     let (Some(event), Some(moment)) = (event, moment) else { return };
-    let holds = cx.agree(event.row.timestamp, moment, 1, event.at());
+    let holds = cx.agree_on(what, event.row.timestamp, moment, 1, event.at());
     cx.expect(holds, |ids| {
         Finding::new(format!("{column} is not the moment of the {} event", event.row.event_type))
             .at(at, column)
@@ -295,6 +299,7 @@ fn same(
 /// Events and changes of one kind, one by one. Other numbers of them are S005's and X002's business.
 fn pairs(
     request: &RequestHistory,
+    what: Compared,
     events: &[&Located<EventRow>],
     changes: &[&Located<crate::log::schema::TransitionRow>],
     cx: &mut Cx<'_>,
@@ -303,7 +308,7 @@ fn pairs(
         return;
     }
     for (event, change) in events.iter().zip(changes) {
-        let holds = cx.agree(event.row.timestamp, change.row.timestamp, 1, change.at());
+        let holds = cx.agree_on(what, event.row.timestamp, change.row.timestamp, 1, change.at());
         cx.expect(holds, |ids| {
             Finding::new(format!(
                 "the {} event and the change to {} are not of one moment",

@@ -43,7 +43,11 @@ impl Invariant for Check {
         };
         let Some(wait) = first.checked_sub(row.arrival_time) else { return };
         let exact = row.preemption_count.0 == 0;
-        let holds = if exact { cx.agree(wait, own, 1, at) } else { cx.follows(wait, own, at) };
+        let holds = if exact {
+            cx.agree_on(Compared::FirstWait, wait, own, 1, at)
+        } else {
+            cx.follows(wait, own, at)
+        };
         cx.expect(holds, |ids| {
             let least = if exact { "" } else { "at least " };
             Finding::new("waiting_time is not the time from the arrival to the first scheduling")

@@ -15,9 +15,11 @@ declare_invariant! {
     ///
     /// Fewer than three differences, a constant one, one to another moment of the steps, or any in a log
     /// of this product's own logger, which reads its clock once per call, stays an error of the rule that
-    /// finds it.
+    /// finds it. So do differences of a kind of which nearly each is exactly a time inside its own step,
+    /// such as that of the scheduling: something is counted from or to another moment, and two readings are
+    /// never so far apart but by chance, where the clock is coarse.
     ///
-    /// Blind spot: mistakes smaller than the bound, in a log with the habit.
+    /// Blind spot: other mistakes smaller than the bound, in a log with the habit.
     ///
     /// Example: waiting_time and execution_time that miss e2e_latency by 280, 310 and 295 ns.
     pub static T001 = {

@@ -34,7 +34,7 @@ fn clock_unit(iterations: &[IterationRow], dialect: &Dialect) -> Option<Nanos> {
 }
 
 /// The greatest common divisor; 0 is divisible by anything.
-const fn divisor(mut one: u64, mut other: u64) -> u64 {
+pub(super) const fn divisor(mut one: u64, mut other: u64) -> u64 {
     while other != 0 {
         (one, other) = (other, one % other);
     }

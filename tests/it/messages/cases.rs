@@ -22,6 +22,15 @@ pub(super) fn of(logs: &[(String, Sheets)]) -> Messages {
     for change in RAW {
         note(change(Log::base()));
     }
+    {
+        let (_d, r) = long_run().check();
+        for rule in &r.rules {
+            for f in &rule.findings {
+                println!("LONG {} {}", rule.rule.id, f.message);
+            }
+        }
+        println!("LONG {:?}", r.dialect);
+    }
     note(long_run());
     for (_, log) in logs {
         note(twice(log.log(), "events.csv"));
@@ -61,6 +70,7 @@ fn long_run() -> Log {
     habits(&mut log, &["fixed-columns-only"]);
     let last = log.i.len() - 1;
     log.i.set(last, "batch_size", 0);
+    println!("{:?} {:?}", log.i.header, log.i.rows[last]);
     log.log()
 }
 
@@ -70,6 +80,7 @@ const RAW: &[fn(Log) -> Log] = &[
     |log| log.replace("per_iteration.csv", "gpu_memory_bytes\n", "evicted_blocks\n"),
     |log| log.map("events.csv", |bytes| [&bytes, &b"1,\"request_arrived\n"[..]].concat()),
     |log| log.map("events.csv", |bytes| [bytes, vec![b'7'; 3 << 20]].concat()),
+    |log| twice(log, "per_request.csv"),
     |log| {
         TABLES.iter().fold(log, |log, table| match *table {
             "per_iteration.csv" => without_rows(log, table),

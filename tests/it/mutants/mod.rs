@@ -15,6 +15,7 @@ mod moments;
 mod outputs;
 mod phases;
 mod queues;
+pub(crate) mod short_parts;
 mod states;
 mod times;
 mod tokens;
@@ -84,6 +85,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         mixed::MUTANTS,
         causes::MUTANTS,
         whole::MUTANTS,
+        short_parts::MUTANTS,
     ]
     .into_iter()
     .flatten()

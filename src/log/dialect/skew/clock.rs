@@ -4,12 +4,13 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::log::dialect::Dialect;
+use crate::log::dialect::outputs::divisor;
 use crate::log::moments::Moments;
 use crate::log::schema::IterationRow;
 use crate::units::{IterationId, Nanos};
 
 /// A difference that is no reading of the clock: both moments are those of a step.
-const OTHER_MOMENT: u64 = u64::MAX;
+pub(super) const OTHER_MOMENT: u64 = u64::MAX;
 
 /// The moments of the sampled steps, each kind ascending.
 pub(super) struct Clock {
@@ -55,6 +56,16 @@ impl Clock {
         self.every.binary_search(&at).is_ok()
     }
 
+    /// Whether both are moments of steps, to the nanosecond.
+    pub(super) fn are_of_steps(&self, one: Nanos, other: Nanos) -> bool {
+        self.knows(one) && self.knows(other)
+    }
+
+    /// The unit of the clock: the largest that divides all moments of steps.
+    pub(super) fn unit(&self) -> Nanos {
+        Nanos(self.every.iter().fold(0, |unit, at| divisor(unit, at.0)).max(1))
+    }
+
     /// From a stamp to the nearest `D`. None behind the last of them: of such a step there may be no
     /// row in the sample.
     pub(super) fn off_decision(&self, at: Nanos) -> Option<u64> {
@@ -86,7 +97,7 @@ impl Clock {
     pub(super) fn between(&self, one: Nanos, other: Nanos) -> u64 {
         match one.0.abs_diff(other.0) {
             0 => 0,
-            _ if self.knows(one) && self.knows(other) => OTHER_MOMENT,
+            _ if self.are_of_steps(one, other) => OTHER_MOMENT,
             difference => difference,
         }
     }

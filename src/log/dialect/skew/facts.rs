@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use super::Samples;
+use super::{Compared, Kind, Samples};
 use crate::log::dialect::skew::clock::Clock;
 use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::RequestKey;
@@ -15,11 +15,7 @@ use crate::units::Nanos;
 type Told = HashMap<RequestKey, Vec<Nanos>, FxBuildHasher>;
 
 /// By how much the files are off, for each kind of fact.
-pub(super) fn differences(
-    samples: &Samples<'_>,
-    dialect: &Dialect,
-    clock: &Clock,
-) -> Vec<Vec<u64>> {
+pub(super) fn differences(samples: &Samples<'_>, dialect: &Dialect, clock: &Clock) -> Vec<Kind> {
     use EventType as T;
     let events = |kind| events(samples, kind);
     let changes = |state| changes(samples, state);
@@ -28,20 +24,33 @@ pub(super) fn differences(
     let arrived = records(samples, |row| Some(row.arrival_time));
     let answered = records(samples, |row| Some(row.arrival_time.saturating_add(row.ttft?)));
     let ran = changes(State::Running);
-    let first = |told: &Told, other: &Told| pairs(told, other, 0, true, clock);
+    let first = |what, told: &Told, other: &Told| Kind {
+        what: Some(what),
+        differences: pairs(told, other, 0, true, clock),
+    };
+    let all = |what, told: &Told, other: &Told, skipped| Kind {
+        what: Some(what),
+        differences: pairs(told, other, skipped, false, clock),
+    };
+    let begun = events(T::RequestScheduled);
     let mut kinds = vec![
-        first(&scheduled, &events(T::RequestScheduled)),
-        first(&scheduled, &ran),
-        first(&events(T::RequestScheduled), &ran),
-        first(&ended, &events(T::RequestCompleted)),
-        first(&ended, &changes(State::Completed)),
-        first(&answered, &events(T::FirstTokenGenerated)),
-        first(&arrived, &events(T::RequestArrived)),
-        pairs(&events(T::RequestPreempted), &changes(State::Preempted), 0, false, clock),
-        waits(samples, clock),
+        first(Compared::FirstScheduledAndEvent, &scheduled, &begun),
+        first(Compared::FirstScheduledAndChange, &scheduled, &ran),
+        Kind { what: None, differences: pairs(&begun, &ran, 0, true, clock) },
+        first(Compared::CompletionAndEvent, &ended, &events(T::RequestCompleted)),
+        Kind { what: None, differences: pairs(&ended, &changes(State::Completed), 0, true, clock) },
+        first(Compared::FirstTokenAndEvent, &answered, &events(T::FirstTokenGenerated)),
+        first(Compared::ArrivalAndEvent, &arrived, &events(T::RequestArrived)),
+        all(
+            Compared::PreemptionAndChange,
+            &events(T::RequestPreempted),
+            &changes(State::Preempted),
+            0,
+        ),
+        Kind { what: Some(Compared::FirstWait), differences: waits(samples, clock) },
     ];
     if !dialect.has(Habit::ResumedAtFirst) {
-        kinds.push(pairs(&events(T::RequestResumed), &ran, 1, false, clock));
+        kinds.push(all(Compared::ResumptionAndChange, &events(T::RequestResumed), &ran, 1));
     }
     kinds
 }
