@@ -22,15 +22,6 @@ pub(super) fn of(logs: &[(String, Sheets)]) -> Messages {
     for change in RAW {
         note(change(Log::base()));
     }
-    {
-        let (_d, r) = long_run().check();
-        for rule in &r.rules {
-            for f in &rule.findings {
-                println!("LONG {} {}", rule.rule.id, f.message);
-            }
-        }
-        println!("LONG {:?}", r.dialect);
-    }
     note(long_run());
     for (_, log) in logs {
         note(twice(log.log(), "events.csv"));
@@ -68,9 +59,9 @@ fn long_run() -> Log {
     replay_bundled(&trace, &place.path().join("log"), &LogOptions::default());
     let mut log = Sheets::read(&place.path().join("log"));
     habits(&mut log, &["fixed-columns-only"]);
-    let last = log.i.len() - 1;
+    // Behind the last token there is a step of nobody.
+    let last = log.i.len() - 2;
     log.i.set(last, "batch_size", 0);
-    println!("{:?} {:?}", log.i.header, log.i.rows[last]);
     log.log()
 }
 
