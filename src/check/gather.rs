@@ -235,25 +235,31 @@ impl Gather {
         }
     }
 
+    /// The decision of a step, and that of the next one.
+    pub(super) fn decided(&self, moments: Moments, facts: &LogFacts) -> Decided {
+        let next = self.iterations.peek(0).map(|next| Moments::of(&next.row, &facts.dialect));
+        let next = next.map(|next| next.decided);
+        Decided { at: moments.decided, next, overlapping: facts.overlapping }
+    }
+
     /// Reads the events up to the end of a step, or to where its outputs end; those of the step go to
     /// `events`, all of them, in the order of the file, to `every`.
     pub(super) fn read_events(
         &mut self,
         id: IterationId,
         horizon: Option<Nanos>,
-        decided: Option<Nanos>,
+        decided: Option<Decided>,
         outputs_until: Option<Nanos>,
         events: &mut Vec<Located<EventRow>>,
         every: &mut Vec<Located<EventRow>>,
     ) {
         events.clear();
         let slack = self.slack;
-        // Where steps overlap, a decision that names no step is of the first one decided by then.
         let later = |event: &Located<EventRow>| match event.row.details.iteration_id {
             Some(step) => step > id && step.0 <= id.0.saturating_add(HELD_STEPS),
             None => {
                 event.row.event_type.is_decision()
-                    && decided.is_some_and(|at| event.row.timestamp > at.saturating_add(slack))
+                    && decided.is_some_and(|decided| decided.is_over_at(event.row.timestamp, slack))
             }
         };
         let (later_ones, now): (Vec<_>, Vec<_>) =
@@ -371,6 +377,24 @@ impl Gather {
     /// Whether rows of the step could not be read; asked once per step.
     pub(super) fn step_is_damaged(&mut self, id: IterationId) -> bool {
         self.damaged_steps.remove(&id)
+    }
+}
+
+/// When a step was decided, and when the next one was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided {
+    at: Nanos,
+    next: Option<Nanos>,
+    overlapping: bool,
+}
+
+impl Decided {
+    /// Whether a decision of this moment that names no step is of a later one. Where steps overlap, it is
+    /// of the first one decided by then. Else the end of the step says, but where the next one is decided
+    /// at that very moment.
+    fn is_over_at(self, moment: Nanos, slack: Nanos) -> bool {
+        let ends_this = self.overlapping || self.next == Some(moment);
+        ends_this && moment > self.at.saturating_add(slack)
     }
 }
 
