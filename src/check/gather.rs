@@ -239,6 +239,8 @@ impl Gather {
     pub(super) fn decided(&self, moments: Moments, facts: &LogFacts) -> Decided {
         let next = self.iterations.peek(0).map(|next| Moments::of(&next.row, &facts.dialect));
         let next = next.map(|next| next.decided);
+        // Of a file that is cut, the next one may be decided as the last one ends.
+        let next = next.unwrap_or(moments.end);
         Decided { at: moments.decided, next, overlapping: facts.overlapping }
     }
 
@@ -384,7 +386,7 @@ impl Gather {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decided {
     at: Nanos,
-    next: Option<Nanos>,
+    next: Nanos,
     overlapping: bool,
 }
 
@@ -393,7 +395,7 @@ impl Decided {
     /// of the first one decided by then. Else the end of the step says, but where the next one is decided
     /// at that very moment.
     fn is_over_at(self, moment: Nanos, slack: Nanos) -> bool {
-        let ends_this = self.overlapping || self.next == Some(moment);
+        let ends_this = self.overlapping || self.next == moment;
         ends_this && moment > self.at.saturating_add(slack)
     }
 }

@@ -104,6 +104,8 @@ pub struct Dialect {
     /// Whether most sampled steps begin before the one before has ended. None if per_iteration.csv ends
     /// too early to tell.
     pub steps_overlap: Option<bool>,
+    /// Whether a sampled step has more decode tokens than requests run, as only draft tokens make them.
+    pub shows_drafts: bool,
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
@@ -216,9 +218,10 @@ impl Dialect {
         let rows = sample::<IterationRequestRow>(dir, cuts, &mut ids)?;
         let requests = sample::<RequestRow>(dir, cuts, &mut ids)?;
         let events = sample::<EventRow>(dir, cuts, &mut ids)?;
-        if dir.file(Table::StateTransitions).is_none() {
-            dialect.habits.insert(Habit::NoTransitions);
-        }
+        // Where the file has gone, or is there and is none, that is damage and no habit.
+        let is_lost = dir.is_no_file(Table::StateTransitions) || dir.is_of_reference_logger();
+        let has_none = dir.file(Table::StateTransitions).is_none();
+        dialect.set(Habit::NoTransitions, has_none && !is_lost);
         dialect.look_at_headers(&iterations, &rows, &requests);
         dialect.look_at_iterations(&iterations);
         dialect.look_for_overlap(&iterations.rows, &rows.rows, &events.rows);
@@ -284,6 +287,7 @@ impl Dialect {
 
     fn look_at_iterations(&mut self, sample: &Sample<IterationRow>) {
         let rows = &sample.rows;
+        self.shows_drafts = rows.iter().any(|row| row.decode_tokens.0 > row.running_count.0);
         self.set(Habit::JoinedActions, rows.iter().any(|row| row.scheduler_action.len() > 1));
         self.set(
             Habit::EndsAtDecision,
@@ -382,6 +386,15 @@ impl Dialect {
         let counted = iterations.rows.iter().any(|row| row.completed_count.is_some());
         if !counted && completions_missing(sample, iterations, events) {
             wanted.want(State::Completed);
+        }
+        // Behind the end of the steps the events tell who was preempted.
+        let end = iterations.rows.last().map(|row| row.end_time);
+        let behind = |event: &&EventRow| {
+            event.event_type == EventType::RequestPreempted && Some(event.timestamp) > end
+        };
+        let uncounted = iterations.rows.len() < SAMPLE_ROWS && !wanted.is(State::Preempted);
+        if let Some(event) = events.rows.iter().find(behind).filter(|_| uncounted) {
+            wanted.want_from(State::Preempted, event.details.iteration_id);
         }
         let never = rows::never_written(dir, &absent, &wanted)?;
         self.set(Habit::NoInitialRows, never.contains(&State::Waiting));

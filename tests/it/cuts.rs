@@ -1,7 +1,8 @@
 //! What a cut leaves open is not held against the log.
 
-use schedlog::check::Verdict;
+use schedlog::check::{CheckOptions, Verdict, check_dir};
 use schedlog::engine::run::LogOptions;
+use schedlog::log::dialect::Habit;
 use schedlog::log::values::LogLevel;
 
 use crate::damage::damaged;
@@ -412,4 +413,71 @@ fn waiting_rows_may_be_left_out_though_nobody_who_waits_has_come_to_an_end() {
     let until = log.e.where_is("event_type", "request_completed")[0] + 1;
     log.e.rows.truncate(until);
     damaged("a queue", "killed", &log.log());
+}
+
+/// The dialect tells what a logger never writes; a directory in the file's place, or a file of this
+/// product's logger that has gone, is damage.
+#[test]
+fn a_file_of_changes_that_is_lost_is_no_habit_of_the_logger() {
+    let place = bundled("plain-run").log().without("state_transitions.csv").write();
+    for _ in 0..2 {
+        let report = check_dir(place.path(), &CheckOptions::default()).unwrap();
+        assert_eq!(report.verdict(), Verdict::Damaged);
+        assert!(!report.dialect.has(Habit::NoTransitions));
+        let _ = std::fs::create_dir(place.path().join("state_transitions.csv"));
+    }
+}
+
+/// Nothing tells the reasons of the ends, and the clients that gave up first did so while a step was in
+/// flight.
+#[test]
+fn ends_of_a_killed_run_may_all_be_of_clients_that_gave_up() {
+    let line = |i: u32| {
+        let abort = if i > 0 { r#", "abort_after_ms": 1"# } else { "" };
+        let at = 12 * i;
+        format!("{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": 60{abort}}}\n")
+    };
+    let settings = "max_model_len = 128\nmax_num_seqs = 8\nlatency = \"fixed\"\n";
+    let mut log = replayed(&(0..8).map(line).collect::<String>(), settings);
+    let ends = log.p.where_is("finish_reason", "abort");
+    assert_eq!(ends.len(), 7);
+    let [_, i, r, e, _] = rows_after(&log, 20, 0);
+    let sheets = [&mut log.p, &mut log.i, &mut log.r, &mut log.e, &mut log.t];
+    sheets.into_iter().zip([0, i, r, e, 0]).for_each(|(it, rows)| it.rows.truncate(rows));
+    log.e.map_text("details", |_| String::new());
+    damaged("aborts", "killed", &log.log());
+}
+
+/// Drafts take a part of the budget and of the memory, and no setting names their number.
+#[test]
+fn work_that_drafts_leave_no_room_for_is_not_lost() {
+    let line = |i: u32| {
+        let (input, output) = (24 + i * 37 % 41, 20 + i * 13 % 23);
+        format!("{{\"timestamp\": {i}, \"input_length\": {input}, \"output_length\": {output}}}\n")
+    };
+    let settings = "speculative_method = \"ngram\"\nnum_speculative_tokens = 7\nmax_model_len = 96\n\
+                    num_gpu_blocks = 26\nblock_size = 4\nmax_num_batched_tokens = 64\n\
+                    max_num_seqs = 8\nlatency = \"fixed\"\nenable_prefix_caching = false\n";
+    let mut log = replayed(&(0..12).map(line).collect::<String>(), settings);
+    let config = log.run["config"].as_object_mut().unwrap();
+    config.remove("num_speculative_tokens");
+    config.remove("num_lookahead_tokens");
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}
+
+/// At log level `summary` nothing but the tokens tells a batch that got nothing from the running queue.
+#[test]
+fn a_step_of_which_the_running_queue_gets_nothing_is_idle_where_that_counts_as_the_batch() {
+    let mut log = bundled("async-overlap");
+    let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
+    (fixed.write)(&mut log);
+    for row in 0..log.i.len() {
+        let running = log.i.n(row, "running_count");
+        log.i.set(row, "batch_size", running);
+    }
+    log.run["log_level"] = "summary".into();
+    log.e.rows.retain(|row| !row[1].starts_with("kv_cache"));
+    let (_directory, report) = log.log().without("per_iteration_requests.csv").check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }

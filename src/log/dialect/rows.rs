@@ -71,13 +71,18 @@ impl Wanted {
 
     /// Notes that a state should have rows, by what else the log says of its first steps.
     pub(super) fn want(&mut self, state: State) {
+        self.want_from(state, None);
+    }
+
+    /// Notes that a state should have rows from a step on.
+    pub(super) fn want_from(&mut self, state: State, from: Option<IterationId>) {
         let step = match state {
             State::Waiting => &mut self.waiting,
             State::Preempted => &mut self.preempted,
             State::Completed => &mut self.completed,
             State::Running => return,
         };
-        *step = step.or(Some(IterationId::ZERO));
+        *step = step.or(from).or(Some(IterationId::ZERO));
     }
 
     fn step(&self, state: State) -> Option<IterationId> {
