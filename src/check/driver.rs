@@ -16,7 +16,7 @@ use crate::check::{CheckError, CheckOptions, LogSettings};
 use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
-use crate::log::run_info::{RunProblem, problem_at};
+use crate::log::run_info::{RunInfo, RunProblem, problem_at};
 use crate::log::schema::{EventRow, IterationRow, Table};
 use crate::log::values::{EventType, LogLevel};
 use crate::units::IterationId;
@@ -85,15 +85,16 @@ fn pass(
     Ok(run.into_report(dir))
 }
 
-fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckError> {
-    let dialect = Dialect::detect(dir, options.skew_bound)?;
+fn first_facts(dir: &LogDir, options: &CheckOptions, runs: &Runs) -> Result<LogFacts, CheckError> {
+    let dialect = Dialect::detect_until(dir, options.skew_bound, &runs.cuts)?;
+    let run_info = run_info(dir, runs.is_second);
     let summary = dialect.is_summary.then_some(LogLevel::Summary);
     let given = options.settings.clone();
-    let known = match &dir.run_info {
+    let known = match run_info {
         Some(info) => given.or_run_info(info),
         None => given,
     };
-    let overlapping = overlap(dir, &dialect).unwrap_or(true);
+    let overlapping = overlap(run_info, &dialect).unwrap_or(true);
     Ok(LogFacts {
         settings: known.or(options.fallback.clone()),
         skew: dialect.has(Habit::ClockSkew).then_some(dialect.skew_bound),
@@ -101,17 +102,23 @@ fn first_facts(dir: &LogDir, options: &CheckOptions) -> Result<LogFacts, CheckEr
         overlapping,
         run_problems: run_problems(dir),
         has_run_info: dir.run_info.is_some() || !dir.run_problems.is_empty(),
-        modelled: dir.run_info.as_ref().is_some_and(|info| info.engine.contains("model")),
-        replayed: dir.run_info.as_ref().is_some_and(|info| !info.trace.is_empty()),
-        log_level: dir.run_info.as_ref().map_or(summary, |info| Some(info.log_level)),
-        declared_level: dir.run_info.as_ref().map(|info| info.log_level),
+        modelled: run_info.is_some_and(|info| info.engine.contains("model")),
+        replayed: run_info.is_some_and(|info| !info.trace.is_empty()),
+        log_level: run_info.map_or(summary, |info| Some(info.log_level)),
+        declared_level: run_info.map(|info| info.log_level),
         ..LogFacts::default()
     })
 }
 
+/// What run.json says of the run that is checked. Where a second run was appended it is that run's, which
+/// may have had other settings.
+fn run_info(dir: &LogDir, is_first: bool) -> Option<&RunInfo> {
+    dir.run_info.as_ref().filter(|_| !is_first)
+}
+
 /// Whether steps overlap, if anything tells.
-fn overlap(dir: &LogDir, dialect: &Dialect) -> Option<bool> {
-    let declared = dir.run_info.as_ref().map(|info| info.overlapping_steps);
+fn overlap(run_info: Option<&RunInfo>, dialect: &Dialect) -> Option<bool> {
+    let declared = run_info.map(|info| info.overlapping_steps);
     declared.or(dialect.steps_overlap)
 }
 
@@ -173,6 +180,8 @@ pub(super) struct Run {
     every: Vec<Located<EventRow>>,
     over: Vec<RequestKey>,
     ends: Option<Ends>,
+    /// Whether a second run was appended, of which run.json tells.
+    is_first: bool,
 }
 
 impl Run {
@@ -183,7 +192,7 @@ impl Run {
         rules: &[&'static Declaration],
         runs: &Runs,
     ) -> Result<Self, CheckError> {
-        let mut facts = first_facts(dir, options)?;
+        let mut facts = first_facts(dir, options, runs)?;
         let gather = Gather::open(dir, &mut facts, options.every_row, runs)?;
         let ends = Ends::open(dir, &facts.dialect)?;
         let rules = select(rules, &facts);
@@ -197,6 +206,7 @@ impl Run {
             every: Vec::new(),
             over: Vec::new(),
             ends,
+            is_first: runs.is_second,
         })
     }
 
@@ -248,10 +258,10 @@ impl Run {
         gather.read_group(id, moments);
         let horizon = moments.map(|moments| moments.end);
         let events_until = horizon.map(|end| gather.with_skew(end, &self.facts));
-        let decisions_until = moments.and_then(|step| gather.decisions_until(step, &self.facts));
+        let decided = moments.map(|step| gather.decided(step, &self.facts));
         let outputs_until = horizon.and_then(|end| gather.outputs_until(end, &self.facts));
         let Self { events, every, .. } = self;
-        gather.read_events(id, events_until, decisions_until, outputs_until, events, every);
+        gather.read_events(id, events_until, decided, outputs_until, events, every);
         gather.read_requests(horizon, &self.facts);
         if let Some(row) = &iteration {
             gather.end.last_iteration = Some(id);
@@ -452,6 +462,11 @@ impl Run {
         if let Some(error) = &dir.run_info_error {
             notes.push(format!("run.json is there but was not read: {error}"));
         }
+        if self.is_first && dir.run_info.is_some() {
+            let what = "run.json is of the second run: its settings were not used; give those of the \
+                        first one as flags to check it against them";
+            notes.push(what.to_owned());
+        }
         if !self.facts.has(Table::PerIteration) {
             let what = "without per_iteration.csv nothing says when a request is over: all requests \
                         were kept in memory to the end of the log";
@@ -461,7 +476,7 @@ impl Run {
         CheckReport {
             directory: dir.path.clone(),
             producer: dir.run_info.as_ref().map(|info| info.producer.clone()),
-            overlapping: overlap(dir, &self.facts.dialect) == Some(true),
+            overlapping: overlap(run_info(dir, self.is_first), &self.facts.dialect) == Some(true),
             dialect: self.facts.dialect,
             settings: self.facts.settings,
             tables,

@@ -245,7 +245,7 @@ impl Gather {
         &mut self,
         id: IterationId,
         horizon: Option<Nanos>,
-        decisions_until: Option<Nanos>,
+        decided: Option<Decided>,
         outputs_until: Option<Nanos>,
         events: &mut Vec<Located<EventRow>>,
         every: &mut Vec<Located<EventRow>>,
@@ -255,7 +255,7 @@ impl Gather {
             Some(step) => step > id && step.0 <= id.0.saturating_add(HELD_STEPS),
             None => {
                 event.row.event_type.is_decision()
-                    && decisions_until.is_some_and(|until| event.row.timestamp > until)
+                    && decided.is_some_and(|decided| decided.is_over_at(event.row.timestamp))
             }
         };
         let (later_ones, now): (Vec<_>, Vec<_>) =
@@ -306,20 +306,21 @@ impl Gather {
         Some(end.saturating_add(if has_output { bound.min(Nanos(gap)) } else { bound }))
     }
 
-    /// The moment up to which decisions that name no step are those of a step: where steps overlap, its
-    /// own decision; in any log that reads its clock more than once no nearer to the next one.
-    pub(super) fn decisions_until(&self, step: Moments, facts: &LogFacts) -> Option<Nanos> {
-        let own = step.decided;
-        let middle = self.next_decision(facts).filter(|next| *next > own).map(|next| {
-            let middle = own.saturating_add(Nanos(next.saturating_sub(own).0 / 2));
+    /// Up to when decisions that name no step are those of a step.
+    pub(super) fn decided(&self, step: Moments, facts: &LogFacts) -> Decided {
+        let (at, next) = (step.decided, self.next_decision(facts));
+        if !facts.overlapping && self.slack == Nanos::ZERO {
+            // Of a file that is cut, the next one may be decided as the last one ends.
+            return Decided { at, until: None, next: Some(next.unwrap_or(step.end)) };
+        }
+        let skewed = next.filter(|next| *next > at && self.slack > Nanos::ZERO);
+        let middle = skewed.map(|next| {
+            let middle = at.saturating_add(Nanos(next.saturating_sub(at).0 / 2));
             // Some loggers stamp a decision late in its step.
             if facts.overlapping { middle } else { middle.max(next.saturating_sub(self.slack)) }
         });
-        let latest = facts.overlapping.then(|| own.saturating_add(self.slack));
-        match (latest, middle) {
-            (Some(latest), Some(middle)) => Some(latest.min(middle)),
-            (latest, middle) => latest.or(middle),
-        }
+        let latest = facts.overlapping.then(|| at.saturating_add(self.slack));
+        Decided { at, until: latest.into_iter().chain(middle).min(), next: None }
     }
 
     /// Whether a decision that names no step may be of the step before or behind, as those were taken
@@ -334,10 +335,8 @@ impl Gather {
         self.slack > Nanos::ZERO && !self.names_steps && next.into_iter().chain(before).any(near)
     }
 
-    /// The decision of the next step in a log that reads its clock more than once.
     fn next_decision(&self, facts: &LogFacts) -> Option<Nanos> {
-        let next = self.iterations.peek(0).filter(|_| self.slack > Nanos::ZERO)?;
-        Some(Moments::of(&next.row, &facts.dialect).decided)
+        self.iterations.peek(0).map(|next| Moments::of(&next.row, &facts.dialect).decided)
     }
 
     /// Reads all events that are left.
@@ -409,6 +408,25 @@ impl Gather {
     /// Whether rows of the step could not be read; asked once per step.
     pub(super) fn step_is_damaged(&mut self, id: IterationId) -> bool {
         self.damaged_steps.remove(&id)
+    }
+}
+
+/// When a step was decided, and up to when its decisions may be stamped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided {
+    at: Nanos,
+    /// Where steps overlap, the step's own decision; where the clock is read more than once no nearer to the
+    /// next one.
+    until: Option<Nanos>,
+    /// Else the end of the step says, but where the next one is decided at that very moment.
+    next: Option<Nanos>,
+}
+
+impl Decided {
+    /// Whether a decision of this moment that names no step is of a later one.
+    fn is_over_at(self, moment: Nanos) -> bool {
+        self.until.is_some_and(|until| moment > until)
+            || self.next == Some(moment) && moment > self.at
     }
 }
 

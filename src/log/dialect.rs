@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use crate::log::ids::IdTable;
 use crate::log::moments::Moments;
-use crate::log::reader::{Item, LogDir, LogDirError};
+use crate::log::reader::{Item, Location, LogDir, LogDirError};
 use crate::log::schema::{
     EventRow, Group, IterationRequestRow, IterationRow, Layout, RequestRow, Row, Table,
     TransitionRow,
@@ -104,6 +104,8 @@ pub struct Dialect {
     /// Whether most sampled steps begin before the one before has ended. None if per_iteration.csv ends
     /// too early to tell.
     pub steps_overlap: Option<bool>,
+    /// Whether a sampled step has more decode tokens than requests run, as only draft tokens make them.
+    pub shows_drafts: bool,
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
@@ -201,15 +203,28 @@ impl Dialect {
     /// # Errors
     /// If a file cannot be opened.
     pub fn detect(dir: &LogDir, skew_bound: Nanos) -> Result<Self, LogDirError> {
+        Self::detect_until(dir, skew_bound, &[None; 5])
+    }
+
+    /// Looks at the first rows of each file, and at none behind the place where it is cut.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    pub fn detect_until(
+        dir: &LogDir,
+        skew_bound: Nanos,
+        cuts: &[Option<Location>; 5],
+    ) -> Result<Self, LogDirError> {
         let mut dialect = Self::default();
         let mut ids = IdTable::default();
-        let iterations = sample::<IterationRow>(dir, &mut ids)?;
-        let rows = sample::<IterationRequestRow>(dir, &mut ids)?;
-        let requests = sample::<RequestRow>(dir, &mut ids)?;
-        let events = sample::<EventRow>(dir, &mut ids)?;
-        if dir.file(Table::StateTransitions).is_none() {
-            dialect.habits.insert(Habit::NoTransitions);
-        }
+        let iterations = sample::<IterationRow>(dir, cuts, &mut ids)?;
+        let rows = sample::<IterationRequestRow>(dir, cuts, &mut ids)?;
+        let requests = sample::<RequestRow>(dir, cuts, &mut ids)?;
+        let events = sample::<EventRow>(dir, cuts, &mut ids)?;
+        // Where the file has gone, or is there and is none, that is damage and no habit.
+        let is_lost = dir.is_no_file(Table::StateTransitions) || dir.is_of_reference_logger();
+        let has_none = dir.file(Table::StateTransitions).is_none();
+        dialect.set(Habit::NoTransitions, has_none && !is_lost);
         dialect.look_at_headers(&iterations, &rows, &requests);
         dialect.look_at_iterations(&iterations);
         dialect.look_for_overlap(&iterations.rows, &rows.rows, &events.rows);
@@ -225,7 +240,7 @@ impl Dialect {
             dialect.skew_bound = skew::bound(&iterations.rows, &dialect, skew_bound);
         }
         dialect.look_at_events(&events);
-        let transitions = sample::<TransitionRow>(dir, &mut ids)?;
+        let transitions = sample::<TransitionRow>(dir, cuts, &mut ids)?;
         let samples = skew::Samples {
             iterations: &iterations.rows,
             rows: &rows.rows,
@@ -276,6 +291,7 @@ impl Dialect {
 
     fn look_at_iterations(&mut self, sample: &Sample<IterationRow>) {
         let rows = &sample.rows;
+        self.shows_drafts = rows.iter().any(|row| row.decode_tokens.0 > row.running_count.0);
         self.set(Habit::JoinedActions, rows.iter().any(|row| row.scheduler_action.len() > 1));
         self.set(
             Habit::EndsAtDecision,
@@ -305,12 +321,20 @@ impl Dialect {
             pair[1].decode_tokens.0 > 0 && pair[1].start_time >= end(&pair[0])
         };
         let last = iterations.last();
+        // A decision at the very end of a step is that of the next one.
+        let last_end = last.map(end);
+        let behind = |event: &EventRow| match event.event_type.is_decision() {
+            true => Some(event.timestamp) >= last_end,
+            false => Some(event.timestamp) > last_end,
+        };
         let goes_on = rows.last().map(|row| row.iteration_id) > last.map(|step| step.iteration_id)
-            || events.last().map(|event| event.timestamp) > last.map(end);
+            || events.last().is_some_and(behind);
         let is_cut = iterations.len() < SAMPLE_ROWS && goes_on;
         self.steps_overlap = match overlaps * 2 > iterations.len() {
             true => Some(true),
-            false if is_cut && !pairs().any(serial) => None,
+            false if (is_cut || overlaps > 0 || iterations.len() == 1) && !pairs().any(serial) => {
+                None
+            }
             false => Some(false),
         };
     }
@@ -366,6 +390,15 @@ impl Dialect {
         let counted = iterations.rows.iter().any(|row| row.completed_count.is_some());
         if !counted && completions_missing(sample, iterations, events) {
             wanted.want(State::Completed);
+        }
+        // Behind the end of the steps the events tell who was preempted.
+        let end = iterations.rows.last().map(|row| row.end_time);
+        let behind = |event: &&EventRow| {
+            event.event_type == EventType::RequestPreempted && Some(event.timestamp) > end
+        };
+        let uncounted = iterations.rows.len() < SAMPLE_ROWS && !wanted.is(State::Preempted);
+        if let Some(event) = events.rows.iter().find(behind).filter(|_| uncounted) {
+            wanted.want_from(State::Preempted, event.details.iteration_id);
         }
         let never = rows::never_written(dir, &absent, &wanted)?;
         self.set(Habit::NoInitialRows, never.contains(&State::Waiting));
@@ -497,7 +530,11 @@ impl<R: Row> Sample<R> {
     }
 }
 
-fn sample<R: Row>(dir: &LogDir, ids: &mut IdTable) -> Result<Sample<R>, LogDirError> {
+fn sample<R: Row>(
+    dir: &LogDir,
+    cuts: &[Option<Location>; 5],
+    ids: &mut IdTable,
+) -> Result<Sample<R>, LogDirError> {
     let mut sample = Sample {
         rows: Vec::new(),
         present: false,
@@ -516,10 +553,12 @@ fn sample<R: Row>(dir: &LogDir, ids: &mut IdTable) -> Result<Sample<R>, LogDirEr
         .iter()
         .enumerate()
         .any(|(index, column)| column.group == Group::Ours && sample.layout.has(index));
+    let until = cuts[R::SCHEMA.table as usize];
     let mut tries = 0;
     while tries < 2 * SAMPLE_ROWS && sample.rows.len() < SAMPLE_ROWS {
         tries += 1;
         match reader.next(ids) {
+            Some(Item::Row(row)) if until.is_some_and(|until| row.at() >= until) => break,
             Some(Item::Row(row)) => sample.rows.push(row.row),
             Some(Item::Problem(problem)) => {
                 sample.unread += usize::from(problem.column == Some("state"));

@@ -1,10 +1,13 @@
 //! What a cut leaves open is not held against the log.
 
+use schedlog::check::{CheckOptions, Verdict, check_dir};
 use schedlog::engine::run::LogOptions;
+use schedlog::log::dialect::Habit;
+use schedlog::log::values::LogLevel;
 
 use crate::damage::damaged;
 use crate::dialect_writer::VARIATIONS;
-use crate::fixtures::Log;
+use crate::fixtures::{Log, tripped};
 use crate::golden::replay_bundled;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets, TABLES};
@@ -313,4 +316,168 @@ fn a_request_that_is_never_admitted_is_seen_without_rows_of_those_that_wait() {
     let (_directory, report) = log.log().check();
     let errors = report.rules.iter().filter(|rule| rule.errors > 0).map(|rule| rule.rule.id);
     assert_eq!(errors.collect::<Vec<_>>(), ["Q010"]);
+}
+
+/// A log of steps whose decisions take no time, so that each is decided at the very moment at which the one
+/// before it ends: as on a coarse clock.
+fn decided_at_ends(settings: &str) -> Sheets {
+    let line = |i: u32| {
+        let (input, output) = (8 + i * 37 % 71, 4 + i * 13 % 23);
+        format!(
+            "{{\"timestamp\": {}, \"input_length\": {input}, \"output_length\": {output}}}\n",
+            9 * i
+        )
+    };
+    let place = tempfile::tempdir().unwrap();
+    let trace = place.path().join("trace.jsonl");
+    std::fs::write(&trace, (0..24).map(line).collect::<String>()).unwrap();
+    let free = "schedule_base_ns = 0\nschedule_per_request_ns = 0\noutput_base_ns = 0\n\
+                output_per_request_ns = 0\nmax_model_len = 128\nmax_num_batched_tokens = 64\n\
+                max_num_seqs = 6\nnum_gpu_blocks = 24\nblock_size = 8\n";
+    std::fs::write(trace.with_extension("toml"), format!("{free}{settings}")).unwrap();
+    let options = LogOptions { log_level: LogLevel::Full, ..LogOptions::default() };
+    replay_bundled(&trace, &place.path().join("log"), &options);
+    Sheets::read(&place.path().join("log"))
+}
+
+#[test]
+fn steps_may_be_decided_at_the_moment_at_which_the_ones_before_end() {
+    let log = decided_at_ends("");
+    assert!(log.e.where_is("event_type", "request_preempted").len() > 2);
+    let clean = |what: &str, log: &Sheets| {
+        let (_directory, report) = log.log().check();
+        assert_eq!(report.verdict(), Verdict::Clean, "{what}: {:?}", tripped(&report));
+    };
+    clean("all", &log);
+    let mut untold = log.clone();
+    untold.e.rows.retain(|row| !row[1].starts_with("kv_cache"));
+    untold.e.map_text("details", |_| String::new());
+    untold.run["log_level"] = "standard".into();
+    clean("no details", &untold);
+    let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
+    (fixed.write)(&mut untold);
+    clean("fixed columns without details", &untold);
+}
+
+#[test]
+fn who_is_scheduled_as_the_last_step_of_a_cut_file_ends_belongs_to_the_next() {
+    for settings in ["", "enable_prefix_caching = false\nasync_scheduling = true\n"] {
+        let log = decided_at_ends(settings);
+        for steps in (1..log.i.len() * 2 / 3).step_by(3) {
+            let mut rows = log.clone();
+            let [.., until, _, _] = rows_after(&log, steps, 0);
+            rows.r.rows.truncate(until);
+            damaged("free decisions", &format!("rows of {steps} steps"), &rows.log());
+            let [p, i, r, e, t] = rows_after(&log, steps, 0);
+            let mut killed = log.clone();
+            let sheets =
+                [&mut killed.p, &mut killed.i, &mut killed.r, &mut killed.e, &mut killed.t];
+            sheets.into_iter().zip([p, i, r, e, t]).for_each(|(it, rows)| it.rows.truncate(rows));
+            damaged("free decisions", &format!("{steps} steps"), &killed.log());
+            killed.run = serde_json::Value::Null;
+            damaged("free decisions", &format!("{steps} steps, no run.json"), &killed.log());
+        }
+    }
+}
+
+/// run.json is that of the last run.
+#[test]
+fn the_first_of_two_runs_is_not_held_to_the_settings_of_the_second() {
+    let (first, mut second) = (bundled("tiny-cache-preemption"), bundled("async-overlap"));
+    for key in ["num_gpu_blocks", "max_num_seqs", "max_num_batched_tokens", "block_size"] {
+        second.run["config"][key] = 2.into();
+    }
+    for steps in [3, first.i.len() / 2, first.i.len() - 1] {
+        for header in [true, false] {
+            let rows = rows_after(&first, steps, 0);
+            let log = started_again(&first, &second, rows, 0, header);
+            let run = second.log().files["run.json"].clone();
+            let log = log.map("run.json", |_| run);
+            let report = damaged("two runs", &format!("{steps} steps"), &log);
+            let told =
+                report.notes.iter().any(|note| note.starts_with("run.json is of the second"));
+            assert!(told, "{:?}", report.notes);
+        }
+    }
+}
+
+/// Only the first request has a row in per_request.csv, and none of the others has run.
+#[test]
+fn waiting_rows_may_be_left_out_though_nobody_who_waits_has_come_to_an_end() {
+    let line = "{\"timestamp\": 0, \"input_length\": 8, \"output_length\": 4}\n";
+    let settings = "max_model_len = 64\nmax_num_seqs = 1\nlatency = \"fixed\"\n";
+    let mut log = replayed(&line.repeat(4), settings);
+    log.r.rows.retain(|row| row[2] == "running");
+    let sheets = [&mut log.p, &mut log.i, &mut log.r, &mut log.t];
+    sheets.into_iter().zip([1, 3, 4, 2]).for_each(|(it, rows)| it.rows.truncate(rows));
+    let until = log.e.where_is("event_type", "request_completed")[0] + 1;
+    log.e.rows.truncate(until);
+    damaged("a queue", "killed", &log.log());
+}
+
+/// The dialect tells what a logger never writes; a directory in the file's place, or a file of this
+/// product's logger that has gone, is damage.
+#[test]
+fn a_file_of_changes_that_is_lost_is_no_habit_of_the_logger() {
+    let place = bundled("plain-run").log().without("state_transitions.csv").write();
+    for _ in 0..2 {
+        let report = check_dir(place.path(), &CheckOptions::default()).unwrap();
+        assert_eq!(report.verdict(), Verdict::Damaged);
+        assert!(!report.dialect.has(Habit::NoTransitions));
+        let _ = std::fs::create_dir(place.path().join("state_transitions.csv"));
+    }
+}
+
+/// Nothing tells the reasons of the ends, and the clients that gave up first did so while a step was in
+/// flight.
+#[test]
+fn ends_of_a_killed_run_may_all_be_of_clients_that_gave_up() {
+    let line = |i: u32| {
+        let abort = if i > 0 { r#", "abort_after_ms": 1"# } else { "" };
+        let at = 12 * i;
+        format!("{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": 60{abort}}}\n")
+    };
+    let settings = "max_model_len = 128\nmax_num_seqs = 8\nlatency = \"fixed\"\n";
+    let mut log = replayed(&(0..8).map(line).collect::<String>(), settings);
+    let ends = log.p.where_is("finish_reason", "abort");
+    assert_eq!(ends.len(), 7);
+    let [_, i, r, e, _] = rows_after(&log, 20, 0);
+    let sheets = [&mut log.p, &mut log.i, &mut log.r, &mut log.e, &mut log.t];
+    sheets.into_iter().zip([0, i, r, e, 0]).for_each(|(it, rows)| it.rows.truncate(rows));
+    log.e.map_text("details", |_| String::new());
+    damaged("aborts", "killed", &log.log());
+}
+
+/// Drafts take a part of the budget and of the memory, and no setting names their number.
+#[test]
+fn work_that_drafts_leave_no_room_for_is_not_lost() {
+    let line = |i: u32| {
+        let (input, output) = (24 + i * 37 % 41, 20 + i * 13 % 23);
+        format!("{{\"timestamp\": {i}, \"input_length\": {input}, \"output_length\": {output}}}\n")
+    };
+    let settings = "speculative_method = \"ngram\"\nnum_speculative_tokens = 7\nmax_model_len = 96\n\
+                    num_gpu_blocks = 26\nblock_size = 4\nmax_num_batched_tokens = 64\n\
+                    max_num_seqs = 8\nlatency = \"fixed\"\nenable_prefix_caching = false\n";
+    let mut log = replayed(&(0..12).map(line).collect::<String>(), settings);
+    let config = log.run["config"].as_object_mut().unwrap();
+    config.remove("num_speculative_tokens");
+    config.remove("num_lookahead_tokens");
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}
+
+/// At log level `summary` nothing but the tokens tells a batch that got nothing from the running queue.
+#[test]
+fn a_step_of_which_the_running_queue_gets_nothing_is_idle_where_that_counts_as_the_batch() {
+    let mut log = bundled("async-overlap");
+    let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
+    (fixed.write)(&mut log);
+    for row in 0..log.i.len() {
+        let running = log.i.n(row, "running_count");
+        log.i.set(row, "batch_size", running);
+    }
+    log.run["log_level"] = "summary".into();
+    log.e.rows.retain(|row| !row[1].starts_with("kv_cache"));
+    let (_directory, report) = log.log().without("per_iteration_requests.csv").check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }

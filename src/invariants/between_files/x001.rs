@@ -65,8 +65,9 @@ impl Invariant for Check {
     }
 }
 
-/// Whether the rows of the steps end before a moment.
-fn behind_rows(moment: Nanos, cx: &Cx<'_>) -> bool {
+/// Whether the rows of the steps end before a decision. One at the very end of their last step is the next
+/// step's.
+fn behind_rows(decided: Nanos, cx: &Cx<'_>) -> bool {
     let facts = cx.facts.table(Table::PerIterationRequests);
-    facts.exhausted && facts.last_moment < Some(moment)
+    facts.exhausted && facts.last_moment <= Some(decided)
 }

@@ -26,6 +26,9 @@ declare_invariant! {
 
 #[derive(Default)]
 struct Check {
+    /// Events that are read and not counted yet: those of the next step may be of the very moment at
+    /// which this one ends.
+    ahead: Vec<Located<EventRow>>,
     /// Blocks held by key, by the events.
     held: Vec<i64>,
     /// The step of the last allocation by key.
@@ -65,14 +68,17 @@ impl Allocation {
 }
 
 impl Invariant for Check {
-    fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
-        let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
-        for event in events {
-            self.note(event, block_size, cx);
-        }
+    fn events(&mut self, events: &[Located<EventRow>], _: &mut Cx<'_>) {
+        self.ahead.extend_from_slice(events);
     }
 
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+        let end = view.moments.filter(|_| !cx.facts.overlapping).map(|moments| moments.end);
+        // Those that name a later step long before it are of a wrong step.
+        self.count(
+            |event| event.details.iteration_id > Some(view.id) && end == Some(event.timestamp),
+            cx,
+        );
         if !self.seen && cx.facts.log_level != Some(LogLevel::Full) {
             cx.vacuous("the log has no block events");
             return;
@@ -119,6 +125,7 @@ impl Invariant for Check {
     }
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
+        self.count(|event| event.request_id != Some(request.key), cx);
         let held = self.held.get_mut(request.key.index()).map(std::mem::take).unwrap_or(0);
         let Some(end) = request.completion().filter(|_| self.seen && !request.damaged) else {
             return;
@@ -144,6 +151,18 @@ impl Invariant for Check {
 }
 
 impl Check {
+    /// Counts the events that were read, but those that are to be left for later.
+    fn count(&mut self, is_later: impl Fn(&EventRow) -> bool, cx: &mut Cx<'_>) {
+        let block_size = cx.facts.settings.block_size.filter(|size| *size > 0);
+        for event in std::mem::take(&mut self.ahead) {
+            if is_later(&event.row) {
+                self.ahead.push(event);
+            } else {
+                self.note(&event, block_size, cx);
+            }
+        }
+    }
+
     fn note(&mut self, event: &Located<EventRow>, block_size: Option<u32>, cx: &mut Cx<'_>) {
         use EventType as T;
         let Some(key) = event.row.request_id else { return };

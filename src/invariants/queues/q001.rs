@@ -162,8 +162,10 @@ fn completions(view: &IterationView<'_>, count: Requests, cx: &mut Cx<'_>) {
         event.row.event_type == EventType::RequestCompleted
             && event.row.details.finish_reason.is_none()
     };
-    let hidden =
-        cx.facts.dialect.hides_ends() && (cx.facts.overlapping || view.events.iter().any(untold));
+    // Of a file that is cut, the first outputs behind the last step may be those of the next one.
+    let last = cx.facts.table(Table::PerIteration).exhausted;
+    let hidden = cx.facts.dialect.hides_ends()
+        && (cx.facts.overlapping || last || view.events.iter().any(untold));
     let known = !hidden && cx.slack() == Nanos::ZERO;
     if count > batch
         || !known

@@ -44,8 +44,11 @@ impl Invariant for Check {
         // Where a resumption is noted at the first scheduling too, it is none.
         let both = row.resumed_count.is_none() && cx.facts.dialect.has(Habit::ResumedAtFirst);
         let resumed = if both { resumed.saturating_sub(admitted) } else { resumed };
-        // Where the batch is the running queue, it may have got nothing.
-        let scheduled = match cx.facts.dialect.has(Habit::BatchIsRunning) {
+        // Where the batch is the running queue, or may be, it may have got nothing.
+        let untold = cx.facts.dialect.has(Habit::FixedColumnsOnly)
+            && !cx.facts.has(Table::PerIterationRequests)
+            && row.batch_size == row.running_count;
+        let scheduled = match untold || cx.facts.dialect.has(Habit::BatchIsRunning) {
             true => row.total_tokens > Tokens::ZERO,
             false => row.batch_size > Requests::ZERO,
         };

@@ -20,7 +20,7 @@ declare_invariant! {
     ///
     /// What the head needs is bounded from above: all its known tokens, look-ahead and watermark.
     ///
-    /// Blind spot: speculative decoding (drafts are charged to the budget); requests that fit only
+    /// Blind spot: speculative decoding (drafts are charged to the budget and look ahead); requests that fit only
     /// thanks to the prefix cache; running requests where steps overlap (one that is certain to reach
     /// its last token is left out rightly).
     ///
@@ -67,7 +67,9 @@ impl Invariant for Check {
         let row = &step.row;
         let left = budget.saturating_sub(row.total_tokens.0);
         // What a preempting step does not admit is not lost.
-        let plain = settings.drafts() == 0 && row.preempted_count == Requests::ZERO;
+        let drafts =
+            settings.num_speculative_tokens.map_or(cx.facts.dialect.shows_drafts, |it| it > 0);
+        let plain = !drafts && row.preempted_count == Requests::ZERO;
         if cx.facts.dialect.hides_waiting() {
             self.see(view);
             // Behind the end of the events one may have given up, and another come.

@@ -69,9 +69,20 @@ fn may_be(request: &RequestHistory, state: State, moment: Nanos, cx: &Cx<'_>) ->
         // An end at D comes after the queues were read; any other change at D is the decision.
         [State::Completed] => before == state,
         // Which of two readings is the earlier one is not known.
-        [only] => *only == state || slack > Nanos::ZERO && before == state,
+        [only] => {
+            let still = before == state;
+            *only == state || still && (slack > Nanos::ZERO || goes_on(request, *only, moment, cx))
+        }
         several => several.contains(&state) || before == state,
     }
+}
+
+/// Whether a later step of the same moment has the request in this state, or would have it in a file that
+/// is cut there: a step that does nothing may end as it begins.
+fn goes_on(request: &RequestHistory, state: State, moment: Nanos, cx: &Cx<'_>) -> bool {
+    let rows = cx.facts.table(Table::PerIterationRequests);
+    let later = |span: &Span| span.state == state && span.first_moment == Some(moment);
+    request.spans.iter().any(later) || rows.exhausted && rows.last_moment <= Some(moment)
 }
 
 /// A change to another state inside a span.

@@ -46,7 +46,10 @@ impl Invariant for Check {
     fn finish(&mut self, end: &LogEnd, cx: &mut Cx<'_>) {
         let (Some((id, event)), Some(last)) = (self.latest, end.last_iteration) else { return };
         let ahead = if cx.facts.overlapping { STEPS_IN_FLIGHT } else { 0 };
-        let within = Some(event.row.timestamp) <= end.last_end_time;
+        // The next step may be decided at the very moment at which the last one of a cut file ends.
+        let decides_next = event.row.event_type.is_decision() && id.0 == last.0.saturating_add(1);
+        let at = Some(event.row.timestamp);
+        let within = at < end.last_end_time || at == end.last_end_time && !decides_next;
         // Behind the end of a file that ends early X005 speaks.
         if id.0 > last.0.saturating_add(ahead) && within && cx.facts.complete(Table::PerIteration) {
             cx.found(

@@ -5,10 +5,13 @@
 
 use std::io::{BufRead, BufReader};
 
-use crate::log::ids::IdTable;
+use hashbrown::{HashMap, HashSet};
+use rustc_hash::FxBuildHasher;
+
+use crate::log::ids::{IdTable, RequestKey};
 use crate::log::reader::{Item, LogDir, LogDirError};
-use crate::log::schema::{IterationRow, RequestRow, Table};
-use crate::log::values::State;
+use crate::log::schema::{EventRow, IterationRow, RequestRow, Table};
+use crate::log::values::{EventType, State};
 use crate::units::{IterationId, Nanos};
 
 /// The first step whose counts say that it should have rows of a state.
@@ -68,13 +71,18 @@ impl Wanted {
 
     /// Notes that a state should have rows, by what else the log says of its first steps.
     pub(super) fn want(&mut self, state: State) {
+        self.want_from(state, None);
+    }
+
+    /// Notes that a state should have rows from a step on.
+    pub(super) fn want_from(&mut self, state: State, from: Option<IterationId>) {
         let step = match state {
             State::Waiting => &mut self.waiting,
             State::Preempted => &mut self.preempted,
             State::Completed => &mut self.completed,
             State::Running => return,
         };
-        *step = step.or(Some(IterationId::ZERO));
+        *step = step.or(from).or(Some(IterationId::ZERO));
     }
 
     fn step(&self, state: State) -> Option<IterationId> {
@@ -113,7 +121,40 @@ fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
             return Ok(true);
         }
     }
-    Ok(wanted.waited_at.is_empty() || lacks_requests(dir)?)
+    Ok(wanted.waited_at.is_empty() || lacks_requests(dir)? || somebody_untold_waited(dir, wanted)?)
+}
+
+/// Whether a request waited then of which per_request.csv, cut before its end, has no row: by the events.
+fn somebody_untold_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
+    let (Some(mut requests), Some(mut events)) =
+        (dir.reader::<RequestRow>()?, dir.reader::<EventRow>()?)
+    else {
+        return Ok(true);
+    };
+    // Their keys are kept, so that they are those of the events too.
+    let mut ids = IdTable::default();
+    let mut told: HashSet<RequestKey, FxBuildHasher> = HashSet::default();
+    while let Some(item) = requests.next(&mut ids) {
+        if let Item::Row(row) = item {
+            told.insert(row.row.request_id);
+        }
+    }
+    let mut arrived: HashMap<RequestKey, Nanos, FxBuildHasher> = HashMap::default();
+    let waits = |from: Nanos, until: Option<Nanos>| {
+        let within = |at: &Nanos| from <= *at && until.is_none_or(|until| *at < until);
+        wanted.waited_at.iter().any(within)
+    };
+    while let Some(item) = events.next(&mut ids) {
+        let Item::Row(event) = item else { continue };
+        let Some(key) = event.row.request_id.filter(|key| !told.contains(key)) else { continue };
+        let now = event.row.timestamp;
+        if event.row.event_type == EventType::RequestArrived {
+            arrived.entry(key).or_insert(now);
+        } else if arrived.remove(&key).is_some_and(|from| waits(from, Some(now))) {
+            return Ok(true);
+        }
+    }
+    Ok(arrived.into_values().any(|from| waits(from, None)))
 }
 
 /// Whether somebody has no row in per_request.csv, which is in order of the ends: of those who run in the
