@@ -71,7 +71,7 @@ impl Messages {
 
 /// Whether a text has words, so that it is more than a value.
 fn is_sentence(text: &str) -> bool {
-    text.split(' ').any(|word| word.len() > 3 && word.chars().all(char::is_alphabetic))
+    text.split(' ').any(|word| word.len() > 2 && word.chars().all(char::is_alphabetic))
 }
 
 /// A text with `N` for each number and each list of them.

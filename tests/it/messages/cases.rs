@@ -147,6 +147,10 @@ const CHANGES: &[fn(&mut Sheets)] = &[
     |s| reason(s, "waiting", "max_num_batched_tokens"),
     |s| reason(s, "preempted", "max_num_batched_tokens"),
     |s| {
+        s.run["config"]["num_speculative_tokens"] = 2.into();
+        reason(s, "waiting", "max_num_batched_tokens");
+    },
+    |s| {
         s.run = serde_json::Value::Null;
         reason(s, "waiting", "max_num_seqs");
     },
