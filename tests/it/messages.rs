@@ -8,6 +8,7 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 use schedlog::check::{CheckReport, Outcome};
+use schedlog::diagnose::Diagnosis;
 
 use crate::fixtures::repo;
 use crate::sheets::Sheets;
@@ -17,6 +18,7 @@ use crate::support::in_snapshots;
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     by_rule: BTreeMap<&'static str, BTreeSet<String>>,
+    causes: BTreeMap<&'static str, BTreeSet<String>>,
     notes: BTreeSet<String>,
 }
 
@@ -48,6 +50,19 @@ impl Messages {
         }
     }
 
+    pub(crate) fn note_causes(&mut self, diagnosis: &Diagnosis<'_>) {
+        for group in &diagnosis.groups {
+            let id = group.findings.iter().find_map(|finding| finding.request.as_deref());
+            for cause in &group.causes {
+                let text = match id.filter(|id| id.len() > 1) {
+                    Some(id) => cause.text.replace(id, "ID"),
+                    None => cause.text.clone(),
+                };
+                self.causes.entry(cause.id).or_default().insert(shape(&text));
+            }
+        }
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.notes.extend(other.notes);
         for (rule, lines) in other.by_rule {
@@ -58,14 +73,18 @@ impl Messages {
     /// Compares them with the snapshot, those of [`cases`] among them.
     pub(crate) fn assert_known(mut self, logs: &[(String, Sheets)]) {
         self.add(cases::of(logs));
-        let mut text = String::new();
-        let notes = ("notes", &self.notes);
-        for (rule, lines) in self.by_rule.iter().map(|(rule, lines)| (*rule, lines)).chain([notes])
-        {
-            text += &format!("{rule}\n");
-            lines.iter().for_each(|line| text += &format!("  {line}\n"));
-        }
-        in_snapshots("messages", || assert_snapshot!("findings", text));
+        let text = |of: &BTreeMap<&str, BTreeSet<String>>| {
+            let lines = of.iter().flat_map(|(name, lines)| {
+                let lines = lines.iter().map(|line| format!("  {line}\n"));
+                std::iter::once(format!("{name}\n")).chain(lines)
+            });
+            lines.collect::<String>()
+        };
+        self.by_rule.insert("notes", self.notes);
+        in_snapshots("messages", || {
+            assert_snapshot!("findings", text(&self.by_rule));
+            assert_snapshot!("causes", text(&self.causes));
+        });
     }
 }
 
@@ -100,32 +119,49 @@ fn shape(text: &str) -> String {
 fn literals(source: &str) -> Vec<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let code: String = lines.map(|line| format!("{line}\n")).collect();
-    let mut found = Vec::new();
-    let mut chars = code.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            // A quote as a character.
-            '\'' if chars.next_if_eq(&'"').is_some() => {}
-            '"' => {
-                let mut text = String::new();
-                while let Some(c) = chars.next_if(|c| *c != '"') {
-                    match c {
-                        '\\' => match chars.next() {
-                            Some('\n') => while chars.next_if(|c| c.is_whitespace()).is_some() {},
-                            Some(c) => text.push(c),
-                            None => {}
-                        },
-                        c => text.push(c),
-                    }
-                }
-                chars.next();
-                found.push(text);
+    let code: Vec<char> = lines.flat_map(|line| line.chars().chain(['\n'])).collect();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < code.len() {
+        let rest = &code[at..];
+        at += match rest {
+            ['\'', '\\', _, '\'', ..] => 4,
+            ['\'', _, '\'', ..] => 3,
+            ['r', '#', '"', ..] => {
+                4 + rest.windows(2).skip(3).position(|end| end == ['"', '#']).unwrap()
             }
-            _ => {}
-        }
+            ['"', ..] => {
+                let (text, len) = literal(&rest[1..]);
+                found.push(text);
+                len + 1
+            }
+            _ => 1,
+        };
     }
     found
+}
+
+/// A string up to its end, and its length in the source with the quote behind it.
+fn literal(code: &[char]) -> (String, usize) {
+    let (mut text, mut at) = (String::new(), 0);
+    loop {
+        match code[at..] {
+            ['"', ..] | [] => break,
+            ['\\', '\n', ..] => {
+                at += 1;
+                at += code[at..].iter().take_while(|c| c.is_whitespace()).count();
+                continue;
+            }
+            ['\\', 'n', ..] => text.push('\n'),
+            ['\\', c, ..] => text.push(c),
+            [c, ..] => {
+                text.push(c);
+                at += 1;
+                continue;
+            }
+        }
+        at += 2;
+    }
+    (text, at + 1)
 }
 
 /// The longest part of a message that is the same in all logs; none if it has too few words to be one.
@@ -171,7 +207,9 @@ fn every_message_in_the_sources_is_in_a_snapshot() {
     let mut missing = Vec::new();
     let mut look = |path: &Path, source: String| {
         for literal in literals(&source) {
-            let Some(part) = fixed_part(&literal) else { continue };
+            // Messages are no whole sentences; what a cause is of is for those who read the source.
+            let is_doc = literal.ends_with('.');
+            let Some(part) = fixed_part(&literal).filter(|_| !is_doc) else { continue };
             // Numbers stand as `N` in the snapshot of all.
             if ![plain(&part), plain(&shape(&part))].iter().any(|part| snapshots.contains(part)) {
                 missing.push(format!("{}: {literal}", path.file_name().unwrap().display()));
@@ -183,6 +221,15 @@ fn every_message_in_the_sources_is_in_a_snapshot() {
         let body = source.find("=> Check").map_or(0, |at| at);
         look(path, source[body..].to_owned());
     });
+    for folder in ["src/diagnose", "src/check", "src/report", "src/policy"] {
+        texts(&repo(folder), "rs", &mut |path, source| {
+            // Why one rule breaks with another is for those who read the source.
+            if path.ends_with("dependencies.rs") {
+                return;
+            }
+            look(path, source);
+        });
+    }
     let problem = repo("src/log/reader/problem.rs");
     look(&problem, std::fs::read_to_string(&problem).unwrap());
     assert!(missing.is_empty(), "in no snapshot:\n{}", missing.join("\n"));

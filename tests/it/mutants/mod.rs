@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use schedlog::check::{CheckReport, Verdict};
+use schedlog::diagnose::Diagnosis;
 use schedlog::engine::run::LogOptions;
 use schedlog::log::values::LogLevel;
 
@@ -172,6 +173,9 @@ fn sort_events(s: &mut Sheets) {
     s.e.rows.sort_by_key(|row| row[0].parse::<i64>().unwrap());
 }
 
+/// Logs of a mutant whose causes are looked for.
+const DIAGNOSED: usize = 4;
+
 #[derive(Default)]
 struct Score {
     /// Per mutant: on how many logs it was applicable.
@@ -212,6 +216,7 @@ impl Score {
 
 fn run(score: &Mutex<Score>, logs: &[(String, Sheets)], mutants: &[&'static Mutant]) {
     for mutant in mutants {
+        let mut diagnosed = 0;
         for (name, correct) in logs {
             let mut wrong = correct.clone();
             (mutant.apply)(&mut wrong);
@@ -219,7 +224,11 @@ fn run(score: &Mutex<Score>, logs: &[(String, Sheets)], mutants: &[&'static Muta
                 continue;
             }
             let (_directory, report) = wrong.log().check();
-            score.lock().unwrap().note(mutant.name, mutant.rules, name, &report);
+            let diagnosis = (diagnosed < DIAGNOSED).then(|| Diagnosis::of(&report, false));
+            diagnosed += 1;
+            let mut score = score.lock().unwrap();
+            diagnosis.iter().for_each(|diagnosis| score.messages.note_causes(diagnosis));
+            score.note(mutant.name, mutant.rules, name, &report);
         }
     }
 }
