@@ -1,12 +1,13 @@
 //! Wrong logs for the messages that no mutant brings about.
 
+use schedlog::diagnose::Diagnosis;
 use schedlog::engine::run::LogOptions;
 use schedlog::invariants::ALL;
 
 use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::{Log, fixture};
 use crate::golden::replay_bundled;
-use crate::messages::Messages;
+use crate::messages::{Messages, causes};
 use crate::sheets::{Sheets, TABLES};
 
 /// What the fixtures say, and the logs below.
@@ -15,6 +16,7 @@ pub(super) fn of(logs: &[(String, Sheets)]) -> Messages {
     let mut note = |log: Log| {
         let (_directory, report) = log.check();
         messages.note(&report);
+        messages.note_causes(&Diagnosis::of(&report, false));
     };
     for rule in ALL {
         note(Log::base().edited(&fixture(rule.id)));
@@ -22,10 +24,12 @@ pub(super) fn of(logs: &[(String, Sheets)]) -> Messages {
     for change in RAW {
         note(change(Log::base()));
     }
-    note(long_run());
-    for (_, log) in logs {
+    let long = long_run();
+    note(other_batch(&long).log());
+    let logs = logs.iter().map(|(_, log)| log);
+    for log in logs.chain([&long]) {
         note(twice(log.log(), "events.csv"));
-        for change in CHANGES {
+        for change in CHANGES.iter().chain(causes::CHANGES) {
             let mut wrong = log.clone();
             change(&mut wrong);
             if wrong != *log {
@@ -49,20 +53,25 @@ fn without_rows(log: Log, table: &str) -> Log {
     log.map(table, |bytes| bytes[..header_len(&bytes)].to_vec())
 }
 
-/// A log of more steps than are looked at to find out what batch_size is, of which the last has another.
-fn long_run() -> Log {
+/// A log of more steps than are looked at to find out what batch_size is.
+fn long_run() -> Sheets {
     let place = tempfile::tempdir().unwrap();
     let trace = place.path().join("trace.jsonl");
     let request = r#"{"timestamp": 0, "input_length": 8, "output_length": 2100}"#;
     std::fs::write(&trace, format!("{request}\n")).unwrap();
     std::fs::write(trace.with_extension("toml"), "max_model_len = 4096\n").unwrap();
     replay_bundled(&trace, &place.path().join("log"), &LogOptions::default());
-    let mut log = Sheets::read(&place.path().join("log"));
+    Sheets::read(&place.path().join("log"))
+}
+
+/// With a batch_size of the last step that is what it is not in those before.
+fn other_batch(log: &Sheets) -> Sheets {
+    let mut log = log.clone();
     habits(&mut log, &["fixed-columns-only"]);
     // Behind the last token there is a step of nobody.
     let last = log.i.len() - 2;
     log.i.set(last, "batch_size", 0);
-    log.log()
+    log
 }
 
 /// Changes of the bytes of a file.
