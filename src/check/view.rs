@@ -149,6 +149,13 @@ impl<'a> IterationView<'a> {
         self.recent.iter().rev().find(|(other, _)| *other == id).map(|(_, moments)| *moments)
     }
 
+    /// When a step was over at the latest that is longer ago than those that are remembered.
+    #[must_use]
+    pub fn over_by(&self, id: IterationId) -> Option<Nanos> {
+        let (oldest, moments) = self.recent.first()?;
+        (id < *oldest).then_some(moments.end)
+    }
+
     /// The end of a step that is nearest to a moment. None if that is longer ago than the few steps that
     /// are remembered.
     #[must_use]

@@ -18,7 +18,7 @@ use crate::log::schema::{
     TransitionRow,
 };
 use crate::log::values::{EventType, FinishReason, State};
-use crate::units::Nanos;
+use crate::units::{IterationId, Nanos};
 
 /// Rows of each file that are looked at.
 const SAMPLE_ROWS: usize = 2_000;
@@ -388,8 +388,8 @@ impl Dialect {
             wanted.waited(at);
         }
         let counted = iterations.rows.iter().any(|row| row.completed_count.is_some());
-        if !counted && completions_missing(sample, iterations, events) {
-            wanted.want(State::Completed);
+        if let Some(step) = completions_missing(iterations, events).filter(|_| !counted) {
+            wanted.want_from(State::Completed, Some(step));
         }
         // Behind the end of the steps the events tell who was preempted.
         let end = iterations.rows.last().map(|row| row.end_time);
@@ -485,20 +485,18 @@ fn waiting_missing(
     missing.map(|step| step.start_time.saturating_add(step.scheduling_overhead))
 }
 
-/// Whether requests ended by the events in steps of the sample.
+/// The step of the first end that an output brought, by the events of the sample.
 fn completions_missing(
-    sample: &Sample<IterationRequestRow>,
     iterations: &Sample<IterationRow>,
     events: &Sample<EventRow>,
-) -> bool {
-    let Some(last) = sample.rows.last().map(|row| row.iteration_id) else { return false };
-    let covered = iterations.rows.iter().filter(|step| step.iteration_id < last);
-    let horizon = covered.map(|step| step.start_time).max();
-    events.rows.iter().any(|event| {
+) -> Option<IterationId> {
+    let ends = events.rows.iter().filter(|event| {
         event.event_type == EventType::RequestCompleted
-            && Some(event.timestamp) < horizon
             && !event.details.finish_reason.is_some_and(FinishReason::is_drop)
-    })
+    });
+    let first = ends.map(|event| event.timestamp).min()?;
+    let own = iterations.rows.iter().find(|step| step.end_time >= first)?;
+    Some(own.iteration_id)
 }
 
 /// For every undefined value of a request: whether a 0 stands for it.

@@ -3,11 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use insta::assert_snapshot;
 use schedlog::check::{CheckOptions, check_dir};
 use schedlog::diagnose::Diagnosis;
 
 use crate::edits::Edited;
 use crate::sheets::TABLES;
+use crate::support::in_snapshots;
 
 /// Thirty requests of two runs: the ids are the same, and nothing else is.
 fn run(directory: &Path, seed: u64, flags: &[&str]) -> Edited {
@@ -48,6 +50,7 @@ fn first(log: &Edited) -> String {
 #[test]
 fn the_file_of_another_run_is_named_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
+    let mut all = String::new();
     for flags in [&[] as &[&str], &["--async-scheduling"]] {
         for name in TABLES {
             let log = run(directory.path(), 7, flags);
@@ -57,8 +60,10 @@ fn the_file_of_another_run_is_named_and_no_other() {
             assert!(told.starts_with("another-run: "), "{name}: {told}");
             assert!(told.ends_with("the file is of another run"), "{name}: {told}");
             assert!(told.contains(&format!(" of {name} are ")), "{name}: {told}");
+            writeln!(all, "{told}").unwrap();
         }
     }
+    in_snapshots("messages", || assert_snapshot!("another-run", all));
 }
 
 #[test]

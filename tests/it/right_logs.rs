@@ -5,6 +5,8 @@ use schedlog::log::dialect::Habit;
 use schedlog::settings::Settings;
 
 use crate::conform_cases::{Job, log};
+use crate::cuts::replayed;
+use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
@@ -49,6 +51,48 @@ fn completed_rows_may_be_left_out_where_nothing_counts_them() {
         let (_directory, report) = log.log().check();
         assert!(report.dialect.has(Habit::NoCompletedRows), "{name}");
     }
+}
+
+/// Twenty requests that end behind more rows than are looked at to find out how a log is written.
+fn late_ends(settings: &str, habits: &[&str]) -> Sheets {
+    let request = |place: usize| {
+        let output = 350 + 4 * place;
+        format!("{{\"timestamp\": 0, \"input_length\": 20, \"output_length\": {output}}}\n")
+    };
+    // Of the last one the client gives up, so that no step runs it without tokens.
+    let last =
+        r#"{"timestamp": 0, "input_length": 20, "output_length": 900, "abort_after_ms": 9000}"#;
+    let trace: String = (0..20).map(request).chain([format!("{last}\n")]).collect();
+    let mut log =
+        replayed(&trace, &format!("max_model_len = 1024\nlatency = \"fixed\"\n{settings}"));
+    for variation in VARIATIONS.iter().filter(|variation| habits.contains(&variation.habit)) {
+        (variation.write)(&mut log);
+    }
+    log
+}
+
+#[test]
+fn rows_that_are_left_out_are_known_though_the_first_of_them_is_far_behind() {
+    let log = late_ends("", &["fixed-columns-only", "no-completed-rows"]);
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    assert!(report.dialect.has(Habit::NoCompletedRows));
+}
+
+/// A request whose last token is in flight runs and is not scheduled.
+#[test]
+fn batches_that_are_the_running_queue_are_known_though_they_differ_late() {
+    let note = "batch_size is the length of the running queue, not of the batch";
+    let drafts =
+        "async_scheduling = true\nspeculative_method = \"eagle\"\nnum_speculative_tokens = 2\n";
+    let mut log = late_ends(drafts, &["batch-is-running"]);
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    assert!(report.notes.iter().any(|told| told == note), "{:?}", report.notes);
+    let last = log.i.len() - 8;
+    log.i.add(last, "batch_size", -1);
+    let (_directory, report) = log.log().check();
+    assert!(report.rule("Q003").is_some_and(|rule| rule.errors > 3), "{:?}", tripped(&report));
 }
 
 /// An end of unknown reason beside a first token may be an abort, and is not the end of the step.

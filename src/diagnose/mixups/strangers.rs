@@ -114,12 +114,12 @@ fn kinds(named: &Named, table: Table) -> Option<String> {
     };
     let rows = if table == Table::Events { "events" } else { "rows" };
     let (right, wrong, mixed) = (of(true, false), of(false, true), of(true, true));
-    if wrong.is_empty() || !mixed.is_empty() {
+    // All rows of a file are told of elsewhere.
+    if wrong.is_empty() || right.is_empty() || !mixed.is_empty() {
         return None;
     }
-    Some(match (wrong.len() <= right.len(), right.is_empty()) {
-        (_, true) => "in all of its rows".to_owned(),
-        (true, _) => format!("in {} {rows} only", listed(&wrong, NAMED)),
-        (false, _) => format!("in all {rows} but {}", listed(&right, NAMED)),
+    Some(match wrong.len() <= right.len() {
+        true => format!("in {} {rows} only", listed(&wrong, NAMED)),
+        false => format!("in all {rows} but {}", listed(&right, NAMED)),
     })
 }

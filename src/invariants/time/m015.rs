@@ -2,6 +2,7 @@
 
 use crate::invariants::prelude::*;
 use crate::log::ids::RequestKey;
+use crate::units::IterationId;
 
 declare_invariant! {
     /// Events, changes and rows of one fact carry one moment.
@@ -43,6 +44,19 @@ struct Check {
 /// Freeings that are remembered; more than fall between two steps.
 const MOST_FREED: usize = 1024;
 
+/// An event of blocks that names a step which ended long before.
+fn long_over(event: &Located<EventRow>, step: IterationId, by: Nanos, cx: &Cx<'_>) -> Finding {
+    let message = "the event of blocks names a step that was over long before";
+    let finding = Finding::new(message)
+        .at(event.at(), "details")
+        .in_iteration(step)
+        .values(format!("a moment up to {by}"), event.row.timestamp);
+    match event.row.request_id {
+        Some(key) => finding.of(key, cx.ids),
+        None => finding,
+    }
+}
+
 impl Invariant for Check {
     fn events(&mut self, events: &[Located<EventRow>], cx: &mut Cx<'_>) {
         let alone = |event: &&Located<EventRow>| {
@@ -74,7 +88,13 @@ impl Invariant for Check {
             let kind = event.row.event_type;
             let blocks = matches!(kind, T::KvCacheAllocated | T::KvCacheFreed);
             let step = event.row.details.iteration_id.filter(|_| blocks).unwrap_or(view.id);
-            let Some(moments) = view.moments_of(step) else { continue };
+            let Some(moments) = view.moments_of(step) else {
+                let over = view.over_by(step).filter(|by| now > by.saturating_add(cx.slack()));
+                if let Some(by) = over {
+                    cx.found(long_over(event, step, by, cx));
+                }
+                continue;
+            };
             let named = named || step != view.id;
             let slack = cx.slack();
             let outside = now.saturating_add(slack) < moments.start

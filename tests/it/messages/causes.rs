@@ -1,5 +1,7 @@
 //! Wrong logs for the causes that no mutant brings about.
 
+use std::collections::BTreeSet;
+
 use crate::sheets::{Sheet, Sheets};
 
 /// Gives each id of a file another name, which is told how many requests came before it.
@@ -92,7 +94,7 @@ pub(super) const CHANGES: &[fn(&mut Sheets)] = &[
     },
     |s| {
         rename(s, |place, table| {
-            if table == "p" {
+            if table != "e" {
                 format!("{place:02}abcd")
             } else {
                 format!("{place:02}abcd{:03}", 37 * place)
@@ -143,13 +145,10 @@ pub(super) const CHANGES: &[fn(&mut Sheets)] = &[
         }
     },
     |s| s.p.map("e2e_latency", |time| time + time / 2000),
-    // Every second preemption has no event.
+    // A second preemption has no event.
     |s| {
-        let mut seen = 0;
-        s.e.rows.retain(|row| {
-            seen += usize::from(row[1] == "request_preempted");
-            row[1] != "request_preempted" || seen % 2 == 1
-        });
+        let mut seen = BTreeSet::new();
+        s.e.rows.retain(|row| row[1] != "request_preempted" || seen.insert(row[2].clone()));
     },
     |s| {
         for row in 0..s.p.len() {
@@ -169,6 +168,15 @@ pub(super) const CHANGES: &[fn(&mut Sheets)] = &[
     |s| {
         let ended: Vec<_> = s.r.rows.iter().filter(|row| row[2] == "completed").cloned().collect();
         s.r.rows.retain(|row| row[2] != "running" || !ended.iter().any(|end| end[..2] == row[..2]));
+    },
+    // The step of block events is never filled in.
+    |s| {
+        for row in s.e.rows.iter_mut().filter(|row| row[1].starts_with("kv_cache")) {
+            if let Ok(mut details) = serde_json::from_str::<serde_json::Value>(&row[3]) {
+                details["iteration_id"] = 0.into();
+                row[3] = details.to_string();
+            }
+        }
     },
     // Every second decision names the step behind it.
     |s| {

@@ -173,7 +173,7 @@ fn sort_events(s: &mut Sheets) {
     s.e.rows.sort_by_key(|row| row[0].parse::<i64>().unwrap());
 }
 
-/// Logs of a mutant whose causes are looked for.
+/// The first logs of a mutant whose causes are looked for, beside the last two of all.
 const DIAGNOSED: usize = 4;
 
 #[derive(Default)]
@@ -217,14 +217,15 @@ impl Score {
 fn run(score: &Mutex<Score>, logs: &[(String, Sheets)], mutants: &[&'static Mutant]) {
     for mutant in mutants {
         let mut diagnosed = 0;
-        for (name, correct) in logs {
+        for (place, (name, correct)) in logs.iter().enumerate() {
             let mut wrong = correct.clone();
             (mutant.apply)(&mut wrong);
             if wrong == *correct {
                 continue;
             }
             let (_directory, report) = wrong.log().check();
-            let diagnosis = (diagnosed < DIAGNOSED).then(|| Diagnosis::of(&report, false));
+            let is_looked_at = diagnosed < DIAGNOSED || place + 2 >= logs.len();
+            let diagnosis = is_looked_at.then(|| Diagnosis::of(&report, false));
             diagnosed += 1;
             let mut score = score.lock().unwrap();
             diagnosis.iter().for_each(|diagnosis| score.messages.note_causes(diagnosis));
