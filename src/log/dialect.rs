@@ -493,10 +493,12 @@ fn completions_missing(
 ) -> bool {
     let Some(last) = sample.rows.last().map(|row| row.iteration_id) else { return false };
     let covered = iterations.rows.iter().filter(|step| step.iteration_id < last);
-    let horizon = covered.map(|step| step.start_time).max();
+    let horizon = covered.map(|step| step.end_time).max();
+    let cut = iterations.rows.iter().find(|step| step.iteration_id == last);
     events.rows.iter().any(|event| {
         event.event_type == EventType::RequestCompleted
-            && Some(event.timestamp) < horizon
+            && Some(event.timestamp) <= horizon
+            && cut.is_none_or(|step| event.timestamp < step.end_time)
             && !event.details.finish_reason.is_some_and(FinishReason::is_drop)
     })
 }

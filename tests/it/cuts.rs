@@ -49,7 +49,7 @@ fn aborts_in_flight() -> Sheets {
 }
 
 /// The log of a trace.
-fn replayed(lines: &str, settings: &str) -> Sheets {
+pub(crate) fn replayed(lines: &str, settings: &str) -> Sheets {
     let place = tempfile::tempdir().unwrap();
     let trace = place.path().join("trace.jsonl");
     std::fs::write(&trace, lines).unwrap();
