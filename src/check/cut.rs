@@ -95,7 +95,7 @@ impl RowsCut<'_> {
                 // An abort of a request that runs is not just then, where that moment is known.
                 None => {
                     let known = slack == 0 && !self.facts.dialect.hides_ends();
-                    counted || known && self.runs(request)
+                    counted || known && self.runs(request) && !got_nothing(request)
                 }
             };
             now && has_row && request.completed.is_none()
@@ -117,4 +117,11 @@ impl RowsCut<'_> {
         };
         self.rows.iter().any(|row| endless(&row))
     }
+}
+
+/// Whether the last step of a request gave it no token, as one whose client gave up before the output was
+/// there: on a coarse clock that moment is the end of the step.
+fn got_nothing(request: &RequestHistory) -> bool {
+    let (Some(record), Some(queued)) = (&request.record, &request.queued) else { return false };
+    record.row.output_tokens <= queued.row.tokens_generated
 }

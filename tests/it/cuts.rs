@@ -7,12 +7,12 @@ use schedlog::log::values::LogLevel;
 
 use crate::damage::damaged;
 use crate::dialect_writer::VARIATIONS;
-use crate::fixtures::{Log, tripped};
+use crate::fixtures::tripped;
 use crate::golden::replay_bundled;
 use crate::mutants::full_logs;
-use crate::sheets::{Sheet, Sheets, TABLES};
+use crate::sheets::{Sheet, Sheets};
 
-fn bundled(name: &str) -> Sheets {
+pub(crate) fn bundled(name: &str) -> Sheets {
     full_logs().into_iter().find(|(other, _)| other == name).unwrap().1
 }
 
@@ -112,36 +112,9 @@ fn steps_behind_the_cut_of_their_rows_are_one_loss() {
     damaged("aborts", "steps alone", &log.log());
 }
 
-/// A run that was killed, its files as long as `rows` says, and behind each of them those of another run:
-/// what starting again in append mode leaves. A torn row lacks its last bytes and its line break.
-fn started_again(
-    first: &Sheets,
-    second: &Sheets,
-    rows: [usize; 5],
-    torn: usize,
-    header: bool,
-) -> Log {
-    let mut killed = first.clone();
-    let sheets = [&mut killed.p, &mut killed.i, &mut killed.r, &mut killed.e, &mut killed.t];
-    for (sheet, rows) in sheets.into_iter().zip(rows) {
-        sheet.rows.truncate(rows);
-    }
-    let second = second.log();
-    TABLES.iter().fold(killed.log(), |log, table| {
-        log.map(table, |bytes| {
-            let second = &second.files[*table];
-            let start = second.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-            let whole = bytes.iter().filter(|byte| **byte == b'\n').count() < 2;
-            let kept = bytes.len() - if whole { 0 } else { torn };
-            let start = if header { 0 } else { start };
-            [&bytes[..kept], &second[start..]].concat()
-        })
-    })
-}
-
 /// How many rows each file has once this many steps are over, but for requests of which the files of
 /// ends have none yet.
-fn rows_after(log: &Sheets, steps: usize, lag: usize) -> [usize; 5] {
+pub(crate) fn rows_after(log: &Sheets, steps: usize, lag: usize) -> [usize; 5] {
     let end = log.i.n(steps - 1, "end_time");
     let ended = (0..log.p.len())
         .filter(|row| log.p.num(*row, "completion_time").is_some_and(|at| at <= end))
@@ -152,104 +125,6 @@ fn rows_after(log: &Sheets, steps: usize, lag: usize) -> [usize; 5] {
     let rows = (0..log.r.len()).filter(|row| log.r.n(*row, "iteration_id") < steps as i64);
     let events = (0..log.e.len()).filter(|row| log.e.n(*row, "timestamp") <= end);
     [ended, steps, rows.count(), events.count(), changes.count()]
-}
-
-/// The file of ends lags behind the others, or the last row of each file is torn.
-#[test]
-fn a_run_behind_a_killed_one_is_a_second_run_wherever_the_files_of_the_first_end() {
-    let logs = full_logs();
-    for (index, (name, first)) in logs.iter().enumerate() {
-        let other = &logs[(index + 1) % logs.len()].1;
-        let len = first.i.len();
-        for (second, steps) in [(first, len / 3), (first, len - 1), (other, len / 2)] {
-            for (lag, torn, header) in [
-                (1, 0, false),
-                (1, 0, true),
-                (3, 0, false),
-                (99, 0, true),
-                (0, 5, false),
-                (1, 9, true),
-            ] {
-                let rows = rows_after(first, steps.max(3), lag);
-                let log = started_again(first, second, rows, torn, header);
-                let what = format!("{steps} steps, {lag} behind, {torn} torn, header {header}");
-                let report = damaged(name, &what, &log);
-                let message = &report.rule("M011").unwrap().findings[0].message;
-                assert!(message.contains("a second run was appended"), "{name}, {what}: {message}");
-            }
-        }
-    }
-}
-
-/// `torn` before the first row of the second run in a file that has so many rows of the first.
-fn torn_at(log: Log, table: &str, rows: usize, torn: &str) -> Log {
-    log.map(table, |bytes| {
-        let at: usize =
-            bytes.split_inclusive(|byte| *byte == b'\n').take(rows + 1).map(<[u8]>::len).sum();
-        [&bytes[..at], torn.as_bytes(), &bytes[at..]].concat()
-    })
-}
-
-/// A row that was torn within its first field makes a whole row of the one behind it, under another name.
-#[test]
-fn a_second_run_is_found_where_its_first_row_goes_on_in_a_torn_one() {
-    let (mut within_ids, mut within_steps) = (0, 0);
-    for (name, first) in full_logs() {
-        let whole = rows_after(&first, first.i.len() - 1, 0);
-        let id = |row: usize| first.t.text(row, "request_id");
-        for row in (1..whole[4]).filter(|row| id(*row) == id(row - 1)) {
-            let mut rows = whole;
-            rows[4] = row;
-            let log = started_again(&first, &first, rows, 0, false);
-            damaged(&name, &format!("{row} changes"), &torn_at(log, TABLES[4], row, "r"));
-            within_ids += 1;
-        }
-        let steps_of = |id: &str| first.r.where_is("iteration_id", id).len();
-        if first.i.len() > 10 && steps_of("0") == 1 && steps_of("1") > 0 {
-            let rows = rows_after(&first, 10, 0);
-            let log = started_again(&first, &first, rows, 0, false);
-            damaged(&name, "ten steps", &torn_at(log, TABLES[2], rows[2], "1"));
-            within_steps += 1;
-        }
-    }
-    assert!(within_ids > 5 && within_steps > 2, "{within_ids} {within_steps}");
-}
-
-/// The run was killed before its steps were written.
-#[test]
-fn a_second_run_is_found_where_no_step_tells_of_the_first() {
-    for (name, first) in full_logs() {
-        let mut rows = rows_after(&first, first.i.len() / 2, 0);
-        if rows[0] < 2 {
-            continue;
-        }
-        rows[1] = 0;
-        let log = started_again(&first, &first, rows, 0, false);
-        let report = damaged(&name, "no steps", &log);
-        let message = &report.rule("M011").unwrap().findings[0].message;
-        assert!(message.contains("a second run was appended"), "{name}: {message}");
-        let headless = log.map("per_iteration.csv", |bytes| bytes[9..].to_vec());
-        let report = damaged(&name, "no header of the steps", &headless);
-        let message = &report.rule("F001").unwrap().findings[0].message;
-        assert!(message.contains("a second run was appended"), "{name}: {message}");
-    }
-}
-
-/// The run was killed once one of its files had a header, before any other had.
-#[test]
-fn a_header_that_a_killed_run_left_above_that_of_the_next_is_damage() {
-    for (name, log) in full_logs() {
-        for table in TABLES {
-            let log = log.log().map(table, |bytes| {
-                let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-                [&bytes[..header], &bytes].concat()
-            });
-            let report = damaged(&name, table, &log);
-            // Ids that start behind a header are those of a second run.
-            let rule = if table == "per_iteration.csv" { "M011" } else { "F003" };
-            assert_eq!(report.rule(rule).unwrap().damages, 1, "{name} {table}");
-        }
-    }
 }
 
 /// The run was killed, and its steps were flushed before its requests: who came and gave up behind the last
@@ -376,27 +251,6 @@ fn who_is_scheduled_as_the_last_step_of_a_cut_file_ends_belongs_to_the_next() {
             damaged("free decisions", &format!("{steps} steps"), &killed.log());
             killed.run = serde_json::Value::Null;
             damaged("free decisions", &format!("{steps} steps, no run.json"), &killed.log());
-        }
-    }
-}
-
-/// run.json is that of the last run.
-#[test]
-fn the_first_of_two_runs_is_not_held_to_the_settings_of_the_second() {
-    let (first, mut second) = (bundled("tiny-cache-preemption"), bundled("async-overlap"));
-    for key in ["num_gpu_blocks", "max_num_seqs", "max_num_batched_tokens", "block_size"] {
-        second.run["config"][key] = 2.into();
-    }
-    for steps in [3, first.i.len() / 2, first.i.len() - 1] {
-        for header in [true, false] {
-            let rows = rows_after(&first, steps, 0);
-            let log = started_again(&first, &second, rows, 0, header);
-            let run = second.log().files["run.json"].clone();
-            let log = log.map("run.json", |_| run);
-            let report = damaged("two runs", &format!("{steps} steps"), &log);
-            let told =
-                report.notes.iter().any(|note| note.starts_with("run.json is of the second"));
-            assert!(told, "{:?}", report.notes);
         }
     }
 }

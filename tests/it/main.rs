@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod analyze;
+mod appended;
 mod baselines;
 mod causes;
 mod causes_columns;

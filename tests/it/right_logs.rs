@@ -219,3 +219,41 @@ fn a_request_that_was_preempted_behind_its_end_is_not_taken_for_a_later_one() {
     let (_directory, report) = log(&JOBS, settings).log().check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }
+
+/// Fixed columns, of which none counts the completed requests.
+fn with_fixed_columns(log: &mut Sheets) {
+    let fixed = VARIATIONS.iter().find(|other| other.habit == "fixed-columns-only").unwrap();
+    (fixed.write)(log);
+}
+
+/// Two requests are over with the first step and two with the last, and no row says so.
+#[test]
+fn completed_rows_may_be_left_out_of_a_log_of_two_steps() {
+    let line = |tokens: u32| {
+        format!("{{\"timestamp\": 0, \"input_length\": 15, \"output_length\": {tokens}}}\n")
+    };
+    let mut log = replayed(&[2, 2, 1, 1].map(line).concat(), "latency = \"fixed\"\n");
+    with_fixed_columns(&mut log);
+    log.r.rows.retain(|row| row[2] != "completed");
+    assert_eq!(log.r.len(), 6);
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    assert!(report.dialect.has(Habit::NoCompletedRows));
+}
+
+/// Output is processed in no time, so that the client of the last request gives up at the moment at which
+/// its step ends: the request has got nothing from that step.
+#[test]
+fn a_last_request_may_be_aborted_at_the_end_of_its_step() {
+    let trace = r#"{"timestamp": 0, "input_length": 8, "output_length": 4}
+{"timestamp": 200, "input_length": 8, "output_length": 40, "abort_after_ms": 45}
+"#;
+    let settings = "latency = \"fixed\"\nlatency_forward_ns = 10000000\nschedule_base_ns = 0\n\
+                    schedule_per_request_ns = 0\noutput_base_ns = 0\noutput_per_request_ns = 0\n";
+    let mut log = replayed(trace, settings);
+    assert_eq!(log.p.text(1, "finish_reason"), "abort");
+    with_fixed_columns(&mut log);
+    log.e.map_text("details", |_| String::new());
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}

@@ -97,6 +97,7 @@ fn without_steps(dir: &LogDir) -> Result<Option<Cuts>, LogDirError> {
     let events = events::read(dir, None)?;
     let begin_again = [
         headers.odd.contains(&true),
+        steps::begin_in_a_torn_row(dir)? || events.is_certain && steps::begin_twice(dir)?,
         rows.is_some(),
         events.is_certain,
         requests::ends_begin_again(dir)?,

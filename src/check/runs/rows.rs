@@ -8,7 +8,7 @@ use crate::log::ids::{IdTable, RequestKey};
 use crate::log::reader::{Item, Location, LogDir, LogDirError};
 use crate::log::schema::{IterationRequestRow, IterationRow};
 use crate::log::values::State;
-use crate::units::{IterationId, Requests};
+use crate::units::IterationId;
 
 /// Steps that show which run a file is of.
 const SEVERAL: usize = 64;
@@ -42,10 +42,18 @@ pub(super) fn joint(dir: &LogDir) -> Result<Option<Location>, LogDirError> {
     })
 }
 
+/// What a step counts.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    step: IterationId,
+    running: u64,
+    tokens: u64,
+}
+
 /// Whether the first rows of a file without a joint are those of the first run, which ends at `until`
-/// in per_iteration.csv: as many requests run in a step as it counts.
+/// in per_iteration.csv: as many requests run in a step, and get as many tokens, as it counts.
 pub(super) fn fit(dir: &LogDir, until: Location) -> Result<bool, LogDirError> {
-    let mut counted: Vec<(IterationId, Requests)> = Vec::new();
+    let mut counted: Vec<Counts> = Vec::new();
     let Some(mut steps) = dir.reader::<IterationRow>()? else { return Ok(false) };
     let mut ids = IdTable::default();
     while let Some(item) = steps.next(&mut ids) {
@@ -53,26 +61,36 @@ pub(super) fn fit(dir: &LogDir, until: Location) -> Result<bool, LogDirError> {
         if step.at() >= until || counted.len() == SEVERAL {
             break;
         }
-        counted.push((step.row.iteration_id, step.row.running_count));
+        counted.push(Counts {
+            step: step.row.iteration_id,
+            running: step.row.running_count.0.into(),
+            tokens: step.row.total_tokens.0.into(),
+        });
     }
     if counted.is_empty() {
         return Ok(false);
     }
     let Some(mut rows) = dir.reader::<IterationRequestRow>()? else { return Ok(true) };
-    let mut running = vec![0; counted.len()];
+    // The tokens as far as the rows tell.
+    let mut sums = vec![(0, Some(0)); counted.len()];
     // The last group may be one that was cut.
     let (mut last, mut whole) = (None, 0);
     while let Some(item) = rows.next(&mut ids) {
         let Item::Row(row) = item else { continue };
         let id = row.row.iteration_id;
-        let Some(step) = counted.iter().position(|(step, _)| *step == id) else {
+        let Some(step) = counted.iter().position(|counts| counts.step == id) else {
             whole = counted.len();
             break;
         };
         if last.replace(step) != Some(step) {
             whole = step;
         }
-        running[step] += usize::from(row.row.state == State::Running);
+        let (running, tokens) = &mut sums[step];
+        *running += u64::from(row.row.state == State::Running);
+        *tokens = tokens.zip(row.row.scheduled_tokens).map(|(sum, more)| sum + u64::from(more.0));
     }
-    Ok((0..whole).all(|step| running[step] == counted[step].1.0 as usize))
+    let fits = |(counts, (running, tokens)): (&Counts, (u64, Option<u64>))| {
+        running == counts.running && tokens.is_none_or(|tokens| tokens == counts.tokens)
+    };
+    Ok(counted.iter().zip(sums).take(whole).all(fits))
 }

@@ -90,7 +90,9 @@ pub(super) fn restart(dir: &LogDir) -> Result<Option<(Location, Option<Nanos>)>,
         let Some(before) = whole else { continue };
         let clock_goes_on = now.start >= before.start;
         // A step that stands twice or late is no run.
-        let far = before.id.0 > starts.0 + 1 || header || !clock_goes_on && before.id > id;
+        let pauses = now.start > before.start && now.start >= before.end;
+        let far =
+            before.id.0 > starts.0 + 1 || header || before.id > id && (!clock_goes_on || pauses);
         let lost_first = second && (torn.is_some() || joined.is_some() && !clock_goes_on);
         if (id == starts || lost_first) && far {
             restart = Some(Restart {
@@ -120,6 +122,30 @@ pub(super) fn again(dir: &LogDir) -> Result<Option<Location>, LogDirError> {
         odd = (!follows).then_some(place.at);
         None
     })
+}
+
+/// Whether the first row goes on in another one, as where a run was killed in its first row.
+pub(super) fn begin_in_a_torn_row(dir: &LogDir) -> Result<bool, LogDirError> {
+    let mut whole = false;
+    let found = joint::<IterationRow>(dir, |_, place, _| {
+        whole = true;
+        Some(place.at)
+    })?;
+    Ok(found.is_some() && !whole)
+}
+
+/// Whether the first id stands twice and the ids go on from there, as where a run was killed in its
+/// second step. So does a row that was written twice.
+pub(super) fn begin_twice(dir: &LogDir) -> Result<bool, LogDirError> {
+    let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(false) };
+    let mut table = IdTable::default();
+    let mut ids = Vec::new();
+    while let (Some(item), true) = (reader.next(&mut table), ids.len() < 3) {
+        if let Item::Row(row) = item {
+            ids.push(row.row.iteration_id.0);
+        }
+    }
+    Ok(matches!(ids[..], [first, again, next] if first == again && next == again.saturating_add(1)))
 }
 
 /// Whether the first decisions are among those of the steps before `until`.

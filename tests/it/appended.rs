@@ -1,0 +1,210 @@
+//! A second run whose files were appended to those of a killed one is not held against it.
+
+use crate::cuts::{bundled, replayed, rows_after};
+use crate::damage::damaged;
+use crate::fixtures::Log;
+use crate::mutants::full_logs;
+use crate::sheets::{Sheets, TABLES};
+
+/// A run that was killed, its files as long as `rows` says, and behind each of them those of another run:
+/// what starting again in append mode leaves. A torn row lacks its last bytes and its line break.
+fn started_again(
+    first: &Sheets,
+    second: &Sheets,
+    rows: [usize; 5],
+    torn: usize,
+    header: bool,
+) -> Log {
+    let mut killed = first.clone();
+    let sheets = [&mut killed.p, &mut killed.i, &mut killed.r, &mut killed.e, &mut killed.t];
+    for (sheet, rows) in sheets.into_iter().zip(rows) {
+        sheet.rows.truncate(rows);
+    }
+    let second = second.log();
+    TABLES.iter().fold(killed.log(), |log, table| {
+        log.map(table, |bytes| {
+            let second = &second.files[*table];
+            let start = second.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            let whole = bytes.iter().filter(|byte| **byte == b'\n').count() < 2;
+            let kept = bytes.len() - if whole { 0 } else { torn };
+            let start = if header { 0 } else { start };
+            [&bytes[..kept], &second[start..]].concat()
+        })
+    })
+}
+
+/// The file of ends lags behind the others, or the last row of each file is torn.
+#[test]
+fn a_run_behind_a_killed_one_is_a_second_run_wherever_the_files_of_the_first_end() {
+    let logs = full_logs();
+    for (index, (name, first)) in logs.iter().enumerate() {
+        let other = &logs[(index + 1) % logs.len()].1;
+        let len = first.i.len();
+        for (second, steps) in [(first, len / 3), (first, len - 1), (other, len / 2)] {
+            for (lag, torn, header) in [
+                (1, 0, false),
+                (1, 0, true),
+                (3, 0, false),
+                (99, 0, true),
+                (0, 5, false),
+                (1, 9, true),
+            ] {
+                let rows = rows_after(first, steps.max(3), lag);
+                let log = started_again(first, second, rows, torn, header);
+                let what = format!("{steps} steps, {lag} behind, {torn} torn, header {header}");
+                let report = damaged(name, &what, &log);
+                let message = &report.rule("M011").unwrap().findings[0].message;
+                assert!(message.contains("a second run was appended"), "{name}, {what}: {message}");
+            }
+        }
+    }
+}
+
+/// `torn` before the first row of the second run in a file that has so many rows of the first.
+fn torn_at(log: Log, table: &str, rows: usize, torn: &str) -> Log {
+    log.map(table, |bytes| {
+        let at: usize =
+            bytes.split_inclusive(|byte| *byte == b'\n').take(rows + 1).map(<[u8]>::len).sum();
+        [&bytes[..at], torn.as_bytes(), &bytes[at..]].concat()
+    })
+}
+
+/// A row that was torn within its first field makes a whole row of the one behind it, under another name.
+#[test]
+fn a_second_run_is_found_where_its_first_row_goes_on_in_a_torn_one() {
+    let (mut within_ids, mut within_steps) = (0, 0);
+    for (name, first) in full_logs() {
+        let whole = rows_after(&first, first.i.len() - 1, 0);
+        let id = |row: usize| first.t.text(row, "request_id");
+        for row in (1..whole[4]).filter(|row| id(*row) == id(row - 1)) {
+            let mut rows = whole;
+            rows[4] = row;
+            let log = started_again(&first, &first, rows, 0, false);
+            damaged(&name, &format!("{row} changes"), &torn_at(log, TABLES[4], row, "r"));
+            within_ids += 1;
+        }
+        let steps_of = |id: &str| first.r.where_is("iteration_id", id).len();
+        if first.i.len() > 10 && steps_of("0") == 1 && steps_of("1") > 0 {
+            let rows = rows_after(&first, 10, 0);
+            let log = started_again(&first, &first, rows, 0, false);
+            damaged(&name, "ten steps", &torn_at(log, TABLES[2], rows[2], "1"));
+            within_steps += 1;
+        }
+    }
+    assert!(within_ids > 5 && within_steps > 2, "{within_ids} {within_steps}");
+}
+
+/// The run was killed before its steps were written.
+#[test]
+fn a_second_run_is_found_where_no_step_tells_of_the_first() {
+    for (name, first) in full_logs() {
+        let mut rows = rows_after(&first, first.i.len() / 2, 0);
+        if rows[0] < 2 {
+            continue;
+        }
+        rows[1] = 0;
+        let log = started_again(&first, &first, rows, 0, false);
+        let report = damaged(&name, "no steps", &log);
+        let message = &report.rule("M011").unwrap().findings[0].message;
+        assert!(message.contains("a second run was appended"), "{name}: {message}");
+        let headless = log.map("per_iteration.csv", |bytes| bytes[9..].to_vec());
+        let report = damaged(&name, "no header of the steps", &headless);
+        let message = &report.rule("F001").unwrap().findings[0].message;
+        assert!(message.contains("a second run was appended"), "{name}: {message}");
+    }
+}
+
+/// The run was killed once one of its files had a header, before any other had.
+#[test]
+fn a_header_that_a_killed_run_left_above_that_of_the_next_is_damage() {
+    for (name, log) in full_logs() {
+        for table in TABLES {
+            let log = log.log().map(table, |bytes| {
+                let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+                [&bytes[..header], &bytes].concat()
+            });
+            let report = damaged(&name, table, &log);
+            // Ids that start behind a header are those of a second run.
+            let rule = if table == "per_iteration.csv" { "M011" } else { "F003" };
+            assert_eq!(report.rule(rule).unwrap().damages, 1, "{name} {table}");
+        }
+    }
+}
+
+/// run.json is that of the last run.
+#[test]
+fn the_first_of_two_runs_is_not_held_to_the_settings_of_the_second() {
+    let (first, mut second) = (bundled("tiny-cache-preemption"), bundled("async-overlap"));
+    for key in ["num_gpu_blocks", "max_num_seqs", "max_num_batched_tokens", "block_size"] {
+        second.run["config"][key] = 2.into();
+    }
+    for steps in [3, first.i.len() / 2, first.i.len() - 1] {
+        for header in [true, false] {
+            let rows = rows_after(&first, steps, 0);
+            let log = started_again(&first, &second, rows, 0, header);
+            let run = second.log().files["run.json"].clone();
+            let log = log.map("run.json", |_| run);
+            let report = damaged("two runs", &format!("{steps} steps"), &log);
+            let told =
+                report.notes.iter().any(|note| note.starts_with("run.json is of the second"));
+            assert!(told, "{:?}", report.notes);
+        }
+    }
+}
+
+/// The run was killed while it wrote the first row of its steps, in which the first one of the second run
+/// goes on.
+#[test]
+fn a_second_run_is_found_where_its_first_step_goes_on_in_a_torn_one() {
+    for (name, first) in full_logs() {
+        let [p, _, r, e, t] = rows_after(&first, first.i.len() - 1, 0);
+        for rows in [[p, 0, r, e, t], [0, 0, 0, e, 0], [p, 0, r, 0, t]] {
+            let log = started_again(&first, &first, rows, 0, false);
+            damaged(&name, &format!("{rows:?}"), &torn_at(log, TABLES[1], 0, "0,0,72062"));
+        }
+    }
+}
+
+/// Nothing ends in the first step, so that only the steps and the events tell of the first run.
+#[test]
+fn a_second_run_is_found_behind_one_that_was_killed_after_its_first_step() {
+    let line = "{\"timestamp\": 3, \"input_length\": 8, \"output_length\": 6}\n";
+    let log = replayed(line, "max_model_len = 64\nlatency = \"fixed\"\n");
+    let again = started_again(&log, &log, [0, 1, 0, 3, 0], 0, false);
+    damaged("one request", "killed after a step", &again.without("per_iteration_requests.csv"));
+}
+
+/// As where the machine runs on: the clock is that of the machine.
+#[test]
+fn a_second_run_is_found_where_it_starts_later_than_two_steps_of_the_first() {
+    let line =
+        |at: u32| format!("{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": 6}}\n");
+    let settings = "max_model_len = 64\nlatency = \"fixed\"\n";
+    let [first, second] = [1, 900].map(|at| replayed(&line(at), settings));
+    for steps in [2, 3, 4] {
+        let log = started_again(&first, &second, rows_after(&first, steps, 0), 0, false);
+        damaged("one request", &format!("{steps} steps"), &log);
+    }
+}
+
+/// The first run wrote no rows of its steps; in both runs one request runs at a time.
+#[test]
+fn rows_of_the_second_run_alone_are_not_held_against_the_steps_of_the_first() {
+    let trace = |lengths: [u32; 3]| {
+        let line = |input: u32| {
+            format!("{{\"timestamp\": 0, \"input_length\": {input}, \"output_length\": 9}}\n")
+        };
+        lengths.map(line).concat()
+    };
+    let settings = "max_model_len = 64\nmax_num_seqs = 1\nlatency = \"fixed\"\n";
+    let [first, second] = [[8, 9, 10], [30, 20, 7]].map(|it| replayed(&trace(it), settings));
+    for steps in 4..first.i.len() {
+        let mut rows = rows_after(&first, steps, 0);
+        rows[2] = 0;
+        damaged(
+            "a queue",
+            &format!("{steps} steps"),
+            &started_again(&first, &second, rows, 0, false),
+        );
+    }
+}
