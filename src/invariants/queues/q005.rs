@@ -10,7 +10,8 @@ declare_invariant! {
     /// log that writes -1 for running requests is held to the waiting ones. One that does so in some
     /// rows only mixes two dialects, which is told once.
     ///
-    /// Blind spot: whether the order is the scheduler's; Q006 checks who is served first.
+    /// Blind spot: whether the order is the scheduler's; Q006 checks who is served first. In a log of fixed columns
+    /// alone, which queue's rows stand first.
     ///
     /// Example: positions 0, 2: the row between them was lost.
     pub static Q005 = {

@@ -8,6 +8,7 @@ use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::{Log, fixture};
 use crate::golden::replay_bundled;
 use crate::messages::{Messages, causes};
+use crate::right_logs::late_other_batches;
 use crate::sheets::{Sheets, TABLES};
 
 /// What the fixtures say, and the logs below.
@@ -26,6 +27,7 @@ pub(super) fn of(logs: &[(String, Sheets)]) -> Messages {
     }
     let long = long_run();
     note(other_batch(&long).log());
+    note(late_other_batches().log());
     let logs = logs.iter().map(|(_, log)| log);
     for log in logs.chain([&long]) {
         note(twice(log.log(), "events.csv"));
