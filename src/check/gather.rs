@@ -326,13 +326,16 @@ impl Gather {
     /// Whether a decision that names no step may be of the step before or behind, as those were taken
     /// within the skew of the clock.
     pub(super) fn is_blurred(&self, step: Moments, facts: &LogFacts) -> bool {
+        if self.slack == Nanos::ZERO || self.names_steps {
+            return false;
+        }
         let next = self.next_decision(facts);
         let before = self.recent.iter().rev().nth(1).map(|(_, moments)| moments.decided);
         let near = |other: Nanos| {
             let apart = other.0.abs_diff(step.decided.0);
             apart <= self.slack.0.saturating_mul(2)
         };
-        self.slack > Nanos::ZERO && !self.names_steps && next.into_iter().chain(before).any(near)
+        next.into_iter().chain(before).any(near)
     }
 
     fn next_decision(&self, facts: &LogFacts) -> Option<Nanos> {
