@@ -201,13 +201,13 @@ impl Gather {
         };
         rows.take_step(id, shared, |shared, piece| match piece {
             Piece::Row(row) => going_on += usize::from(take_row(shared, groups, row)),
-            Piece::Run(run, offsets) => {
+            Piece::Run(run, lens) => {
                 let mut taken = 0;
                 while taken < run.len {
-                    let steady = groups.take_run(&run, taken, offsets);
+                    let steady = groups.take_run(&run, taken, lens);
                     (going_on, taken) = (going_on + steady, taken + steady);
                     if taken < run.len {
-                        let row = groups.row_of_run(&run, taken, offsets, &mut shared.ids);
+                        let row = groups.row_of_run(&run, taken, lens, &mut shared.ids);
                         // The reader saw the same rows of the step before, in the same places.
                         let Some(row) = row else { unreachable!("{run:?} follows no row") };
                         going_on += usize::from(take_row(shared, groups, &row));

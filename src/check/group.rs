@@ -105,7 +105,7 @@ impl Groups {
     }
 
     /// Takes in rows of a run from this one on as steady ones, as many as are. Returns how many.
-    pub(super) fn take_run(&mut self, run: &Run, first: usize, offsets: &[u64]) -> usize {
+    pub(super) fn take_run(&mut self, run: &Run, first: usize, lens: &[u8]) -> usize {
         let (place, from) = (run.place + first, run.from + first);
         let follows = self.passed == Some(run.passed) && place == self.now.len();
         if !follows || from < self.expected {
@@ -115,8 +115,8 @@ impl Groups {
         if len == 0 {
             return 0;
         }
-        let line = run.line + first as u64;
-        self.take_stretch(Stretch { place, from, len, line }, &offsets[first..first + len]);
+        let (line, offset) = run.row(first, lens);
+        self.take_stretch(Stretch { place, from, len, line, offset }, &lens[first..first + len]);
         if len == run.len {
             self.now.blocks += run.blocks;
             self.now.begun += run.begun;
@@ -131,7 +131,7 @@ impl Groups {
         &self,
         run: &Run,
         index: usize,
-        offsets: &[u64],
+        lens: &[u8],
         ids: &mut IdTable,
     ) -> Option<Located<IterationRequestRow>> {
         let from = run.from + index;
@@ -141,21 +141,24 @@ impl Groups {
         if let Some(name) = self.before.gone(from) {
             row.request_id = ids.intern(name);
         }
-        Some(Located { row, line: run.line + index as u64, offset: *offsets.get(index)? })
+        let (line, offset) = run.row(index, lens);
+        Some(Located { row, line, offset })
     }
 
     /// Takes in the next row of the step, if it is a steady one.
     pub(super) fn take_steady(&mut self, row: &Located<IterationRequestRow>) -> bool {
         let Some(from) = self.steady(&row.row) else { return false };
         let place = self.now.len();
-        self.take_stretch(Stretch { place, from, len: 1, line: row.line }, &[row.offset]);
+        let Located { line, offset, .. } = *row;
+        // Nothing follows in the stretch.
+        self.take_stretch(Stretch { place, from, len: 1, line, offset }, &[0]);
         self.count_blocks(place);
         true
     }
 
-    fn take_stretch(&mut self, stretch: Stretch, offsets: &[u64]) {
+    fn take_stretch(&mut self, stretch: Stretch, lens: &[u8]) {
         let Stretch { place, from, len, .. } = stretch;
-        self.now.take(stretch, offsets, &self.before);
+        self.now.take(stretch, lens, &self.before);
         self.expected = from + len;
         if place != from {
             for (place, key) in (place..).zip(self.now.keys(place)) {
@@ -245,8 +248,8 @@ impl Groups {
     ) -> bool {
         let place = self.places.get(row.request_id.index());
         let again = place.is_some_and(|at| self.now.is_at(*at as usize, row.request_id));
-        let stood = self.expected.checked_sub(1).and_then(|at| self.before.offset(at));
-        if again || self.passed.is_some() && before.map(|before| before.offset) != stood {
+        let stood = self.expected.checked_sub(1).and_then(|at| self.before.line(at));
+        if again || self.passed.is_some() && before.map(|before| before.line) != stood {
             // Of two rows in one step it is not known which the next one follows.
             self.nothing_is_sure();
         }

@@ -247,15 +247,15 @@ fn read_steps(bytes: &[u8], reading: Reading) -> (Vec<String>, usize) {
             let first = now.len();
             match piece {
                 Piece::Row(row) => now.push((shared.ids.id(row.row.request_id).to_owned(), *row)),
-                Piece::Run(run, offsets) => {
-                    assert_eq!((offsets.len(), run.place), (run.len, now.len()));
+                Piece::Run(run, lens) => {
+                    assert_eq!((lens.len(), run.place), (run.len, now.len()));
                     in_runs += run.len;
-                    for (index, offset) in offsets.iter().enumerate() {
+                    for index in 0..run.len {
                         let (name, row): &(String, Located<_>) = &before[run.from + index];
                         let size = reading.runs.unwrap();
                         let row = echo(&row.row, 1, run.passed, run.place + index, size);
-                        let line = run.line + index as u64;
-                        now.push((name.clone(), Located { row, line, offset: *offset }));
+                        let (line, offset) = run.row(index, lens);
+                        now.push((name.clone(), Located { row, line, offset }));
                     }
                     let blocks = |rows: &[(String, Located<IterationRequestRow>)]| {
                         rows.iter()

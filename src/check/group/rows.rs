@@ -27,8 +27,9 @@ pub(super) struct Stretch {
     /// And in the step before.
     pub(super) from: usize,
     pub(super) len: usize,
-    /// The first one's line.
+    /// The first one's line, and its byte in the file.
     pub(super) line: u64,
+    pub(super) offset: u64,
 }
 
 /// The rows of a step.
@@ -40,11 +41,11 @@ pub(super) struct Group {
     /// Nanoseconds since some moment, round and round; only the difference of two groups means anything,
     /// if all between them may have steady rows.
     pub(super) clock: u64,
-    /// By place: the request, the last row of it that was told in full, where the row begins, and 1 if
-    /// the next row of the request cannot be a steady one.
+    /// By place: the request, the last row of it that was told in full, the bytes of a steady row that another
+    /// one follows, and 1 if the next row of the request cannot be a steady one.
     keys: Vec<RequestKey>,
     bases: Vec<u32>,
-    offsets: Vec<u64>,
+    lens: Vec<u8>,
     doubts: Vec<u8>,
     stretches: Vec<Stretch>,
     /// The rows that are not steady, and their places.
@@ -65,7 +66,7 @@ impl Group {
         (self.id, self.decided, self.clock) = (id, decided, clock);
         self.keys.clear();
         self.bases.clear();
-        self.offsets.clear();
+        self.lens.clear();
         self.doubts.clear();
         self.stretches.clear();
         self.views.clear();
@@ -91,8 +92,24 @@ impl Group {
         self.keys.get(place) == Some(&key)
     }
 
-    pub(super) fn offset(&self, place: usize) -> Option<u64> {
-        self.offsets.get(place).copied()
+    /// The line of the row at a place.
+    pub(super) fn line(&self, place: usize) -> Option<u64> {
+        match self.changed_at(place) {
+            Ok(at) => Some(self.views.get(at)?.row.line),
+            Err(_) => self.steady_at(place).map(|at| at.line),
+        }
+    }
+
+    /// Where the steady row at a place begins.
+    fn steady_at(&self, place: usize) -> Option<Location> {
+        let stretch = self.stretch(place)?;
+        let before = self.lens.get(stretch.place..place)?;
+        let bytes: u64 = before.iter().map(|len| u64::from(*len)).sum();
+        Some(Location {
+            table: Table::PerIterationRequests,
+            line: stretch.line + before.len() as u64,
+            offset: stretch.offset + bytes,
+        })
     }
 
     /// Takes in a row that was told in full.
@@ -105,17 +122,17 @@ impl Group {
         }
         self.keys.push(row.row.row.request_id);
         self.bases.push(base);
-        self.offsets.push(row.row.offset);
+        self.lens.push(0);
         self.doubts.push(u8::from(!sure));
         self.views.push(row);
     }
 
     /// Takes in steady rows; their blocks are not counted.
-    pub(super) fn take(&mut self, stretch: Stretch, offsets: &[u64], before: &Self) {
+    pub(super) fn take(&mut self, stretch: Stretch, lens: &[u8], before: &Self) {
         let Stretch { from, len, .. } = stretch;
         self.keys.extend_from_slice(&before.keys[from..from + len]);
         self.bases.extend_from_slice(&before.bases[from..from + len]);
-        self.offsets.extend_from_slice(offsets);
+        self.lens.extend_from_slice(lens);
         self.doubts.resize(self.keys.len(), 0);
         self.stretches.push(stretch);
         self.queued += len;
@@ -187,13 +204,12 @@ impl Group {
         block_size: u64,
     ) -> Option<Located<IterationRequestRow>> {
         let base = bases.get(*self.bases.get(place)? as usize)?;
-        let Some(stretch) = self.stretch(place) else { return Some(base.row) };
+        let Some(at) = self.steady_at(place) else { return Some(base.row) };
         // Of steps that follow one another in time, without a gap; a request has fewer tokens than that.
         let steps = self.id.0.saturating_sub(base.row.row.iteration_id.0) as u32;
         let passed = Nanos(self.clock.wrapping_sub(base.clock));
         let row = echo(&base.row.row, steps, passed, place, block_size);
-        let line = stretch.line + (place - stretch.place) as u64;
-        Some(Located { row, line, offset: *self.offsets.get(place)? })
+        Some(Located { row, line: at.line, offset: at.offset })
     }
 
     /// Throws out the rows told in full that no row of this group follows.
@@ -285,10 +301,7 @@ impl<'a> Rows<'a> {
         if let Ok(at) = now.changed_at(place) {
             return now.views.get(at).map(|view| view.row.at());
         }
-        let stretch = now.stretch(place)?;
-        let line = stretch.line + (place - stretch.place) as u64;
-        let offset = *now.offsets.get(place)?;
-        Some(Location { table: Table::PerIterationRequests, line, offset })
+        now.steady_at(place)
     }
 
     /// All of them. Steady ones are put together on the way.

@@ -15,7 +15,7 @@ use crate::log::reader::splitter::{Ending, OwnedRecord, Splitter};
 use crate::log::schema::IterationRequestRow;
 
 /// Rows of a batch.
-const BATCH_ROWS: usize = 4096;
+const BATCH_ROWS: usize = 16384;
 /// Records of a batch that are no echoes. A batch of them stays within the second level cache of a core.
 const BATCH_ENTRIES: usize = 1024;
 /// Batches that are ready before the thread waits.
@@ -27,7 +27,7 @@ enum Entry {
     /// An ordinary row, the end of its request's id in `names`, the seat of that, and whether that is
     /// new.
     Row(Located<IterationRequestRow>, usize, Seat, bool),
-    /// A run of echoes, and the end of where they begin in `offsets`.
+    /// A run of echoes, and the end of their lengths in `lens`.
     Run(Run, usize),
     /// A record that is no ordinary row.
     Record(OwnedRecord),
@@ -38,7 +38,9 @@ enum Entry {
 struct Batch {
     entries: Vec<Entry>,
     names: Vec<u8>,
-    offsets: Vec<u64>,
+    /// The bytes of the echoes; there is room for as many as there may be.
+    lens: Vec<u8>,
+    echoes: usize,
     /// Whether the file ends behind the batch, and if so, whether it could not be read on.
     end: Option<Option<io::Error>>,
 }
@@ -47,14 +49,12 @@ impl Batch {
     fn fill<S: Read>(&mut self, splitter: &mut Splitter<S>, echoes: &mut Echoes, ours: bool) {
         self.entries.clear();
         self.names.clear();
-        self.offsets.clear();
-        while self.entries.len() < BATCH_ENTRIES {
-            let room = BATCH_ROWS.saturating_sub(self.offsets.len());
-            if room == 0 {
-                return;
-            }
-            if let Some(run) = echoes.run(splitter, room, &mut self.offsets) {
-                self.entries.push(Entry::Run(run, self.offsets.len()));
+        self.lens.resize(BATCH_ROWS, 0);
+        self.echoes = 0;
+        while self.entries.len() < BATCH_ENTRIES && self.echoes < BATCH_ROWS {
+            if let Some(run) = echoes.run(splitter, &mut self.lens[self.echoes..]) {
+                self.echoes += run.len;
+                self.entries.push(Entry::Run(run, self.echoes));
                 continue;
             }
             if let Some((row, name, line, offset)) = splitter.scan::<IterationRequestRow>(ours) {
@@ -93,8 +93,8 @@ impl Batch {
 pub(super) enum Next<'a> {
     /// An ordinary row, the id of its request, its seat, and whether that has another name than before.
     Row(&'a Located<IterationRequestRow>, &'a [u8], Seat, bool),
-    /// A run of echoes, and where each begins.
-    Run(Run, &'a [u64]),
+    /// A run of echoes, and the bytes of each.
+    Run(Run, &'a [u8]),
     /// A record that is to be read the long way.
     Record(&'a OwnedRecord),
     /// The file could not be read on.
@@ -150,10 +150,10 @@ impl Supply for There {
 pub(super) struct Batches {
     supply: Box<dyn Supply>,
     batch: Batch,
-    /// The entry that comes next, and where its name and its offsets begin.
+    /// The entry that comes next, and where its name and its lengths begin.
     at: usize,
     name: usize,
-    offset: usize,
+    echo: usize,
 }
 
 impl Batches {
@@ -181,7 +181,7 @@ impl Batches {
     }
 
     fn from(supply: Box<dyn Supply>) -> Self {
-        Self { supply, batch: Batch::default(), at: 0, name: 0, offset: 0 }
+        Self { supply, batch: Batch::default(), at: 0, name: 0, echo: 0 }
     }
 
     /// What comes next in the file.
@@ -194,7 +194,7 @@ impl Batches {
                 }
                 None => {
                     self.supply.refill(&mut self.batch);
-                    (self.at, self.name, self.offset) = (0, 0, 0);
+                    (self.at, self.name, self.echo) = (0, 0, 0);
                 }
             }
         }
@@ -206,8 +206,8 @@ impl Batches {
                 Next::Row(row, &self.batch.names[name..*end], *seat, *is_new)
             }
             Entry::Run(run, end) => {
-                let first = std::mem::replace(&mut self.offset, *end);
-                Next::Run(*run, &self.batch.offsets[first..*end])
+                let first = std::mem::replace(&mut self.echo, *end);
+                Next::Run(*run, &self.batch.lens[first..*end])
             }
             Entry::Record(record) => Next::Record(record),
         }

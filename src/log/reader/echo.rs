@@ -8,6 +8,7 @@
 //! must be known of a log before rules need not see them is for whoever checks it to say.
 
 mod last;
+mod shape;
 mod text;
 
 use std::hash::BuildHasher;
@@ -17,8 +18,9 @@ use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
 use crate::log::field::QueuePosition;
-use crate::log::reader::echo::last::{Common, LEAD_BYTES, Last, RUNNING};
-use crate::log::reader::echo::text::{Digits, Prefix, Short};
+use crate::log::reader::echo::last::{Common, LEAD_BYTES, Last, Made, RUNNING};
+use crate::log::reader::echo::shape::Shapes;
+use crate::log::reader::echo::text::{Digits, Place, Prefix};
 use crate::log::reader::splitter::Splitter;
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::State;
@@ -39,12 +41,23 @@ pub struct Run {
     pub from: usize,
     /// The line of the first one.
     pub line: u64,
+    /// Its first byte in the file.
+    pub offset: u64,
     /// How much the `time_in_state` of each has grown.
     pub passed: Nanos,
     /// The blocks of all of them.
     pub blocks: u64,
     /// How many of them hold a block more than in the step before.
     pub begun: u64,
+}
+
+impl Run {
+    /// The line of one of its rows and the byte where that begins, by how long the rows are.
+    #[must_use]
+    pub fn row(&self, index: usize, lens: &[u8]) -> (u64, u64) {
+        let before = lens.iter().take(index).map(|len| u64::from(*len));
+        (self.line + index as u64, self.offset + before.sum::<u64>())
+    }
 }
 
 /// The row so many steps later at a place of its step, if all between are echoes of one another; of
@@ -86,50 +99,64 @@ struct Followed {
     begun: u64,
 }
 
-/// Reads echoes of the rows of these seats, one behind the other, as long as there are some. The text begins at
-/// a byte of the file; where each row begins goes to `offsets`.
+/// Reads echoes of the rows of these seats, one behind the other, as long as there are some, at most as many as
+/// there is room in `lens` for how long they are.
 ///
 /// Nearly all of what it takes to read a log is done here, in a sixth fewer instructions with what newer
 /// processors have.
 #[multiversion::multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt+movbe"))]
 fn follow(
-    lasts: &mut [Last],
+    (lasts, made, shapes): (&mut [Last], &mut [Made], &mut Shapes),
     before: &[Seat],
-    positions: &[Short],
+    places: &[Place],
     common: &Common<'_>,
-    (text, start): (&[u8], u64),
-    offsets: &mut Vec<u64>,
+    text: &[u8],
+    lens: &mut [u8],
 ) -> Followed {
-    let mut found = Followed::default();
-    let first = offsets.len();
-    offsets.resize(first + before.len(), 0);
-    let rows = before.iter().zip(positions).zip(&mut offsets[first..]);
-    for ((seat, position), offset) in rows {
-        let last = &mut lasts[seat.index()];
+    let (mut rows, mut blocks, mut begun) = (0, 0, 0);
+    let mut rest = text;
+    for ((seat, place), len) in before.iter().zip(places).zip(lens) {
+        // Asked first: what is brought up to date here is followed, or was no echo.
+        let Some(row) = rest.first_chunk() else { break };
+        let seat = seat.index();
+        if seat >= lasts.len() {
+            break;
+        }
+        let last = &mut lasts[seat];
         if last.step + 1 != common.step {
             break;
         }
-        if last.echoes >= last.most_echoes && !last.renew(common) {
-            break;
+        if last.step >= last.until {
+            let Some(made) = made.get_mut(seat) else { break };
+            if !last.renew(made, shapes, common, *place) {
+                break;
+            }
+            begun += u64::from(made.begun);
         }
-        let Some(row) = text.get(found.bytes..).and_then(<[u8]>::first_chunk) else { break };
-        let held = last.held;
-        // In a closure the second look would be a call on every row.
-        let bytes = match last.follow(row, common, *position) {
+        let Some(shape) = shapes.get(last.shape) else { break };
+        let bytes = match last.follow(shape, row, common, *place) {
             Some(bytes) => bytes,
-            None => match last.follow_longer(row, common, *position) {
-                Some(bytes) => bytes,
-                None => break,
-            },
+            None => {
+                let Some(made) = made.get_mut(seat) else { break };
+                begun -= u64::from(last.take_back(made));
+                if !last.reshape(made, shapes, common, *place) {
+                    break;
+                }
+                let Some(shape) = shapes.get(last.shape) else { break };
+                let Some(bytes) = last.follow(shape, row, common, *place) else {
+                    last.take_back(made);
+                    break;
+                };
+                begun += u64::from(made.begun);
+                bytes
+            }
         };
-        found.blocks += u64::from(last.blocks);
-        found.begun += u64::from(last.blocks - held);
-        *offset = start + found.bytes as u64;
-        found.bytes += bytes;
-        found.rows += 1;
+        *len = bytes;
+        rest = &rest[usize::from(bytes)..];
+        blocks += u64::from(last.blocks);
+        rows += 1;
     }
-    offsets.truncate(first + found.rows);
-    found
+    Followed { rows, bytes: text.len() - rest.len(), blocks, begun }
 }
 
 /// A number that stands for a name as long as rows of it go on.
@@ -148,7 +175,7 @@ impl Seat {
 /// How far ahead in the step before a request is looked for that does not stand where it should.
 const LOOK_AHEAD: usize = 64;
 /// Steps behind a record that is no ordinary row for which the places of rows are not sure.
-const UNSURE_STEPS: u64 = 3;
+const UNSURE_STEPS: u32 = 3;
 
 /// Recognises echoes.
 #[derive(Debug)]
@@ -156,6 +183,8 @@ pub(super) struct Echoes {
     /// The tokens of a block, 0 if that is not known; none if no echoes are wanted.
     block_size: Option<u64>,
     lasts: Vec<Last>,
+    made: Vec<Made>,
+    shapes: Shapes,
     free: Vec<Seat>,
     index: HashTable<Seat>,
     /// The rows of the step before, and those of this one.
@@ -166,10 +195,10 @@ pub(super) struct Echoes {
     id: Option<IterationId>,
     prefix: Option<Prefix>,
     /// How many steps there were, and from which one on the places of rows are sure.
-    step: u64,
-    sure_from: u64,
+    step: u32,
+    sure_from: u32,
     passed: Option<Digits>,
-    positions: Vec<Short>,
+    places: Vec<Place>,
     /// How the last row that was told in full ended.
     line_break: &'static str,
 }
@@ -180,6 +209,8 @@ impl Echoes {
         Self {
             block_size,
             lasts: vec![Last::NOBODY],
+            made: vec![Made::NOTHING],
+            shapes: Shapes::default(),
             free: Vec::new(),
             index: HashTable::new(),
             before: Vec::new(),
@@ -190,19 +221,17 @@ impl Echoes {
             step: 1,
             sure_from: 0,
             passed: None,
-            positions: Vec::new(),
+            places: Vec::new(),
             line_break: "\n",
         }
     }
 
-    /// Reads the run that comes next, at most `most` rows, if one does; where each row begins goes to
-    /// `offsets`.
+    /// Reads the run that comes next if one does, at most as many rows as there is room for how long they are.
     #[inline]
     pub(super) fn run<S: Read>(
         &mut self,
         splitter: &mut Splitter<S>,
-        most: usize,
-        offsets: &mut Vec<u64>,
+        lens: &mut [u8],
     ) -> Option<Run> {
         let passed = self.passed?;
         let common = Common {
@@ -214,20 +243,18 @@ impl Echoes {
         };
         let (place, from) = (self.now.len(), self.cursor);
         let before = self.before.get(from..).filter(|before| !before.is_empty())?;
-        let before = &before[..before.len().min(most)];
-        for position in self.positions.len()..place + before.len() {
-            self.positions.push(Short::of(&format!("{position},,")));
+        for place in self.places.len()..place + before.len() {
+            self.places.push(Place::of(place));
         }
         let (line, offset) = splitter.position();
-        let text = splitter.ahead();
-        let positions = &self.positions[place..];
-        let found = follow(&mut self.lasts, before, positions, &common, (text, offset), offsets);
+        let known = (&mut self.lasts[..], &mut self.made[..], &mut self.shapes);
+        let found = follow(known, before, &self.places[place..], &common, splitter.ahead(), lens);
         let Followed { rows: len, bytes, blocks, begun } = found;
         self.now.extend_from_slice(&before[..len]);
         splitter.skip(bytes, len as u64);
         self.cursor += len;
         let passed = Nanos(passed.number());
-        (len > 0).then_some(Run { len, place, from, line, passed, blocks, begun })
+        (len > 0).then_some(Run { len, place, from, line, offset, passed, blocks, begun })
     }
 
     /// Takes in a row that is no echo. Says which seat its name has, and whether it did not have it
@@ -245,12 +272,13 @@ impl Echoes {
         let (seat, is_new) = self.seat(name);
         if seat != Seat::NONE {
             let last = &mut self.lasts[seat.index()];
+            let made = &mut self.made[seat.index()];
             let again = last.step == self.step && row.state == State::Running;
-            if last.runs && last.step + 1 == self.step && row.state == State::Running {
+            if made.runs && last.step + 1 == self.step && row.state == State::Running {
                 // Alike for all that go on running.
                 self.passed = self.passed.or_else(|| last.passed(row));
             }
-            last.note(row, self.step);
+            *made = last.note(row, self.step);
             if again {
                 self.lose_track();
             }
@@ -263,20 +291,28 @@ impl Echoes {
     /// those behind it follow is not sure.
     pub(super) fn lose_track(&mut self) {
         self.prefix = None;
-        self.sure_from = self.step + UNSURE_STEPS;
+        self.sure_from = self.step.saturating_add(UNSURE_STEPS);
     }
 
     fn begin_step(&mut self, id: IterationId) {
         std::mem::swap(&mut self.before, &mut self.now);
         self.now.clear();
-        self.step += 1;
+        // The last one that can be counted has no echoes.
+        self.step = self.step.saturating_add(1);
         (self.cursor, self.passed) = (0, None);
         let before = self.id.replace(id);
         let next = before.and_then(|before| before.0.checked_add(1)) == Some(id.0);
-        self.prefix = Prefix::of(id).filter(|_| next && self.step >= self.sure_from);
+        self.prefix =
+            Prefix::of(id).filter(|_| next && self.step >= self.sure_from && self.step < u32::MAX);
         let live = self.lasts.len() - self.free.len();
         if live > 64 + 2 * self.before.len() {
             self.sweep();
+        }
+        if self.shapes.are_too_many() {
+            self.shapes.forget();
+            // Their texts are made anew.
+            let made = self.made.iter_mut().zip(&mut self.lasts);
+            made.for_each(|(made, last)| made.forget_text(last));
         }
     }
 
@@ -315,11 +351,10 @@ impl Echoes {
         let seat = self.free.pop().unwrap_or(Seat(lasts.len() as u32));
         if seat.index() == self.lasts.len() {
             self.lasts.push(Last::NOBODY);
+            self.made.push(Made::NOTHING);
         }
-        let last = &mut self.lasts[seat.index()];
-        let lead = name.iter().chain(RUNNING);
-        last.lead.iter_mut().zip(lead).for_each(|(byte, of)| *byte = *of);
-        last.lead_len = (name.len() + RUNNING.len()) as u8;
+        self.lasts[seat.index()] = Last::of(name);
+        self.made[seat.index()] = Made::NOTHING;
         let lasts = &self.lasts;
         self.index
             .insert_unique(hash, seat, |seat| FxBuildHasher.hash_one(lasts[seat.index()].name()));

@@ -27,8 +27,8 @@ pub struct Reading {
 pub enum Piece<'a> {
     /// One.
     Row(&'a Located<IterationRequestRow>),
-    /// A run of echoes, and where each of them begins.
-    Run(Run, &'a [u64]),
+    /// A run of echoes, and the bytes of each of them.
+    Run(Run, &'a [u8]),
 }
 
 #[derive(Debug)]
@@ -185,9 +185,9 @@ impl<S: Read> StepRows<S> {
                         row.row.request_id = keys.key(name, seat, is_new, &mut shared.ids);
                         Some(Item::Row(row))
                     }
-                    Next::Run(run, offsets) => {
+                    Next::Run(run, lens) => {
                         self.rows += run.len as u64;
-                        take(shared, Piece::Run(run, offsets));
+                        take(shared, Piece::Run(run, lens));
                         continue;
                     }
                     Next::Record(record) => {

@@ -1,53 +1,50 @@
 //! The text that the next row of a request has if it only goes on decoding.
 
-use wide::u8x16;
-
-use crate::log::reader::echo::text::{Digits, MOST_BYTES, Prefix, Short, count_up, differ};
+use crate::log::reader::echo::shape::{Lengths, Shape, Shapes, TEXT_BYTES};
+use crate::log::reader::echo::text::{Digits, Place, Prefix, count_up, differ};
 use crate::log::reader::splitter::PADDING;
 use crate::log::schema::IterationRequestRow;
 use crate::log::values::State;
 
-/// Bytes of a name, and of what stands behind it in the row of a running request.
-pub(super) const LEAD_BYTES: usize = MOST_BYTES;
+/// What stands behind the name in the row of a running request, and the most bytes of both.
 pub(super) const RUNNING: &[u8] = b",running,";
+pub(super) const LEAD_BYTES: usize = 64;
+/// What stands behind the time.
+const SCHEDULED: &[u8] = b",1,";
 /// Numbers of tokens and blocks that are too many for seven digits, by far.
 const MOST: u32 = 10_000_000;
-/// Bytes of a piece of text with numbers. They are counted up in words of eight bytes, so there are as many
-/// before it.
-const PIECE_BYTES: usize = 16;
-const BEFORE: usize = 8;
 
-/// What the last row of a name said, and the text of the one that is an echo of it.
+/// What the last row of a name said, and the text of the one that is an echo of it: what is looked at on every
+/// row, in two lines of the cache.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Last {
-    /// The name and [`RUNNING`].
-    pub(super) lead: [u8; LEAD_BYTES],
-    /// What stands behind the position of an echo and before its time, and behind that.
-    counts: Piece,
-    behind: Piece,
-    /// Of the row, and what chooses as many digits as the echo has.
+    /// The name and [`RUNNING`], and what is behind them in an echo. Where that stands, and what of it is
+    /// compared, its shape tells.
+    text: [u8; TEXT_BYTES],
+    /// Of the row.
     time: Digits,
-    time_masks: [u64; 2],
-    /// The step of the row, by the count of the reader.
-    pub(super) step: u64,
-    /// Of the row for which the pieces were made, or of the last one told in full.
+    /// The step of the row, by the count of the reader, and the first one behind it whose echo has another text.
+    pub(super) step: u32,
+    pub(super) until: u32,
+    /// The blocks of the row, or of its echo once there is a text of that.
+    pub(super) blocks: u32,
+    pub(super) shape: u16,
+    lead_len: u8,
+}
+
+/// What else is known of the row for which the text was made, or of the last one told in full.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
     tokens: u32,
     computed: u32,
-    /// The blocks of the row, and of an echo.
-    pub(super) held: u32,
-    pub(super) blocks: u32,
-    /// How many echoes have followed since, for how many the pieces can be kept up to date, and for how many
-    /// until a number gets another digit.
-    pub(super) echoes: u32,
-    pub(super) most_echoes: u32,
-    same_digits: u32,
-    pub(super) lead_len: u8,
-    time_len: u8,
-    /// Where the numbers end in their pieces; what [`count_up`] takes.
-    tokens_at: u8,
-    blocks_at: u8,
-    computed_at: u8,
+    /// Its step, and the first one behind it in which a number has another digit.
+    step: u32,
+    same_digits_until: u32,
+    /// The step of the row whose echo the text was last brought up to, unless there is none of it, and how many
+    /// blocks more that echo has.
+    renewed: u32,
+    pub(super) begun: u8,
     /// Whether there may be an echo of it.
     pub(super) runs: bool,
 }
@@ -58,61 +55,33 @@ pub(super) struct Common<'a> {
     pub(super) prefix: Prefix,
     /// How much later the step is than the one before, and its number by the count of the reader.
     pub(super) passed: Digits,
-    pub(super) step: u64,
+    pub(super) step: u32,
     /// The tokens of a block, 0 if that is not known.
     pub(super) block_size: u64,
     pub(super) line_break: &'a str,
 }
 
-/// A short text whose numbers are counted up where they stand.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    text: [u8; BEFORE + PIECE_BYTES],
-    len: u8,
-}
-
-impl Piece {
-    const EMPTY: Self = Self { text: [0; _], len: 0 };
-
-    /// Writes something behind what is there; where it ends.
-    fn write(&mut self, text: &[u8]) -> u8 {
-        let first = BEFORE + usize::from(self.len);
-        self.text[first..first + text.len()].copy_from_slice(text);
-        self.len += text.len() as u8;
-        self.len
-    }
-
-    #[inline(always)]
-    fn differ(&self, text: &[u8]) -> Option<u8x16> {
-        differ(text, self.text.last_chunk::<PIECE_BYTES>()?, usize::from(self.len))
-    }
-}
-
 impl Last {
     pub(super) const NOBODY: Self = Self {
-        lead: [0; LEAD_BYTES],
-        counts: Piece::EMPTY,
-        behind: Piece::EMPTY,
+        text: [0; TEXT_BYTES],
         time: Digits::ZERO,
-        time_masks: [0; 2],
         step: 0,
-        tokens: 0,
-        computed: 0,
-        held: 0,
+        until: 0,
         blocks: 0,
-        echoes: 0,
-        most_echoes: 0,
-        same_digits: 0,
+        shape: 0,
         lead_len: 0,
-        time_len: 0,
-        tokens_at: 0,
-        blocks_at: 0,
-        computed_at: 0,
-        runs: false,
     };
 
+    /// Of a name that is no longer than there is room.
+    pub(super) fn of(name: &[u8]) -> Self {
+        let mut last = Self::NOBODY;
+        last.text.iter_mut().zip(name.iter().chain(RUNNING)).for_each(|(byte, of)| *byte = *of);
+        last.lead_len = (name.len() + RUNNING.len()) as u8;
+        last
+    }
+
     pub(super) fn name(&self) -> &[u8] {
-        &self.lead[..usize::from(self.lead_len).saturating_sub(RUNNING.len())]
+        &self.text[..usize::from(self.lead_len).saturating_sub(RUNNING.len())]
     }
 
     pub(super) fn is_of(&self, name: &[u8]) -> bool {
@@ -124,141 +93,210 @@ impl Last {
         Digits::of(row.time_in_state.0.checked_sub(self.time.number())?)
     }
 
-    /// Takes in the row with which `text` begins, if it is an echo of this one, so much time later; says how
+    /// Takes in the row with which a text begins, if it is an echo of this one, so much time later; says how
     /// long it is.
     #[inline(always)]
     pub(super) fn follow(
         &mut self,
-        text: &[u8; PADDING],
+        shape: &Shape,
+        row: &[u8; PADDING],
         common: &Common<'_>,
-        position: Short,
-    ) -> Option<usize> {
+        place: Place,
+    ) -> Option<u8> {
         let prefix = &common.prefix;
         // The remainders only spare comparisons with the end of the text, which is longer than all parts are.
-        let mut at = prefix.len % 32;
-        let head = differ(text, &prefix.text, prefix.len)?;
-        let lead = differ(text.get(at..)?, &self.lead, usize::from(self.lead_len))?;
-        at += usize::from(self.lead_len % 128);
-        let word = u64::from_le_bytes(*text.get(at..)?.first_chunk()?);
-        at += position.len % 16;
-        let counts = self.counts.differ(text.get(at..)?)?;
-        at += usize::from(self.counts.len % 32) + usize::from(self.time_len % 32);
-        let behind = self.behind.differ(text.get(at..)?)?;
-        // There are more bytes before the time's last digit: those of the lead.
-        let digits = text.get(at.wrapping_sub(16) % 256..)?.first_chunk()?;
-        let time = self.time.plus(common.passed);
-        let differ = (head | lead | counts | behind).simd_eq(u8x16::ZERO).to_bitmask();
-        let differ = u64::from(differ & 0xffff ^ 0xffff)
-            | word & position.mask ^ position.text
-            | time.differ(digits, self.time_masks);
-        if differ != 0 {
+        let text = row[prefix.len % 32..].first_chunk::<{ 128 + 16 }>()?;
+        if differ(&text[..TEXT_BYTES], &self.text, &shape.mask)
+            || differ(row, &prefix.text, &prefix.mask)
+        {
             return None;
         }
-        count_up(&mut self.counts.text, usize::from(self.tokens_at));
-        count_up(&mut self.behind.text, usize::from(self.computed_at));
+        let word = u64::from_le_bytes(*text[usize::from(shape.place_at % 128)..].first_chunk()?);
+        let time = self.time.plus(common.passed);
+        let digits = text[usize::from(shape.time_at % 128)..].first_chunk()?;
+        if (word & shape.place_mask ^ place.0 | time.differ(digits, shape.time_masks)) != 0 {
+            return None;
+        }
+        self.count_up(shape.tokens_at)?;
+        self.count_up(shape.computed_at)?;
         self.time = time;
-        self.echoes += 1;
-        self.held = self.blocks;
         self.step = common.step;
-        Some(at + usize::from(self.behind.len))
+        Some((prefix.len as u8).wrapping_add(shape.len))
+    }
+
+    /// Counts up the number that ends eight bytes behind a place of the text.
+    #[inline(always)]
+    fn count_up(&mut self, at: u8) -> Option<()> {
+        let at = usize::from(at);
+        if at > TEXT_BYTES - 8 {
+            return None;
+        }
+        self.text[at..].first_chunk_mut().map(count_up)
     }
 
     /// Takes in a row that is told in full.
-    pub(super) fn note(&mut self, row: &IterationRequestRow, step: u64) {
-        let computed = row.computed_tokens.unwrap_or_default().0;
-        (self.tokens, self.computed) = (row.tokens_generated.0, computed);
-        self.held = row.kv_cache_blocks.0;
+    pub(super) fn note(&mut self, row: &IterationRequestRow, step: u32) -> Made {
+        self.blocks = row.kv_cache_blocks.0;
         let time = Digits::of(row.time_in_state.0);
-        self.runs = row.state == State::Running && row.computed_tokens.is_some() && time.is_some();
         self.time = time.unwrap_or(Digits::ZERO);
         self.step = step;
-        // The pieces are made when they are asked for.
-        (self.echoes, self.most_echoes, self.same_digits) = (0, 0, 0);
-    }
-
-    /// Brings the pieces up to those of the next echo where a digit more is not enough. Says whether there is
-    /// one: there is none of a row that does not run.
-    #[cold]
-    pub(super) fn renew(&mut self, common: &Common<'_>) -> bool {
-        if self.echoes < self.same_digits {
-            // Only the block is full.
-            self.blocks += 1;
-            count_up(&mut self.counts.text, usize::from(self.blocks_at));
-            let size = u32::try_from(common.block_size).unwrap_or(MOST);
-            self.most_echoes = self.most_echoes.saturating_add(size).min(self.same_digits);
-            true
-        } else {
-            self.renew_all(common)
+        // The text is made when it is asked for.
+        self.until = 0;
+        Made {
+            tokens: row.tokens_generated.0,
+            computed: row.computed_tokens.unwrap_or_default().0,
+            step,
+            same_digits_until: 0,
+            renewed: 0,
+            begun: 0,
+            runs: row.state == State::Running && row.computed_tokens.is_some() && time.is_some(),
         }
     }
 
-    /// As [`follow`](Self::follow), where the time may have got another digit.
+    /// Brings the text up to that of the next echo. Says whether there is one: there is none of a row that does
+    /// not run.
     #[cold]
-    pub(super) fn follow_longer(
+    pub(super) fn renew(
         &mut self,
-        text: &[u8; PADDING],
+        made: &mut Made,
+        shapes: &mut Shapes,
         common: &Common<'_>,
-        position: Short,
-    ) -> Option<usize> {
-        let longer = self.time.plus(common.passed).len() > usize::from(self.time_len);
-        (longer && self.renew_all(common)).then(|| self.follow(text, common, position))?
-    }
-
-    /// Makes the pieces of the next echo anew; says whether there is one.
-    #[cold]
-    fn renew_all(&mut self, common: &Common<'_>) -> bool {
-        if self.runs {
-            self.make_pieces(common);
+        place: Place,
+    ) -> bool {
+        if self.step >= made.same_digits_until {
+            return self.make_text(made, shapes, common, place).is_some();
         }
-        self.runs
+        // Only the block is full.
+        let Some(shape) = shapes.get(self.shape) else { return false };
+        self.blocks += 1;
+        (made.renewed, made.begun) = (self.step, 1);
+        let size = u32::try_from(common.block_size).unwrap_or(MOST);
+        self.until = self.until.saturating_add(size).min(made.same_digits_until);
+        self.count_up(shape.blocks_at).is_some()
     }
 
-    /// Makes the pieces of the next echo. There is none of a row whose numbers are very large, or that does
+    /// Goes back to what the last row said if the text has been brought up to its echo and that did not follow.
+    /// Says how many blocks more that had.
+    #[cold]
+    pub(super) fn take_back(&mut self, made: &mut Made) -> u8 {
+        if made.renewed != self.step {
+            return 0;
+        }
+        let begun = std::mem::take(&mut made.begun);
+        self.blocks -= u32::from(begun);
+        made.forget_text(self);
+        begun
+    }
+
+    /// Makes the text anew if the time or the place may have another number of digits than in its shape. Says
+    /// whether it did.
+    #[cold]
+    pub(super) fn reshape(
+        &mut self,
+        made: &mut Made,
+        shapes: &mut Shapes,
+        common: &Common<'_>,
+        place: Place,
+    ) -> bool {
+        let Some(lengths) = shapes.lengths(self.shape) else { return false };
+        let time_len = self.time.plus(common.passed).len();
+        let is_other =
+            place.len() != usize::from(lengths.place) || time_len > usize::from(lengths.time);
+        is_other && self.make_text(made, shapes, common, place).is_some()
+    }
+
+    /// Makes the text of the next echo. There is none of a row whose numbers are very large, or that does
     /// not have the blocks that its tokens take.
-    fn make_pieces(&mut self, common: &Common<'_>) {
+    fn make_text(
+        &mut self,
+        made: &mut Made,
+        shapes: &mut Shapes,
+        common: &Common<'_>,
+        place: Place,
+    ) -> Option<()> {
+        if !made.runs {
+            return None;
+        }
         let Common { passed, block_size, line_break, .. } = *common;
-        self.tokens += self.echoes;
-        self.computed += self.echoes;
-        self.echoes = 0;
-        let (tokens, computed) = (self.tokens + 1, self.computed + 1);
+        // All between were echoes of one another.
+        let echoes = self.step - made.step;
+        made.tokens += echoes;
+        made.computed += echoes;
+        made.step = self.step;
+        let (tokens, computed) = (made.tokens + 1, made.computed + 1);
         let blocks = match block_size {
-            0 => self.held,
+            0 => self.blocks,
             // A request has no more blocks than tokens.
             size => (u64::from(computed) + 1).div_ceil(size) as u32,
         };
-        self.runs = tokens.max(computed).max(blocks) < MOST && blocks.wrapping_sub(self.held) <= 1;
-        if !self.runs {
-            return;
+        let begun = blocks.wrapping_sub(self.blocks);
+        made.runs = tokens.max(computed).max(blocks) < MOST && begun <= 1;
+        if !made.runs {
+            return None;
         }
         self.blocks = blocks;
+        (made.renewed, made.begun) = (self.step, begun as u8);
         let mut digits = [0; 3].map(|_: u8| itoa::Buffer::new());
         let [a, b, c] = &mut digits;
-        let numbers = [a.format(tokens), b.format(blocks), c.format(computed)].map(str::as_bytes);
-        // Numbers have seven digits at most, so there is room for two of them and the commas.
-        let mut counts = Piece::EMPTY;
-        self.tokens_at = counts.write(numbers[0]);
-        counts.write(b",");
-        self.blocks_at = counts.write(numbers[1]);
-        counts.write(b",");
-        let mut behind = Piece::EMPTY;
-        behind.write(b",1,");
-        self.computed_at = behind.write(numbers[2]);
-        behind.write(line_break.as_bytes());
-        (self.counts, self.behind) = (counts, behind);
-        let time_len = self.time.plus(passed).len();
-        self.time_len = time_len as u8;
-        self.time_masks = Digits::masks(time_len);
+        let [tokens_text, blocks_text, computed_text] =
+            [a.format(tokens), b.format(blocks), c.format(computed)].map(str::as_bytes);
+        // Numbers have seven digits at most.
+        let lengths = Lengths {
+            lead: self.lead_len,
+            place: place.len() as u8,
+            tokens: tokens_text.len() as u8 + 1,
+            blocks: blocks_text.len() as u8 + 1,
+            time: self.time.plus(passed).len() as u8,
+            scheduled: SCHEDULED.len() as u8,
+            computed: computed_text.len() as u8,
+            line_break: line_break.len() as u8,
+        };
+        let Some(shape) = shapes.number(lengths) else {
+            // There are no echoes until the next row that is told in full.
+            made.runs = false;
+            return None;
+        };
+        self.shape = shape;
+        let mut at = usize::from(lengths.lead) + usize::from(lengths.place);
+        let before_time = [tokens_text, b",", blocks_text, b","];
+        let behind = [SCHEDULED, computed_text, line_break.as_bytes()];
+        for (parts, skipped) in [(&before_time[..], lengths.time), (&behind[..], 0)] {
+            for part in parts {
+                self.text.get_mut(at..at + part.len())?.copy_from_slice(part);
+                at += part.len();
+            }
+            at += usize::from(skipped);
+        }
         // As long as no number gets another digit, and the blocks have room.
         let room = |number: u32, text: &[u8]| 10u32.pow(text.len() as u32) - number;
         let in_blocks = match block_size {
             0 => MOST,
             size => (u64::from(blocks) * size - u64::from(computed)).min(u64::from(MOST)) as u32,
         };
-        let in_digits = room(tokens, numbers[0]).min(room(computed, numbers[2]));
+        let in_digits = room(tokens, tokens_text).min(room(computed, computed_text));
         // The blocks get one more for as many tokens as one has.
-        let more = u64::from(room(blocks, numbers[1]) - 1).saturating_mul(block_size.max(1));
+        let more = u64::from(room(blocks, blocks_text) - 1).saturating_mul(block_size.max(1));
         let in_blocks_digits = u64::from(in_blocks).saturating_add(more);
-        self.same_digits = in_digits.min(u32::try_from(in_blocks_digits).unwrap_or(MOST));
-        self.most_echoes = in_blocks.min(self.same_digits);
+        let same_digits = in_digits.min(u32::try_from(in_blocks_digits).unwrap_or(MOST));
+        made.same_digits_until = self.step.saturating_add(same_digits);
+        self.until = self.step.saturating_add(in_blocks.min(same_digits));
+        Some(())
+    }
+}
+
+impl Made {
+    pub(super) const NOTHING: Self = Self {
+        tokens: 0,
+        computed: 0,
+        step: 0,
+        same_digits_until: 0,
+        renewed: 0,
+        begun: 0,
+        runs: false,
+    };
+
+    /// The text is made anew for the next echo.
+    pub(super) const fn forget_text(&mut self, last: &mut Last) {
+        (last.until, self.same_digits_until) = (0, 0);
     }
 }

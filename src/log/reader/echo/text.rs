@@ -1,22 +1,18 @@
 //! Texts of a few bytes that are compared and counted up as a whole.
 
-use wide::u8x16;
-
 use crate::units::IterationId;
 
-/// Counts a number up that has at most eight digits, the last of them at `at + 7`. It must not be one of
-/// nines alone; what stands before it stays.
+/// Counts up the number that the last of these bytes are the digits of; what stands before it stays. It must
+/// not be one of nines alone.
 #[inline(always)]
-pub(super) fn count_up(text: &mut [u8], at: usize) {
+pub(super) fn count_up(bytes: &mut [u8; 8]) {
     const NINES: u64 = 0x3939_3939_3939_3939;
     const NINE_EACH: u64 = 0x0909_0909_0909_0909;
-    if let Some(bytes) = text.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-        let word = u64::from_be_bytes(*bytes);
-        // The nines at the end become zeros, and the digit before them one more.
-        let nines = (word ^ NINES).trailing_zeros() & !7;
-        let one = 1u64.wrapping_shl(nines);
-        *bytes = word.wrapping_add(one).wrapping_sub(NINE_EACH & (one - 1)).to_be_bytes();
-    }
+    let word = u64::from_be_bytes(*bytes);
+    // The nines at the end become zeros, and the digit before them one more.
+    let nines = (word ^ NINES).trailing_zeros() & !7;
+    let one = 1u64.wrapping_shl(nines);
+    *bytes = word.wrapping_add(one).wrapping_sub(NINE_EACH & (one - 1)).to_be_bytes();
 }
 
 /// A number of at most sixteen digits, one in each byte; the last one is the lowest of the second word.
@@ -59,8 +55,8 @@ impl Digits {
         // Bytes that were not carried over still have it, and so their highest bit.
         Self([high, low].map(|word| {
             let still = (word >> 7) & ONES;
-            // 0xf6 of each.
-            word.wrapping_sub(still << 8).wrapping_add(still << 3).wrapping_add(still << 1)
+            // All bits of those bytes, and then the rest.
+            word.wrapping_sub((still << 8).wrapping_sub(still) & REST)
         }))
     }
 
@@ -82,30 +78,38 @@ impl Digits {
     }
 }
 
-/// Some text of at most eight bytes.
+/// A place among the rows of a step and the empty field behind it, as a row tells them: at most eight bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Short {
-    pub(super) text: u64,
-    pub(super) mask: u64,
-    pub(super) len: usize,
-}
+pub(super) struct Place(pub(super) u64);
 
-impl Short {
+impl Place {
     /// A text that is too long is found nowhere.
-    pub(super) fn of(text: &str) -> Self {
+    pub(super) fn of(place: usize) -> Self {
+        let text = format!("{place},,");
         let mut bytes = [0; 8];
-        let fits = text.len() <= bytes.len();
-        bytes.iter_mut().zip(text.bytes()).for_each(|(byte, of)| *byte = of);
-        let mask = u64::MAX.checked_shr(64 - 8 * text.len().min(8) as u32).unwrap_or(0);
-        let text_bytes = u64::from_le_bytes(bytes);
-        Self { text: if fits { text_bytes } else { !mask }, mask, len: text.len().min(8) }
+        match bytes.get_mut(..text.len()) {
+            Some(bytes) => bytes.copy_from_slice(text.as_bytes()),
+            None => bytes.fill(u8::MAX),
+        }
+        Self(u64::from_le_bytes(bytes))
+    }
+
+    /// How long it is.
+    pub(super) const fn len(self) -> usize {
+        8 - self.0.leading_zeros() as usize / 8
+    }
+
+    /// What chooses a place of this length from a text.
+    pub(super) fn mask(len: u8) -> u64 {
+        u64::MAX.checked_shr(64 - 8 * u32::from(len.min(8))).unwrap_or(0)
     }
 }
 
-/// The beginning of all rows of a step.
+/// The beginning of all rows of a step, and what chooses it from a text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Prefix {
     pub(super) text: [u8; 16],
+    pub(super) mask: [u8; 16],
     pub(super) len: usize,
 }
 
@@ -114,40 +118,16 @@ impl Prefix {
         let text = format!("{},", id.0);
         let mut prefix = Self { len: text.len(), ..Self::default() };
         prefix.text.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        prefix.mask.get_mut(..text.len())?.fill(u8::MAX);
         Some(prefix)
     }
 }
 
-/// The longest text that is compared.
-pub(super) const MOST_BYTES: usize = 64;
-
-/// All bits of so many bytes, from the middle on backwards, and none of those behind it.
-static MASKS: [u8; 3 * MOST_BYTES] = {
-    let mut masks = [0; 3 * MOST_BYTES];
-    let mut at = 0;
-    while at < MOST_BYTES {
-        masks[at] = u8::MAX;
-        at += 1;
-    }
-    masks
-};
-
-/// The bits in which the first `len` bytes of two texts differ, in sixteen bytes one upon the other.
+/// Whether texts are other ones, in what the mask chooses of them.
 #[inline(always)]
-pub(super) fn differ<const BYTES: usize>(
-    one: &[u8],
-    other: &[u8; BYTES],
-    len: usize,
-) -> Option<u8x16> {
-    let one = one.first_chunk::<BYTES>()?;
-    // The remainder only spares a comparison: no text is longer.
-    let mask =
-        MASKS.get(MOST_BYTES.wrapping_sub(len) % (2 * MOST_BYTES)..)?.first_chunk::<BYTES>()?;
-    let blocks = one.as_chunks::<16>().0.iter().zip(other.as_chunks::<16>().0);
-    let blocks = blocks.zip(mask.as_chunks::<16>().0);
-    Some(blocks.fold(u8x16::ZERO, |differ, ((one, other), mask)| {
-        differ | ((u8x16::new(*one) ^ u8x16::new(*other)) & u8x16::new(*mask))
-    }))
+pub(super) fn differ(one: &[u8], other: &[u8], mask: &[u8]) -> bool {
+    let bytes = one.iter().zip(other).zip(mask);
+    bytes.fold(0, |differ, ((one, other), mask)| differ | (one ^ other) & mask) != 0
 }
 
 #[cfg(test)]
@@ -157,18 +137,30 @@ mod tests {
     #[test]
     fn numbers_are_counted_up_where_they_stand() {
         for (number, next) in [
-            ("7,0", "7,1"),
-            ("x,19,", "x,20,"),
+            ("      ,0", "      ,1"),
+            ("xxxx,x19", "xxxx,x20"),
             ("12345678", "12345679"),
             ("09999999", "10000000"),
-            ("9,1099", "9,1100"),
-            ("0999", "1000"),
+            (" 9,91099", " 9,91100"),
+            ("    0999", "    1000"),
         ] {
-            let end = number.trim_end_matches(',').len();
-            let mut text = format!("{:>20}{}", &number[..end], &number[end..]).into_bytes();
-            count_up(&mut text, 12);
-            assert_eq!(String::from_utf8(text).unwrap().trim_start(), next);
+            let mut text = *number.as_bytes().first_chunk().unwrap();
+            count_up(&mut text);
+            assert_eq!(std::str::from_utf8(&text), Ok(next));
         }
+    }
+
+    #[test]
+    fn places_know_their_length() {
+        for (place, text) in [(0, "0,,"), (99, "99,,"), (999_999, "999999,,")] {
+            let of = Place::of(place);
+            let mut bytes = [b'x'; 8];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(of.len(), text.len());
+            assert_eq!(u64::from_le_bytes(bytes) & Place::mask(of.len() as u8), of.0);
+        }
+        // What does not fit is no text.
+        assert_eq!(Place::of(1_000_000).0, u64::MAX);
     }
 
     #[test]
