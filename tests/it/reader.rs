@@ -362,6 +362,23 @@ fn rows_of_decoding_requests_stand_in_runs() {
     }
 }
 
+#[test]
+fn rows_of_very_many_lengths_stand_in_runs() {
+    let (steps, seats) = (12, 1500);
+    let mut text = format!("{}\n", IterationRequestRow::SCHEMA.header());
+    for step in 0..steps {
+        for seat in 0..seats {
+            // Two names of a length have numbers of other lengths, so nearly every row has a shape of its own.
+            let name = format!("{seat:0>width$}", width = 4 + seat % 39);
+            let tokens = 10u64.pow(seat as u32 / 39 % 6) + step;
+            let time = 10u64.pow(seat as u32 / 234 + 8) + step * 10_000_123;
+            let blocks = (tokens + 1).div_ceil(16);
+            text += &format!("{step},{name},running,{seat},,{tokens},{blocks},{time},1,{tokens}\n");
+        }
+    }
+    assert!(all_ways_agree(text.as_bytes()) > 2 * (steps as usize - 4) * seats);
+}
+
 proptest! {
     #[test]
     fn what_disturbs_runs_is_read_as_it_stands(
