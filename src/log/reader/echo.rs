@@ -102,8 +102,8 @@ struct Followed {
 /// Reads echoes of the rows of these seats, one behind the other, as long as there are some, at most as many as
 /// there is room in `lens` for how long they are.
 ///
-/// Nearly all of what it takes to read a log is done here, in a sixth fewer instructions with what newer
-/// processors have.
+/// Nearly all of what it takes to read a log, but for what the system does, is done here, in fewer instructions
+/// with what newer processors have.
 #[multiversion::multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt+movbe"))]
 fn follow(
     (lasts, made, shapes): (&mut [Last], &mut [Made], &mut Shapes),
@@ -176,6 +176,8 @@ impl Seat {
 const LOOK_AHEAD: usize = 64;
 /// Steps behind a record that is no ordinary row for which the places of rows are not sure.
 const UNSURE_STEPS: u32 = 3;
+/// The last step that is counted; those behind it have no echoes.
+const LAST_STEP: u32 = u32::MAX - UNSURE_STEPS;
 
 /// Recognises echoes.
 #[derive(Debug)]
@@ -291,19 +293,18 @@ impl Echoes {
     /// those behind it follow is not sure.
     pub(super) fn lose_track(&mut self) {
         self.prefix = None;
-        self.sure_from = self.step.saturating_add(UNSURE_STEPS);
+        self.sure_from = self.step + UNSURE_STEPS;
     }
 
     fn begin_step(&mut self, id: IterationId) {
         std::mem::swap(&mut self.before, &mut self.now);
         self.now.clear();
-        // The last one that can be counted has no echoes.
-        self.step = self.step.saturating_add(1);
+        self.step = (self.step + 1).min(LAST_STEP);
         (self.cursor, self.passed) = (0, None);
         let before = self.id.replace(id);
         let next = before.and_then(|before| before.0.checked_add(1)) == Some(id.0);
         self.prefix =
-            Prefix::of(id).filter(|_| next && self.step >= self.sure_from && self.step < u32::MAX);
+            Prefix::of(id).filter(|_| next && self.step >= self.sure_from && self.step < LAST_STEP);
         let live = self.lasts.len() - self.free.len();
         if live > 64 + 2 * self.before.len() {
             self.sweep();
