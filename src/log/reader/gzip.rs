@@ -8,6 +8,9 @@ use flate2::bufread::GzDecoder;
 /// How every member begins.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// As much is read from the file at a time.
+const BUFFER_BYTES: usize = 32 << 10;
+
 /// Gzip members one behind the other.
 ///
 /// What stands behind a member begins as a member does, or it is none: a few bytes of anything else are
@@ -24,7 +27,7 @@ pub struct Gzip {
 
 impl Gzip {
     pub(super) fn new(file: File) -> Self {
-        Self { member: None, rest: Some(BufReader::new(file)), start: 0 }
+        Self { member: None, rest: Some(BufReader::with_capacity(BUFFER_BYTES, file)), start: 0 }
     }
 
     /// Goes on to the next member; false at the end of the file.

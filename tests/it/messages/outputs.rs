@@ -16,7 +16,7 @@ use crate::cli::schedlog;
 use crate::fixtures::Log;
 use crate::golden::replay_bundled;
 use crate::sheets::Sheets;
-use crate::support::{in_snapshots, root};
+use crate::support::{in_snapshots, root, without_sizes};
 
 /// A working directory, and what was said in it.
 struct Place {
@@ -74,8 +74,8 @@ impl Place {
             let text = String::from_utf8_lossy(stream);
             for line in text.lines().filter(|line| is_shown(line)) {
                 let line = match line.strip_suffix(" decisions per second") {
-                    Some(_) => "note: [real] s, [real] decisions per second",
-                    None => line,
+                    Some(_) => "note: [real] s, [real] decisions per second".to_owned(),
+                    None => without_sizes(line),
                 };
                 self.text += &format!("{mark}{line}\n");
             }

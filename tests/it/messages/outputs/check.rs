@@ -102,6 +102,10 @@ fn bytes_behind_a_compressed_file_are_damage_and_another_member_is_none() {
         assert_eq!(place.tells(&format!("check {name}"), &["damage[", "events.csv", "verdict"]), 2);
         assert_eq!(place.tells(&format!("conform {name}"), &["damage", "verdict"]), 2);
     }
+    let output = crate::cli::schedlog(&["check", "few"], place.directory.path());
+    let end = super::gzip(&Log::base().files[file]).len();
+    let told = format!("from byte {end} (counted from 0) on");
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&told), "{told}");
     // A member that was cut is a cut file.
     for (name, bytes) in [("cut", &b"\x1f\x8b\x08\x00"[..]), ("cut-short", b"\x1f")] {
         place.log(name, &behind(bytes));

@@ -65,9 +65,16 @@ fn what_other_commands_cannot_do_is_told() {
     assert_eq!(place.tells("diff golden log --bless", &["error"]), 2);
     let many = format!("compare{} --plots plots", " log".repeat(40));
     assert_eq!(place.says(&many), 2);
-    #[cfg(not(feature = "parquet"))]
-    assert_eq!(place.says("export log --format parquet --out frames"), 2);
     place.assert_known("others");
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_form_that_this_build_does_not_write_is_told() {
+    let mut place = Place::new();
+    place.log("log", &Log::base());
+    assert_eq!(place.says("export log --format parquet --out frames"), 2);
+    place.assert_known("parquet");
 }
 
 /// A field that is no value of its column, as far as it can be shown.
