@@ -9,7 +9,7 @@ use crate::units::Nanos;
 
 /// The value of `--log-level`.
 pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
-    LogLevel::from_bytes(text.as_bytes()).ok_or_else(|| "full, standard or summary".to_owned())
+    LogLevel::from_bytes(text.as_bytes()).ok_or_else(|| "give full, standard or summary".to_owned())
 }
 
 /// The value of a flag that is a length of time.

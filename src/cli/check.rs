@@ -25,8 +25,8 @@ use crate::units::Nanos;
 
 /// Check logs against every rule.
 ///
-/// Exit code: 0 clean, 1 violated (or not covered), 2 damaged or no log at all, 3 internal error;
-/// of several logs the worst: violated, then damaged; 2 if one of them is no log.
+/// Exit code: 0 clean, 1 violated (or not covered), 2 damaged, no log at all or not compared (--conform),
+/// 3 internal error; of several logs the worst: violated, then damaged; 2 if one of them is no log.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The directories of the logs.
@@ -75,10 +75,12 @@ struct ChoiceArgs {
     /// Write all present findings to this file, as known ones.
     #[arg(long, value_name = "FILE", conflicts_with = "baseline")]
     write_baseline: Option<PathBuf>,
-    /// What makes a finding known: being listed itself, or one of its kind.
-    #[arg(long, value_name = "HOW", value_enum, default_value_t, requires = "write_baseline")]
-    baseline_match: Match,
-    /// Read this file instead of the schedlog.toml here or in the directory of the log.
+    /// What makes a finding known by the list that --write-baseline writes: being listed itself, or one
+    /// of its kind [default: exact].
+    #[arg(long, value_name = "HOW", value_enum)]
+    baseline_match: Option<Match>,
+    /// Read this file instead of the schedlog.toml of the working directory or, where that has none, of
+    /// the log's own directory.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -138,6 +140,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
 }
 
 fn check_and_report(args: &Args) -> anyhow::Result<u8> {
+    if args.choice.baseline_match.is_some() && args.choice.write_baseline.is_none() {
+        anyhow::bail!(
+            "--baseline-match is for --write-baseline: a list that is read says itself what makes a \
+             finding known; leave --baseline-match out, or write the list anew with --write-baseline"
+        );
+    }
     let mut logs = Vec::new();
     let mut unread = Vec::new();
     for dir in &args.dirs {
@@ -223,7 +231,7 @@ fn check(args: &Args, dir: &Path) -> anyhow::Result<Checked> {
 /// Takes known findings out of the reports, or notes all of them as known.
 fn accept_known(args: &Args, logs: &mut [Checked]) -> anyhow::Result<()> {
     if let Some(path) = &args.choice.write_baseline {
-        let mut collector = Collector::new(args.choice.baseline_match);
+        let mut collector = Collector::new(args.choice.baseline_match.unwrap_or_default());
         logs.iter().for_each(|log| collector.add(&log.report));
         let (total, kinds) = (collector.total(), collector.kinds());
         let (bytes, baseline) = collector.finish(path)?;

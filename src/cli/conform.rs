@@ -13,7 +13,7 @@ use crate::conform::log::{ConformOptions, conform_log};
 use crate::conform::{conform_and_log, conform_paths, markdown};
 use crate::engine::run::LogOptions;
 use crate::log::dialect::DEFAULT_SKEW_BOUND;
-use crate::log::reader::LogDir;
+use crate::log::reader::{LogDir, LogDirError};
 use crate::log::run_info::RUN_INFO_FILE;
 use crate::log::values::LogLevel;
 use crate::report::{write_conformance, write_conformance_json};
@@ -107,7 +107,11 @@ impl ConformArgs {
 /// Where the report cannot be written or the log cannot be opened; what is wrong with a record is
 /// part of the report.
 pub(super) fn run(args: &ConformArgs) -> anyhow::Result<u8> {
-    let is_log = |path: &PathBuf| LogDir::open(path).is_ok() || path.join(RUN_INFO_FILE).is_file();
+    let is_log = |path: &PathBuf| match LogDir::open(path) {
+        // What cannot be opened is told so, not taken for something else.
+        Ok(_) | Err(LogDirError::Unreadable { .. }) => true,
+        Err(_) => path.join(RUN_INFO_FILE).is_file(),
+    };
     match &args.paths[..] {
         [log] if is_log(log) && args.names_record_options() => {
             bail!(

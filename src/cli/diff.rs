@@ -73,19 +73,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<u8> {
 fn bless(golden: &Path, new: &Path) -> anyhow::Result<()> {
     // A directory that is no log must not become a golden one.
     crate::log::reader::LogDir::open(new)?;
-    std::fs::create_dir_all(golden)
-        .with_context(|| format!("{}: cannot be made", golden.display()))?;
+    std::fs::create_dir_all(golden).with_context(|| {
+        format!("{}: cannot be made; name a directory that can be", golden.display())
+    })?;
     let plain = Table::ALL.map(|table| table.file_name().to_owned());
     let names = plain.iter().flat_map(|name| [name.clone(), format!("{name}.gz")]);
     for name in names.chain([RUN_INFO_FILE.to_owned()]) {
         let (from, to) = (new.join(&name), golden.join(&name));
         if from.is_file() {
             std::fs::copy(&from, &to).with_context(|| {
-                format!("{}: cannot be written; files before it are replaced", to.display())
+                format!("{}: cannot be written, and files before it are replaced; check the path and its room, and bless again", to.display())
             })?;
         } else if to.is_file() {
-            std::fs::remove_file(&to)
-                .with_context(|| format!("{}: cannot be removed", to.display()))?;
+            std::fs::remove_file(&to).with_context(|| {
+                format!(
+                    "{}: cannot be removed; check the permissions of its directory",
+                    to.display()
+                )
+            })?;
         }
     }
     Ok(())

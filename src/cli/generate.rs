@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use crate::cli::output;
+use crate::cli::output::{self, bare};
 use crate::trace::generate::{GenerateOptions, Generator};
 use crate::trace::{TraceWriter, WriteError};
 
@@ -77,7 +77,11 @@ fn write_file(path: &Path, generator: Generator, args: &GenerateArgs) -> anyhow:
         // As for any new file: what the umask leaves.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(directory).with_context(cannot)?;
+    let mut file = builder
+        .tempfile_in(directory)
+        // Its own text names the temporary file, of which nobody has heard.
+        .map_err(|error| bare(&error))
+        .with_context(cannot)?;
     write(&mut file, generator, args).with_context(cannot)?;
     file.persist(path).with_context(cannot)?;
     Ok(())

@@ -117,7 +117,7 @@ pub(crate) fn wrote_images(count: usize, directory: &Path) {
 }
 
 /// The error of the system, without the path that was added to its text.
-fn bare(error: &io::Error) -> io::Error {
+pub(crate) fn bare(error: &io::Error) -> io::Error {
     let text = error.to_string();
     let text = text.split_once(" at path ").map_or(text.as_str(), |(text, _)| text);
     io::Error::new(error.kind(), text.to_owned())

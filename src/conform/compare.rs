@@ -122,8 +122,10 @@ pub(crate) fn compare(
     let requests = std::mem::take(&mut record.requests);
     let longest = record.header.config.max_model_len;
     if let Some(at) = requests.iter().position(|it| Tokens(it.prompt_len) >= longest) {
-        let problem =
-            format!("the prompt leaves no room for a token under max_model_len ({longest})");
+        let id = requests[at].id.as_str();
+        let problem = format!(
+            "the prompt of {id} leaves no room for a token under max_model_len ({longest})"
+        );
         return Err(BadRecord::malformed(2 + at, problem));
     }
     let mut core = EngineCore::new(record.header.config.clone(), record.header.stop_tokens.clone());
@@ -188,8 +190,14 @@ impl<'r, 'a> Comparison<'r, 'a> {
     /// One engine iteration, and those in which the engine slept before it.
     fn iterate(&mut self, text: &'a str, core: &mut EngineCore) -> Result<(), BadRecord> {
         let (it, added, aborted) = self.open(text)?;
-        if it < self.iterations || it > MAX_ITERATIONS {
-            return Err(BadRecord::malformed(self.line, format!("iteration {it} is out of order")));
+        let problem = if it > MAX_ITERATIONS {
+            Some(format!("iteration {it} is above {MAX_ITERATIONS}"))
+        } else {
+            let due = self.iterations;
+            (it < due).then(|| format!("iteration {it} is out of order: {due} is the next"))
+        };
+        if let Some(problem) = problem {
+            return Err(BadRecord::malformed(self.line, problem));
         }
         if it > self.iterations && !self.may_sleep_until(it, core) {
             let difference = ("it", it.to_string(), self.iterations.to_string());

@@ -33,7 +33,9 @@ impl Comparison<'_, '_> {
             }
             "vllm_assertion" => self.dies(end.iterations, core),
             other => {
-                return Err(BadRecord::malformed(self.line, format!("unknown status {other}")));
+                let problem =
+                    format!("status is {other}, not drained, stalled, max_steps or vllm_assertion");
+                return Err(BadRecord::malformed(self.line, problem));
             }
         };
         let difference = if expected { self.totals(end, core) } else { self.status(end, core) };

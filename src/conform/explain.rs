@@ -60,7 +60,10 @@ pub fn admission_stop(stop: &AdmissionStop) -> String {
             format!("with its drafts it needs {needed} tokens, {room} are left")
         }
         AdmissionStop::PrefillLookahead { room } => {
-            format!("{room} tokens would end the chunk too close to the end of the prompt")
+            format!(
+                "with {room} tokens left the chunk would end too close to the end of the prompt for the \
+                 drafter's look-ahead"
+            )
         }
         AdmissionStop::Memory(refused) => refusal(refused),
     }

@@ -57,7 +57,7 @@ impl Header {
     /// If it is malformed, incomplete, or asks for something that the model does not have.
     pub fn parse(line: &str, number: usize) -> Result<Self, BadRecord> {
         let settings: Map<String, Value> =
-            serde_json::from_str(line).map_err(|error| BadRecord::malformed(number, error))?;
+            serde_json::from_str(line).map_err(|error| BadRecord::json(number, &error))?;
         let mut settings = Settings { settings, number };
         settings.expect("type", &["config"], false)?;
         let profile = settings.take("profile")?;

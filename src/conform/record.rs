@@ -42,6 +42,15 @@ impl BadRecord {
     pub(crate) fn malformed(line: usize, problem: impl fmt::Display) -> Self {
         Self::Malformed { line, problem: problem.to_string() }
     }
+
+    /// A line that is not the JSON that it should be. What reads it knows of one line only.
+    pub(crate) fn json(line: usize, error: &serde_json::Error) -> Self {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let text = error.to_string();
+        let what = text.strip_suffix(&place).unwrap_or(&text);
+        let what = if error.is_data() { what.to_owned() } else { format!("no JSON: {what}") };
+        Self::malformed(line, format!("column {}: {what}", error.column()))
+    }
 }
 
 /// The text of a record file, gunzipped if need be.
@@ -49,13 +58,17 @@ impl BadRecord {
 /// # Errors
 /// If the file cannot be read or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, BadRecord> {
-    let io = |error: std::io::Error| BadRecord::Io(error.to_string());
-    let bytes = std::fs::read(path).map_err(io)?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| BadRecord::Io(format!("cannot be read: {error}; check the path")))?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return String::from_utf8(bytes).map_err(|error| BadRecord::Io(error.to_string()));
+        return String::from_utf8(bytes).map_err(|error| {
+            BadRecord::Io(format!("is no text in UTF-8: {}", error.utf8_error()))
+        });
     }
     let mut text = String::with_capacity(bytes.len() * 16);
-    flate2::bufread::MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text).map_err(io)?;
+    flate2::bufread::MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text).map_err(
+        |error| BadRecord::Io(format!("is damaged gzip data: {error}; copy the file anew")),
+    )?;
     Ok(text)
 }
 
@@ -87,7 +100,10 @@ impl<'a> Record<'a> {
                     let request: RecordedRequest<'a> = parse(line, number)?;
                     request.check().map_err(|problem| BadRecord::malformed(number, problem))?;
                     if requests.last().is_some_and(|last| last.step > request.step) {
-                        return Err(BadRecord::malformed(number, "requests are not in order"));
+                        return Err(BadRecord::malformed(
+                            number,
+                            "requests are not in the order of their steps",
+                        ));
                     }
                     requests.push(request);
                 }
@@ -102,7 +118,10 @@ impl<'a> Record<'a> {
     /// If the line is malformed, or the record stops without an end.
     pub fn read_next(&mut self) -> Result<(usize, StepOrEnd<'a>), BadRecord> {
         let Some((number, line)) = self.lines.next() else {
-            return Err(BadRecord::malformed(self.lines.number, "the record has no end line"));
+            return Err(BadRecord::malformed(
+                self.lines.number,
+                "the record has no end line, so it was cut; copy it anew",
+            ));
         };
         if line.starts_with(r#"{"type":"step","#) {
             return Ok((number, StepOrEnd::Step(line)));
@@ -110,7 +129,10 @@ impl<'a> Record<'a> {
         match kind(line, number)? {
             "step" => Ok((number, StepOrEnd::Step(line))),
             "end" => Ok((number, StepOrEnd::End(parse(line, number)?))),
-            other => Err(BadRecord::malformed(number, format!("unexpected {other} line"))),
+            other => Err(BadRecord::malformed(
+                number,
+                format!("a line of type {other} where a step or the end is due"),
+            )),
         }
     }
 }
@@ -144,7 +166,7 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(line: &'a str, number: usize) -> Result<T, BadRecord> {
-    serde_json::from_str(line).map_err(|error| BadRecord::malformed(number, error))
+    serde_json::from_str(line).map_err(|error| BadRecord::json(number, &error))
 }
 
 fn kind(line: &str, number: usize) -> Result<&str, BadRecord> {
@@ -205,16 +227,22 @@ impl RecordedRequest<'_> {
     fn check(&self) -> Result<(), String> {
         let len = self.prompt.iter().try_fold(0u32, |sum, run| sum.checked_add(run.2));
         if len != Some(self.prompt_len) || self.prompt_len == 0 || self.prompt_len > MAX_TOKENS {
-            return Err(format!("prompt_len of {} is not that of its prompt", self.id.as_str()));
+            return Err(format!(
+                "prompt_len of {} is not the sum of its prompt's lengths, from 1 to {MAX_TOKENS}",
+                self.id.as_str()
+            ));
         }
         if self.prompt.iter().any(|run| run.0 >= 1 << 40 || run.1 >= 1 << 40) {
-            return Err(format!("the prompt of {} has impossible tokens", self.id.as_str()));
+            return Err(format!(
+                "the prompt of {} has a stream or a position of 2^40 or more",
+                self.id.as_str()
+            ));
         }
         if self.max_tokens > MAX_TOKENS {
-            return Err(format!("max_tokens of {} is out of range", self.id.as_str()));
+            return Err(format!("max_tokens of {} is above {MAX_TOKENS}", self.id.as_str()));
         }
         if self.step > MAX_ITERATIONS {
-            return Err(format!("step of {} is out of range", self.id.as_str()));
+            return Err(format!("step of {} is above {MAX_ITERATIONS}", self.id.as_str()));
         }
         if self.arrival_time.is_nan() {
             return Err(format!("arrival_time of {} is not a number", self.id.as_str()));

@@ -16,7 +16,7 @@ pub const CONFIG_FILE: &str = "schedlog.toml";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be read: {source}; it has to be a file of settings in TOML")]
     Read {
         /// The file.
         path: PathBuf,

@@ -160,12 +160,17 @@ impl Policy {
         // A flag is above both.
         let told = self.settings.clone().or_run_info(&info);
         let other = self.fallback.contradicting(&told).into_iter();
+        let told = |setting: Setting| match info.config.get(setting.key()) {
+            Some(value) => format!("{setting} ({value})"),
+            None => setting.to_string(),
+        };
         let other: Vec<_> =
-            other.filter(|setting| !self.settings.knows(*setting)).map(Setting::key).collect();
+            other.filter(|setting| !self.settings.knows(*setting)).map(told).collect();
+        let file = self.config.as_deref().unwrap_or(Path::new(CONFIG_FILE)).display();
         Ok((!other.is_empty()).then(|| {
             format!(
-                "run.json tells another value than [settings] of {CONFIG_FILE}, and counts: {}; a flag \
-                 would be above it",
+                "run.json tells another value than [settings] of {file}, and that of run.json was used: \
+                 {}; to judge by another value give it as a flag",
                 other.join(", ")
             )
         }))

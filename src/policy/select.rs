@@ -16,7 +16,7 @@ pub enum SelectError {
     #[error("no rule is named; `schedlog rules` lists them")]
     Empty,
     /// Nothing is left to run.
-    #[error("every rule is deselected; nothing would be checked")]
+    #[error("every rule is deselected, so nothing would be checked; ignore fewer or select more")]
     Nothing,
 }
 

@@ -7,8 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::check::{Finding, Mark, Severity};
+use crate::check::{Declaration, Finding, Mark, Severity};
 use crate::diagnose::{Group, fingerprint};
+use crate::invariants::{ALL, JOINED};
 use crate::report::explain::about;
 use crate::report::{Sheet, Suite, Unread, visible};
 
@@ -169,7 +170,8 @@ const fn level(severity: Severity) -> &'static str {
 }
 
 fn run(sheet: &Sheet<'_>) -> Run {
-    let rules = crate::invariants::ALL.iter().map(|rule| Rule {
+    let was_run = |rule: &&&Declaration| sheet.report.rule(rule.id).is_some();
+    let rules = ALL.iter().chain(JOINED.iter().filter(was_run)).map(|rule| Rule {
         id: rule.id,
         name: rule.name,
         short_description: Text { text: rule.summary() },
@@ -299,7 +301,8 @@ fn notifications(sheet: &Sheet<'_>) -> Vec<Notification> {
         }
     }
     if let Some(accepted) = &sheet.applied.accepted {
-        let text = format!("{} known findings are not listed", accepted.total());
+        let (count, path) = (accepted.total(), accepted.path.display());
+        let text = format!("{count} known findings, which {path} lists, are not among the results");
         notes.push(note(text, None));
     }
     notes
@@ -316,7 +319,7 @@ fn found(sheet: &Sheet<'_>, group: &Group<'_>, finding: &Finding) -> Found {
 fn follows(
     sheet: &Sheet<'_>,
     group: &Group<'_>,
-    rule: &'static crate::check::Declaration,
+    rule: &'static Declaration,
     finding: &Finding,
 ) -> Found {
     let text = format!("{}\nFollows from {}.", sentences(finding), group.rule().id);
@@ -328,12 +331,7 @@ fn sentences(finding: &Finding) -> String {
     format!("{}{about}.", visible(&finding.message))
 }
 
-fn result(
-    sheet: &Sheet<'_>,
-    rule: &'static crate::check::Declaration,
-    finding: &Finding,
-    text: String,
-) -> Found {
+fn result(sheet: &Sheet<'_>, rule: &'static Declaration, finding: &Finding, text: String) -> Found {
     let known = sheet.applied.accepted.is_some();
     Found {
         rule_id: rule.id,

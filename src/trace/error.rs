@@ -244,8 +244,8 @@ impl Problem {
             Self::Empty { dropped: 0 } => "check that the file is the one you meant",
             Self::Empty { .. } => "see the counts by reason; --keep-failed keeps failed requests",
             Self::UnknownFormat { .. } => {
-                "name it with --format, or give a CSV header with timestamp, input_length and \
-                 output_length"
+                "name it with --trace-format, or give a CSV header \
+                 with timestamp, input_length and output_length"
             }
             Self::Unsupported { remedy, .. } => remedy,
             Self::UnitOfDates => "leave out --time-unit",
@@ -259,7 +259,7 @@ impl Problem {
                 return format!("known are {known}; remove it or pass --ignore-unknown");
             }
             Self::DuplicateColumn => "keep one of them; aliases count as the same column",
-            Self::MissingColumn { .. } => "add the column, or name the right --format",
+            Self::MissingColumn { .. } => "add the column, or name the right --trace-format",
             Self::MissingValue | Self::FieldCount { .. } | Self::WrongType { .. } => {
                 "fix the row or pass --skip-invalid"
             }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{in_snapshots, root};
+use crate::support::{in_snapshots, root, without_sizes};
 
 pub(crate) fn schedlog(arguments: &[&str], directory: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_schedlog"))
@@ -28,7 +28,7 @@ fn transcript(output: &Output) -> String {
     text.lines()
         .map(|line| match line.split_once(" s in ") {
             Some((simulated, _)) => format!("{simulated} s in [real] s\n"),
-            None => format!("{line}\n"),
+            None => without_sizes(line) + "\n",
         })
         .collect()
 }

@@ -447,7 +447,7 @@ fn the_comparison_joins_a_check_as_v001() {
     in_snapshots("conform", || insta::assert_snapshot!("check-V001", text));
     claim(directory.path(), |info| info["config"]["block_size"] = json!(null));
     let rule = conform(directory.path()).as_rule();
-    assert!(matches!(rule.outcome, Outcome::NotExercised { .. }), "{rule:?}");
+    assert_eq!((&rule.outcome, rule.damages), (&Outcome::Violated { count: 1 }, 1), "{rule:?}");
 }
 
 /// Without prefix caching no block holds content that could be dropped, trace or not.

@@ -246,11 +246,11 @@ fn a_setting_of_the_file_that_the_log_contradicts_is_told() {
     // block_size is the same in both.
     assert_eq!(
         note(&["clean"]),
-        "note: run.json tells another value than [settings] of schedlog.toml, and counts: \
-         max_num_seqs; a flag would be above it"
+        "note: run.json tells another value than [settings] of schedlog.toml, and that of run.json \
+         was used: max_num_seqs (2); to judge by another value give it as a flag"
     );
     assert_eq!(note(&["clean", "--max-num-seqs", "2"]), "");
-    assert!(note(&["clean", "--format", "json"]).contains("counts: max_num_seqs; a flag"));
+    assert!(note(&["clean", "--format", "json"]).contains("was used: max_num_seqs (2); to judge"));
 }
 
 #[test]

@@ -25,8 +25,10 @@ impl Replay<'_> {
             let difference = Difference {
                 field: "batches in flight",
                 request: None,
-                logged: format!("the step begins while {flying} are in flight"),
-                reference: format!("at most {depth} are, this one included"),
+                logged: format!("the step begins while {flying} batches are in flight"),
+                reference: format!(
+                    "at most {depth} may be, this one included (max_concurrent_batches)"
+                ),
                 at: group.step.at(),
             };
             pass = Pass::default();

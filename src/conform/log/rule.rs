@@ -1,37 +1,56 @@
 //! The comparison as a rule's part of a check report: V001.
 
-use crate::check::{CheckReport, Finding, Mark, Outcome, RuleOutcome};
+use crate::check::{CheckReport, Finding, Mark, Outcome, RuleOutcome, Severity};
 use crate::conform::log::verdict::{LogDivergence, LogReport, LogVerdict};
 use crate::invariants::conformance::V001;
 use crate::log::reader::Location;
 
 impl LogReport {
-    /// Adds V001 to a check's report, and a note where nothing was compared, which the user asked for.
+    /// Adds V001 to a check's report.
     pub fn join(&self, report: &mut CheckReport) {
-        if let LogVerdict::Void(reason) = &self.verdict {
-            report.notes.push(format!("V001: nothing was compared with the reference: {reason}"));
-        }
         report.rules.push(self.as_rule());
     }
 
-    /// What became of V001.
+    /// What became of V001. Whoever has it judged asked for a comparison: what keeps it from being a whole
+    /// one is a finding of severity damage, as `schedlog conform` ends with the same exit code.
     #[must_use]
     pub fn as_rule(&self) -> RuleOutcome {
         let exercised = self.counts.decisions();
-        let outcome = match &self.verdict {
-            LogVerdict::Conforms => Outcome::Holds { exercised },
-            LogVerdict::Diverges(_) => Outcome::Violated { count: self.diverged },
-            LogVerdict::Void(reason) => Outcome::NotExercised { reason: reason.to_string() },
+        let lacking = self.not_compared();
+        let damages = lacking.len() as u64;
+        let outcome = match self.diverged + damages {
+            0 => Outcome::Holds { exercised },
+            count => Outcome::Violated { count },
         };
         RuleOutcome {
             rule: &V001,
             outcome,
             exercised,
-            findings: self.divergences.iter().map(finding).collect(),
+            findings: self.divergences.iter().map(finding).chain(lacking).collect(),
             errors: self.diverged,
-            damages: 0,
+            damages,
             warnings: 0,
         }
+    }
+
+    /// What was not compared, or not as it was written.
+    fn not_compared(&self) -> Vec<Finding> {
+        let mut lacking = Vec::new();
+        if let LogVerdict::Void(reason) = &self.verdict {
+            lacking
+                .push(Finding::new(format!("nothing was compared with the reference: {reason}")));
+        }
+        for damage in &self.damage {
+            lacking.push(Finding::new(format!(
+                "what was compared with the reference may be wrong, as a file is damaged: {damage}"
+            )));
+        }
+        if let Some(at) = self.second_run {
+            let message = "a second run begins here, which was not compared with the reference: split \
+                           the files";
+            lacking.push(Finding::new(message).at_row(at));
+        }
+        lacking.into_iter().map(|finding| finding.as_severity(Severity::Damage)).collect()
     }
 }
 

@@ -12,15 +12,15 @@ declare_invariant! {
     /// known dialect leaves out or spells differently are accepted; the report names the dialect.
     ///
     /// A missing file is damage (the rest is checked), and so is a file that was appended to itself (its
-    /// first half is checked). Two may be missing without a word of this rule: state_transitions.csv, which
-    /// some loggers do not write (dialect no-transitions; the report names it and says that the file is not
-    /// there), and per_iteration_requests.csv at log level summary. An unknown column is a warning, and so
-    /// is a log without any row, of which nothing can be checked. Where the first line has no column of
-    /// the file at all, it is told what it seems to be; where fields are not separated by commas or lines
-    /// end in CR alone, too.
+    /// first half is checked). Two may be missing without a word of this rule: per_iteration_requests.csv
+    /// at log level summary; and state_transitions.csv, unless run.json names schedlog as producer, whose
+    /// logger always writes it. Some other loggers do not (dialect no-transitions; the report names it and
+    /// says that the file is not there). An unknown column is a warning, and so is a log without any row,
+    /// of which nothing can be checked. Where the first line has no column of the file at all, it is told
+    /// what it seems to be; where fields are not separated by commas or lines end in CR alone, too.
     ///
     /// Blind spot: two columns whose names were swapped; their values contradict other rules then. A
-    /// state_transitions.csv that was written and lost.
+    /// state_transitions.csv that another logger than schedlog's wrote and that was lost.
     ///
     /// Example: `iteration_id,start,end_time,…` has no `start_time`, so per_iteration.csv cannot be
     /// read.

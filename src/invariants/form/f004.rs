@@ -10,6 +10,9 @@ declare_invariant! {
     /// ends without a line break was cut: its last row may have lost digits, so it is not read. The
     /// rest is checked, and what only the lost end could tell is not held against the log.
     ///
+    /// A compressed file is one or more gzip members. What stands behind the last one and is none is
+    /// damage, too: something else was written to the file. The rows before it are read.
+    ///
     /// Blind spot: a file cut exactly behind a line break; X005 compares the ends of the files.
     ///
     /// Example: `12,1200,13` at the end of per_iteration.csv.

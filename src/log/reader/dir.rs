@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-
 use crate::log::reader::growing::{Growing, Horizon};
+use crate::log::reader::gzip::Gzip;
 use crate::log::reader::table::TableReader;
 use crate::log::run_info::{RUN_INFO_FILE, RunInfo, RunProblem, read_run_info};
 use crate::log::schema::{Row, Table};
@@ -73,41 +72,6 @@ impl Read for Input {
     }
 }
 
-/// Gzip members one behind the other.
-#[derive(Debug)]
-pub struct Gzip {
-    decoder: MultiGzDecoder<File>,
-    /// Whether anything came out of it: then it is gzip, whatever follows.
-    began: bool,
-}
-
-impl Gzip {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.decoder.read(out).map_err(|error| self.error(error))?;
-        self.began = true;
-        Ok(read)
-    }
-
-    /// An error of the decoder with the remedy. That the data ends too early stays what it is: a cut
-    /// file.
-    fn error(&self, error: io::Error) -> io::Error {
-        let is_header = error.to_string().contains("header");
-        let remedy = match error.kind() {
-            io::ErrorKind::InvalidInput if is_header && !self.began => {
-                "its name ends in .gz, but it is not gzip; rename it"
-            }
-            io::ErrorKind::InvalidInput if is_header => {
-                "what stands behind the gzip data is none; cut it off, or copy the file anew"
-            }
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                "the gzip data is damaged; copy the file anew"
-            }
-            _ => return error,
-        };
-        io::Error::new(error.kind(), format!("{error}: {remedy}"))
-    }
-}
-
 impl TableFile {
     /// The name without the directory.
     #[must_use]
@@ -124,7 +88,7 @@ impl TableFile {
         let unreadable = |source| LogDirError::Unreadable { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(unreadable)?;
         Ok(if self.compressed {
-            Input::Gzip(Box::new(Gzip { decoder: MultiGzDecoder::new(file), began: false }))
+            Input::Gzip(Box::new(Gzip::new(file)))
         } else {
             Input::Plain(file)
         })
