@@ -1,6 +1,6 @@
 //! Where things stand in the text of an echo.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use rustc_hash::FxBuildHasher;
 
