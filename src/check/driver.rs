@@ -15,7 +15,7 @@ use crate::check::view::{IterationView, Moments, Rows};
 use crate::check::{CheckError, CheckOptions, LogSettings};
 use crate::log::dialect::{Dialect, Habit};
 use crate::log::ids::{Ids, RequestKey};
-use crate::log::reader::{FormKind, FormProblem, Located, LogDir};
+use crate::log::reader::{FormKind, FormProblem, Located, LogDir, TableFile};
 use crate::log::run_info::{RunInfo, RunProblem, problem_at};
 use crate::log::schema::{EventRow, IterationRow, Table};
 use crate::log::values::{EventType, LogLevel};
@@ -59,10 +59,21 @@ pub(super) fn run(
 ) -> Result<CheckReport, CheckError> {
     let found = runs::find(dir)?;
     let report = pass(dir, options, rules, &found)?;
+    if !dir.is_growing()
+        && has_findings(&report)
+        && let Some(rest) = dir.without_spoiled()
+    {
+        // What was read of those is not what was written.
+        return run(&rest, options, rules);
+    }
     if found.is_second || !starts_again(&report) {
         return Ok(report);
     }
     runs::search(dir)?.map_or(Ok(report), |found| pass(dir, options, rules, &found))
+}
+
+fn has_findings(report: &CheckReport) -> bool {
+    report.rules.iter().any(|rule| rule.errors + rule.damages > 0)
 }
 
 /// Whether rows go back to what was before, or stand twice, as where a second run begins.
@@ -225,8 +236,12 @@ impl Run {
             };
             let kind = match dir.file(table) {
                 None if dir.is_no_file(table) => FormKind::NoFile,
-                None if expected => FormKind::MissingFile,
-                _ => continue,
+                None => match (dir.spoiled(table), expected) {
+                    (Some((_, what)), _) => FormKind::Spoiled(what.to_owned()),
+                    (None, true) => FormKind::MissingFile { instead: dir.instead_of(table) },
+                    (None, false) => continue,
+                },
+                Some(_) => continue,
             };
             self.gather.shared.problems.push(FormProblem::of_file(table, kind));
         }
@@ -454,7 +469,7 @@ impl Run {
         rules.sort_by_key(position);
         let summary = |table: Table| TableSummary {
             table,
-            file: dir.file(table).map(|file| file.name()),
+            file: dir.file(table).or(dir.spoiled(table).map(|(file, _)| file)).map(TableFile::name),
             rows: self.facts.table(table).rows,
         };
         let tables = Table::ALL.map(summary).into();
@@ -463,8 +478,8 @@ impl Run {
             notes.push(format!("run.json is there but was not read: {error}"));
         }
         if self.is_first && dir.run_info.is_some() {
-            let what = "run.json is of the second run: its settings were not used; give those of the \
-                        first one as flags to check it against them";
+            let what = "run.json may be of the second run: its settings were not used; give those of \
+                        the first one as flags to check it against them";
             notes.push(what.to_owned());
         }
         if !self.facts.has(Table::PerIteration) {

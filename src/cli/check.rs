@@ -300,7 +300,8 @@ fn write(args: &Args, suite: &Suite<'_>) -> anyhow::Result<()> {
 
 fn use_color() -> bool {
     let asked_not_to = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !asked_not_to
+    let cannot = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    std::io::stdout().is_terminal() && !asked_not_to && !cannot
 }
 
 /// Checks a log that was just written, and says what was found.

@@ -16,7 +16,8 @@ declare_invariant! {
     /// at log level summary; and state_transitions.csv, unless run.json names schedlog as producer, whose
     /// logger always writes it. Some other loggers do not (dialect no-transitions; the report names it and
     /// says that the file is not there). An unknown column is a warning, and so is a log without any row,
-    /// of which nothing can be checked. Where the first line has no column of the file at all, it is told
+    /// of which nothing can be checked. A file of nearly the right name, or packed with something else than
+    /// gzip, is named beside the one that is missing. Where the first line has no column of the file at all, it is told
     /// what it seems to be; where fields are not separated by commas or lines end in CR alone, too.
     ///
     /// Blind spot: two columns whose names were swapped; their values contradict other rules then. A
@@ -59,9 +60,10 @@ impl Invariant for Check {
             return;
         }
         let severity = match problem.kind {
-            FormKind::MissingFile | FormKind::NoFile | FormKind::Empty | FormKind::Doubled => {
-                Severity::Damage
-            }
+            FormKind::MissingFile { .. }
+            | FormKind::NoFile
+            | FormKind::Empty
+            | FormKind::Doubled => Severity::Damage,
             FormKind::UnknownColumn | FormKind::Twice => Severity::Warning,
             FormKind::MissingColumn { .. }
             | FormKind::DuplicateColumn

@@ -11,7 +11,9 @@ declare_invariant! {
     /// rest is checked, and what only the lost end could tell is not held against the log.
     ///
     /// A compressed file is one or more gzip members. What stands behind the last one and is none is
-    /// damage, too: something else was written to the file. The rows before it are read.
+    /// damage, too: something else was written to the file. The rows before it are read. Where bytes inside
+    /// a member are not those that were written, its checksum shows that and nothing shows which: no row of
+    /// the file is judged then.
     ///
     /// Blind spot: a file cut exactly behind a line break; X005 compares the ends of the files.
     ///

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::log::reader::growing::{Growing, Horizon};
 use crate::log::reader::gzip::Gzip;
+use crate::log::reader::instead;
 use crate::log::reader::table::TableReader;
 use crate::log::run_info::{RUN_INFO_FILE, RunInfo, RunProblem, read_run_info};
 use crate::log::schema::{Row, Table};
@@ -22,13 +23,12 @@ pub enum LogDirError {
         example: &'static str,
     },
     /// None of the five files is there.
-    #[error(
-        "{path} holds none of the files of a scheduler log (per_request.csv, …); give the directory \
-         into which the log was written"
-    )]
+    #[error("{path} holds none of the files of a scheduler log (per_request.csv, …); {remedy}")]
     NoFiles {
         /// What was given.
         path: PathBuf,
+        /// What to do, by what is there.
+        remedy: String,
     },
     /// A file is there but cannot be opened.
     #[error("{path} cannot be opened: {source}; check that it is there and may be read")]
@@ -94,6 +94,13 @@ impl TableFile {
         })
     }
 
+    fn what_spoils(&self) -> Option<String> {
+        if !self.compressed {
+            return None;
+        }
+        Gzip::new(File::open(&self.path).ok()?).what_spoils()
+    }
+
     /// The size in bytes as stored.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
@@ -109,6 +116,8 @@ pub struct LogDir {
     files: [Option<TableFile>; 5],
     /// Tables whose file is there twice, plain and as gzip.
     twice: Vec<Table>,
+    /// Files that are not read because bytes in them are wrong, and what the decoder says.
+    spoiled: Vec<(TableFile, String)>,
     horizon: Option<Horizon>,
     /// The content of `run.json`, if it is there and readable.
     pub run_info: Option<RunInfo>,
@@ -141,7 +150,9 @@ impl LogDir {
                     _ => {}
                 }
             }
-            return Err(LogDirError::NoFiles { path: path.to_owned() });
+            let remedy = instead::of_all(path)
+                .unwrap_or_else(|| "give the directory into which the log was written".to_owned());
+            return Err(LogDirError::NoFiles { path: path.to_owned(), remedy });
         }
         let gzip = |table: &Table| path.join(format!("{}.gz", table.file_name())).is_file();
         let plain =
@@ -151,6 +162,7 @@ impl LogDir {
             path: path.to_owned(),
             files,
             twice,
+            spoiled: Vec::new(),
             horizon: None,
             run_info: None,
             run_info_error: None,
@@ -200,6 +212,32 @@ impl LogDir {
     #[must_use]
     pub const fn file(&self, table: Table) -> Option<&TableFile> {
         self.files[table as usize].as_ref()
+    }
+
+    /// The log without the compressed files in which bytes are wrong; none if there is no such file. Each is
+    /// read to its end.
+    #[must_use]
+    pub fn without_spoiled(&self) -> Option<Self> {
+        let mut rest = self.clone();
+        for file in &mut rest.files {
+            if let Some(what) = file.as_ref().and_then(TableFile::what_spoils) {
+                rest.spoiled.extend(file.take().map(|file| (file, what)));
+            }
+        }
+        (rest.spoiled.len() > self.spoiled.len()).then_some(rest)
+    }
+
+    /// A file that is not read because bytes in it are wrong, and what the decoder says of it.
+    #[must_use]
+    pub fn spoiled(&self, table: Table) -> Option<(&TableFile, &str)> {
+        let (file, what) = self.spoiled.iter().find(|(file, _)| file.table == table)?;
+        Some((file, what))
+    }
+
+    /// What stands where the file of a table should, and what to do about it.
+    #[must_use]
+    pub fn instead_of(&self, table: Table) -> Option<String> {
+        instead::of_table(&self.path, table)
     }
 
     /// Whether something that is no file has the name of a table's file.

@@ -23,11 +23,22 @@ pub struct Gzip {
     rest: Option<BufReader<File>>,
     /// The byte of the file at which the member at hand begins.
     start: u64,
+    /// Whether what came out so far may be wrong.
+    spoiled: bool,
 }
 
 impl Gzip {
     pub(super) fn new(file: File) -> Self {
-        Self { member: None, rest: Some(BufReader::with_capacity(BUFFER_BYTES, file)), start: 0 }
+        let rest = Some(BufReader::with_capacity(BUFFER_BYTES, file));
+        Self { member: None, rest, start: 0, spoiled: false }
+    }
+
+    /// Reads to the end; says what the decoder says if bytes inside a member are not those that were written.
+    /// Nothing tells which, so that no row is to be trusted. A file that was cut is not meant, nor one
+    /// with something behind it.
+    pub(super) fn what_spoils(mut self) -> Option<String> {
+        let error = io::copy(&mut self, &mut io::sink()).err()?;
+        self.spoiled.then(|| error.to_string())
     }
 
     /// Goes on to the next member; false at the end of the file.
@@ -61,10 +72,11 @@ impl Gzip {
 
     /// An error of the decoder with the remedy. That the data ends too early stays what it is: a cut
     /// file.
-    fn error(&self, error: io::Error) -> io::Error {
+    fn error(&mut self, error: io::Error) -> io::Error {
         match error.kind() {
             io::ErrorKind::InvalidInput if error.to_string().contains("header") => self.no_member(),
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                self.spoiled = true;
                 let remedy = "the gzip data is damaged; copy the file anew";
                 io::Error::new(error.kind(), format!("{error}: {remedy}"))
             }

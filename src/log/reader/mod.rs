@@ -10,6 +10,7 @@ mod echo;
 mod growing;
 mod gzip;
 mod header;
+mod instead;
 mod problem;
 mod splitter;
 mod steps;

@@ -33,7 +33,10 @@ pub struct FormProblem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FormKind {
     /// The file is not there.
-    MissingFile,
+    MissingFile {
+        /// What is there in its place, and what to do about it.
+        instead: Option<String>,
+    },
     /// What has its name is no file.
     NoFile,
     /// The file has no header.
@@ -72,6 +75,8 @@ pub enum FormKind {
     Truncated,
     /// The file cannot be read on from here.
     Unreadable(String),
+    /// Bytes of the file are wrong, nothing tells which: it is not read.
+    Spoiled(String),
     /// A 0 where the value is undefined.
     ZeroForUndefined,
     /// A request id that another row of per_request.csv has already.
@@ -148,6 +153,7 @@ impl FormKind {
                 | Self::Oversized
                 | Self::Truncated
                 | Self::Unreadable(_)
+                | Self::Spoiled(_)
         )
     }
 }
@@ -165,14 +171,17 @@ impl FormKind {
     /// Whether nothing of the file can be read behind it.
     #[must_use]
     pub const fn cuts_file(&self) -> bool {
-        matches!(self, Self::Truncated | Self::Unreadable(_))
+        matches!(self, Self::Truncated | Self::Unreadable(_) | Self::Spoiled(_))
     }
 }
 
 impl fmt::Display for FormKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MissingFile => f.write_str("the file is not there"),
+            Self::MissingFile { instead: None } => f.write_str("the file is not there"),
+            Self::MissingFile { instead: Some(instead) } => {
+                write!(f, "the file is not there; {instead}")
+            }
             Self::NoFile => f.write_str(
                 "what has this name is no file (a directory, a pipe, a device or a link to nothing), so \
                  nothing was read",
@@ -214,6 +223,9 @@ impl fmt::Display for FormKind {
             Self::Oversized => f.write_str("the record is longer than any row of a log"),
             Self::Truncated => f.write_str("the file ends inside this row"),
             Self::Unreadable(error) => write!(f, "the file cannot be read on: {error}"),
+            Self::Spoiled(error) => {
+                write!(f, "bytes of the file are wrong, so none of its rows is judged: {error}")
+            }
             Self::ZeroForUndefined => f.write_str("0 stands where the value is undefined"),
             Self::SecondRun { .. } => f.write_str("a second run was appended"),
             Self::Doubled => f.write_str(

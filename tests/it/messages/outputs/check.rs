@@ -121,3 +121,57 @@ fn bytes_behind_a_compressed_file_are_damage_and_another_member_is_none() {
     assert_eq!(place.tells("conform members", &["verdict"]), 0);
     place.assert_known("gzip");
 }
+
+#[test]
+fn of_a_compressed_file_with_wrong_bytes_no_row_is_judged() {
+    let mut place = Place::new();
+    for file in ["events.csv", "per_iteration.csv", "per_iteration_requests.csv", "per_request.csv"]
+    {
+        let log = bundled("tiny-cache-preemption").log();
+        for part in 1..8 {
+            let spoil = |mut bytes: Vec<u8>| {
+                let at = bytes.len() * part / 8;
+                bytes[at..at + 4].iter_mut().for_each(|byte| *byte = !*byte);
+                bytes
+            };
+            place.log("spoiled", &packed(&log, file, spoil));
+            let at = format!("{file} at {part}/8");
+            let output = crate::cli::schedlog(&["check", "spoiled"], place.directory.path());
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(output.status.code(), Some(2), "{at}: {text}");
+            assert_eq!(text.matches("damage[F004]").count(), 1, "{at}: {text}");
+        }
+        std::fs::remove_dir_all(place.at("spoiled")).unwrap();
+    }
+    let spoil = |mut bytes: Vec<u8>| {
+        let at = bytes.len() / 2;
+        bytes[at] = !bytes[at];
+        bytes
+    };
+    place.log("spoiled", &packed(&bundled("tiny-cache-preemption").log(), "events.csv", spoil));
+    assert_eq!(place.tells("check spoiled", &["F004", "events.csv", "verdict"]), 2);
+    place.assert_known("spoiled");
+}
+
+#[test]
+fn a_file_of_nearly_the_right_name_is_told() {
+    let log = bundled("plain-run").log();
+    let renamed = |new: &dyn Fn(&str) -> String| {
+        let files = log.files.iter().map(|(name, bytes)| (new(name), bytes.clone()));
+        Log { files: files.collect() }
+    };
+    let mut place = Place::new();
+    place.log(
+        "packed",
+        &renamed(&|name| match name {
+            "events.csv" => "events.csv.zst".to_owned(),
+            other => other.to_owned(),
+        }),
+    );
+    assert_eq!(place.tells("check packed", &["F001", "verdict"]), 2);
+    place.log("named", &renamed(&|name| format!("run1_{name}")));
+    assert_eq!(place.says("check named"), 2);
+    place.log("above/scheduler_logs", &log);
+    assert_eq!(place.says("check above"), 2);
+    place.assert_known("names");
+}
