@@ -5,7 +5,7 @@ use schedlog::log::dialect::Habit;
 use schedlog::settings::Settings;
 
 use crate::conform_cases::{Job, log};
-use crate::cuts::replayed;
+use crate::cuts::{decided_at_ends, replayed};
 use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
@@ -258,6 +258,41 @@ fn a_last_request_may_be_aborted_at_the_end_of_its_step() {
                     schedule_per_request_ns = 0\noutput_base_ns = 0\noutput_per_request_ns = 0\n";
     let mut log = replayed(trace, settings);
     assert_eq!(log.p.text(1, "finish_reason"), "abort");
+    with_fixed_columns(&mut log);
+    log.e.map_text("details", |_| String::new());
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}
+
+/// A scheduler that takes no time decides a step at the moment of the one before, where two are in flight:
+/// nothing tells of which of them a decision is that names no step.
+#[test]
+fn two_steps_may_be_decided_at_one_moment() {
+    let mut log = decided_at_ends("async_scheduling = true\n");
+    let decided: Vec<_> = (0..log.i.len()).map(|row| log.moments(row)[1]).collect();
+    assert!(decided.windows(2).any(|pair| pair[0] == pair[1]));
+    log.e.rows.retain(|row| !row[1].starts_with("kv_cache"));
+    log.run["log_level"] = "standard".into();
+    log.e.map_text("details", |_| String::new());
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    with_fixed_columns(&mut log);
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "fixed columns: {:?}", tripped(&report));
+}
+
+/// The clients give up at once, as the engine wakes up: nothing says so but that no request has a token.
+#[test]
+fn ends_of_requests_without_tokens_are_of_no_output() {
+    let line = |at: u32| {
+        format!(
+            "{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": 9, \"abort_after_ms\": 0}}\n"
+        )
+    };
+    let mut log = replayed(&[3, 41, 95, 133].map(line).concat(), "latency = \"fixed\"\n");
+    assert_eq!(log.p.where_is("output_tokens", "0").len(), 4);
+    let starts: Vec<_> = (0..log.i.len()).map(|row| log.moments(row)[0]).collect();
+    assert!((0..4).all(|row| starts.contains(&log.p.n(row, "completion_time"))));
     with_fixed_columns(&mut log);
     log.e.map_text("details", |_| String::new());
     let (_directory, report) = log.log().check();
