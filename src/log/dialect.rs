@@ -335,11 +335,11 @@ impl Dialect {
         let goes_on = rows.last().map(|row| row.iteration_id) > last.map(|step| step.iteration_id)
             || events.last().is_some_and(behind);
         let is_cut = iterations.len() < SAMPLE_ROWS && goes_on;
+        // A single step with a batch tells nothing.
+        let alone = iterations.iter().filter(|row| row.total_tokens.0 > 0).count() < 2;
         self.steps_overlap = match overlaps * 2 > iterations.len() {
             true => Some(true),
-            false if (is_cut || overlaps > 0 || iterations.len() == 1) && !pairs().any(serial) => {
-                None
-            }
+            false if (is_cut || overlaps > 0 || alone) && !pairs().any(serial) => None,
             false => Some(false),
         };
     }

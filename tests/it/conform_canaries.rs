@@ -447,7 +447,8 @@ fn a_log_cut_anywhere_conforms_as_far_as_it_goes() {
 fn the_reference_takes_over_what_the_log_decided() {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(Policy::Fcfs);
-    run(Bug::ServesTheShortestFirst, &jobs(1), &settings, directory.path());
+    let jobs = jobs_for(Bug::ServesTheShortestFirst, 1);
+    run(Bug::ServesTheShortestFirst, &jobs, &settings, directory.path());
     let report = conform(directory.path());
     let counts = report.counts;
     assert!(counts.taken_over > 0 && counts.skipped() == 0, "{}", text(&report));
