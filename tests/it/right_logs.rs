@@ -298,3 +298,18 @@ fn ends_of_requests_without_tokens_are_of_no_output() {
     let (_directory, report) = log.log().check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }
+
+/// The last request waits in one step and is taken in by the next one, which is decided at that moment.
+#[test]
+fn waiting_rows_may_be_left_out_where_the_step_behind_is_decided_at_the_same_moment() {
+    let trace = [135, 189, 250].map(|input| {
+        format!("{{\"timestamp\": 0, \"input_length\": {input}, \"output_length\": 1}}\n")
+    });
+    let settings = "async_scheduling = true\nlatency = \"fixed\"\nschedule_base_ns = 0\n\
+                    schedule_per_request_ns = 0\noutput_base_ns = 0\noutput_per_request_ns = 0\n\
+                    max_num_seqs = 1\nmax_model_len = 512\nmax_num_batched_tokens = 512\n";
+    let mut log = replayed(&trace.concat(), settings);
+    log.r.rows.retain(|row| row[2] != "waiting");
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}

@@ -54,6 +54,8 @@ pub(super) struct Wanted {
     completed: Option<IterationId>,
     /// `D` of the first steps that count requests waiting for their first scheduling.
     waited_at: Vec<Nanos>,
+    /// Those of them at which the step behind is decided, too.
+    again_at: Vec<Nanos>,
 }
 
 impl Wanted {
@@ -67,12 +69,16 @@ impl Wanted {
         while let Some(item) = reader.next(&mut ids) {
             let Item::Row(row) = item else { continue };
             let id = Some(row.iteration_id);
+            let decided = row.start_time.saturating_add(row.scheduling_overhead);
+            if wanted.waited_at.last() == Some(&decided) {
+                wanted.again_at.push(decided);
+            }
             away += u64::from(row.preempted_count.0);
             away = away.saturating_sub(u64::from(row.resumed_count.unwrap_or_default().0));
             if u64::from(row.waiting_count.0) > away {
                 wanted.waiting = wanted.waiting.or(id);
                 if wanted.waited_at.len() < WAITED_STEPS {
-                    wanted.waited_at.push(row.start_time.saturating_add(row.scheduling_overhead));
+                    wanted.waited_at.push(decided);
                 }
             }
             // Those among them that gave up wait no more.
@@ -148,7 +154,11 @@ fn somebody_waited(run: FirstRun<'_>, wanted: &Wanted) -> Result<bool, LogDirErr
         // A 0 may stand for a moment that never came.
         let came = |moment: Option<Nanos>| moment.filter(|at| *at > Nanos::ZERO);
         let until = came(row.first_scheduled_time).or_else(|| came(row.completion_time));
-        let waits = |at: &Nanos| row.arrival_time <= *at && until.is_none_or(|until| *at < until);
+        // The step behind may have taken it in at the same moment.
+        let before =
+            |at: &Nanos, until: Nanos| *at < until || *at == until && wanted.again_at.contains(at);
+        let waits =
+            |at: &Nanos| row.arrival_time <= *at && until.is_none_or(|until| before(at, until));
         if wanted.waited_at.iter().any(waits) {
             return Ok(true);
         }
