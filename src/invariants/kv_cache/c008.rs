@@ -14,7 +14,7 @@ declare_invariant! {
     /// freeing gives back all of them.
     ///
     /// Blind spot: log levels without block events; what follows a prefix found in the cache where
-    /// block_size is not known.
+    /// block_size is not known; which step gave blocks back where that is not named, as at an abort.
     ///
     /// Example: a `kv_cache_freed` of 6 blocks by a request that holds 7.
     pub static C008 = {

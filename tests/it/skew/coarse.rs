@@ -99,3 +99,25 @@ fn blocks_add_up_where_stamps_put_the_events_into_another_order() {
         }
     }
 }
+
+/// What the parts of a step lack is as short as a skew, but each step lasts as long as it says.
+#[test]
+fn an_output_duration_that_is_never_filled_in_is_no_skew() {
+    let line = |i: u32| {
+        let output = 3 + i * 13 % 23;
+        format!("{{\"timestamp\": {}, \"input_length\": 8, \"output_length\": {output}}}\n", 7 * i)
+    };
+    let trace: String = (0..12).map(line).collect();
+    for settings in ["", "async_scheduling = true\n"] {
+        let times = "output_base_ns = 4567\noutput_per_request_ns = 987\nlatency = \"fixed\"\n";
+        let log = foreign(&replayed(&trace, &format!("max_model_len = 64\n{times}{settings}")));
+        for run_json in [true, false] {
+            let mut wrong = log.clone();
+            wrong.i.map("output_processing_duration", |_| 0);
+            let report = written(&wrong, &[], run_json).check().1;
+            let rule = report.rule("M010").unwrap();
+            assert!(rule.errors as usize * 2 > log.i.len(), "{settings:?} {run_json}");
+            assert!(!report.dialect.has(Habit::ClockSkew), "{settings:?} {run_json}");
+        }
+    }
+}
