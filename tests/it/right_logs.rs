@@ -5,7 +5,7 @@ use schedlog::log::dialect::Habit;
 use schedlog::settings::Settings;
 
 use crate::conform_cases::{Job, log};
-use crate::cuts::{decided_at_ends, replayed};
+use crate::cuts::replayed;
 use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
@@ -264,15 +264,19 @@ fn a_last_request_may_be_aborted_at_the_end_of_its_step() {
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }
 
-/// A scheduler that takes no time decides a step at the moment of the one before, where two are in flight:
-/// nothing tells of which of them a decision is that names no step.
+/// A scheduler that takes no time.
+const NO_TIME: &str = "async_scheduling = true\nlatency = \"fixed\"\nschedule_base_ns = 0\n\
+                       schedule_per_request_ns = 0\noutput_base_ns = 0\noutput_per_request_ns = 0\n\
+                       max_model_len = 256\n";
+
+/// Where two steps are in flight, one may be decided at the moment of the one before: nothing tells of which of
+/// them a decision is that names no step.
 #[test]
 fn two_steps_may_be_decided_at_one_moment() {
-    let mut log = decided_at_ends("async_scheduling = true\n");
-    let decided: Vec<_> = (0..log.i.len()).map(|row| log.moments(row)[1]).collect();
-    assert!(decided.windows(2).any(|pair| pair[0] == pair[1]));
-    log.e.rows.retain(|row| !row[1].starts_with("kv_cache"));
-    log.run["log_level"] = "standard".into();
+    let line = "{\"timestamp\": 0, \"input_length\": 64, \"output_length\": 4}\n";
+    let mut log = replayed(&line.repeat(4), &format!("{NO_TIME}max_num_batched_tokens = 64\n"));
+    assert_eq!(log.moments(0)[1], log.moments(1)[1]);
+    assert_eq!((log.i.n(0, "admitted_count"), log.i.n(1, "admitted_count")), (1, 1));
     log.e.map_text("details", |_| String::new());
     let (_directory, report) = log.log().check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
@@ -289,7 +293,8 @@ fn ends_of_requests_without_tokens_are_of_no_output() {
             "{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": 9, \"abort_after_ms\": 0}}\n"
         )
     };
-    let mut log = replayed(&[3, 41, 95, 133].map(line).concat(), "latency = \"fixed\"\n");
+    let settings = "latency = \"fixed\"\nschedule_base_ns = 5003\n";
+    let mut log = replayed(&[3, 41, 95, 133].map(line).concat(), settings);
     assert_eq!(log.p.where_is("output_tokens", "0").len(), 4);
     let starts: Vec<_> = (0..log.i.len()).map(|row| log.moments(row)[0]).collect();
     assert!((0..4).all(|row| starts.contains(&log.p.n(row, "completion_time"))));
@@ -302,14 +307,14 @@ fn ends_of_requests_without_tokens_are_of_no_output() {
 /// The last request waits in one step and is taken in by the next one, which is decided at that moment.
 #[test]
 fn waiting_rows_may_be_left_out_where_the_step_behind_is_decided_at_the_same_moment() {
-    let trace = [135, 189, 250].map(|input| {
-        format!("{{\"timestamp\": 0, \"input_length\": {input}, \"output_length\": 1}}\n")
+    let trace = [(0, 135), (1, 189), (1, 250)].map(|(at, input)| {
+        format!("{{\"timestamp\": {at}, \"input_length\": {input}, \"output_length\": 1}}\n")
     });
-    let settings = "async_scheduling = true\nlatency = \"fixed\"\nschedule_base_ns = 0\n\
-                    schedule_per_request_ns = 0\noutput_base_ns = 0\noutput_per_request_ns = 0\n\
-                    max_num_seqs = 1\nmax_model_len = 512\nmax_num_batched_tokens = 512\n";
-    let mut log = replayed(&trace.concat(), settings);
-    log.r.rows.retain(|row| row[2] != "waiting");
+    let whole = "enable_chunked_prefill = false\nmax_num_batched_tokens = 256\n";
+    let mut log = replayed(&trace.concat(), &format!("{NO_TIME}{whole}"));
+    let waiting = log.r.where_is("state", "waiting");
+    assert_eq!(waiting.len(), 1);
+    log.r.rows.remove(waiting[0]);
     let (_directory, report) = log.log().check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }
