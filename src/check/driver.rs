@@ -80,7 +80,10 @@ fn has_findings(report: &CheckReport) -> bool {
 fn starts_again(report: &CheckReport) -> bool {
     const SHOW: [&str; 9] =
         ["F001", "F002", "F003", "F007", "M011", "M012", "S003", "X006", "X009"];
-    report.rules.iter().any(|rule| rule.errors > 0 && SHOW.contains(&rule.rule.id))
+    // A first row that goes on in a torn one is damage.
+    let torn = |rule: &RuleOutcome| rule.rule.id == "F002" && rule.damages > 0;
+    let shows = |rule: &RuleOutcome| rule.errors > 0 && SHOW.contains(&rule.rule.id);
+    report.rules.iter().any(|rule| shows(rule) || torn(rule))
 }
 
 fn pass(
@@ -205,7 +208,8 @@ impl Run {
     ) -> Result<Self, CheckError> {
         let mut facts = first_facts(dir, options, runs)?;
         let gather = Gather::open(dir, &mut facts, options.every_row, runs)?;
-        let ends = Ends::open(dir, &facts.dialect)?;
+        let events_end = runs.cuts[Table::Events as usize];
+        let ends = Ends::open(dir, &facts.dialect, events_end)?;
         let rules = select(rules, &facts);
         Ok(Self {
             gather,

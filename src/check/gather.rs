@@ -324,18 +324,22 @@ impl Gather {
     }
 
     /// Whether a decision that names no step may be of the step before or behind, as those were taken
-    /// within the skew of the clock.
+    /// within the skew of the clock, or at the very same moment by a scheduler that takes no time.
     pub(super) fn is_blurred(&self, step: Moments, facts: &LogFacts) -> bool {
-        if self.slack == Nanos::ZERO || self.names_steps {
+        if self.names_steps {
             return false;
         }
-        let next = self.next_decision(facts);
-        let before = self.recent.iter().rev().nth(1).map(|(_, moments)| moments.decided);
+        let (mut others, id) = (Vec::new(), self.recent.last().map(|(id, _)| *id));
+        // A step that stands twice is no other one.
+        let next = self.iterations.peek(0).filter(|next| Some(next.row.iteration_id) != id);
+        others.extend(next.and_then(|_| self.next_decision(facts)));
+        let before = self.recent.iter().rev().nth(1).filter(|(before, _)| Some(*before) != id);
+        others.extend(before.map(|(_, moments)| moments.decided));
         let near = |other: Nanos| {
             let apart = other.0.abs_diff(step.decided.0);
             apart <= self.slack.0.saturating_mul(2)
         };
-        next.into_iter().chain(before).any(near)
+        others.into_iter().any(near)
     }
 
     fn next_decision(&self, facts: &LogFacts) -> Option<Nanos> {

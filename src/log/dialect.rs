@@ -109,6 +109,9 @@ pub struct Dialect {
     /// Whether sampled decisions are stamped a little off the `D` of their steps. Where the dialect is
     /// not [exact](Self::is_exact) this is no habit of its own.
     pub stamps_vary: bool,
+    /// Whether sampled outputs are stamped a little off the `E` of their steps, which is no habit of its own
+    /// there either.
+    pub ends_vary: bool,
     /// What differs by exactly the times inside of steps in the samples, and so by no readings of the
     /// clock.
     pub mistaken: BTreeSet<Compared>,
@@ -229,7 +232,7 @@ impl Dialect {
         dialect.look_at_iterations(&iterations);
         dialect.look_for_overlap(&iterations.rows, &rows.rows, &events.rows);
         dialect.look_at_queues(&rows, &iterations);
-        dialect.look_for_rows(dir, &rows, &iterations, &events)?;
+        dialect.look_for_rows((dir, cuts), &rows, &iterations, &events)?;
         dialect.is_summary = dir.file(Table::PerIterationRequests).is_none()
             && !events.rows.iter().any(|event| {
                 matches!(event.event_type, EventType::KvCacheAllocated | EventType::KvCacheFreed)
@@ -251,7 +254,9 @@ impl Dialect {
         if !dir.is_of_reference_logger() {
             let reading = skew::Reading::of(&samples, &dialect);
             dialect.set(Habit::ClockSkew, reading.skewed);
+            dialect.skew_bound = dialect.skew_bound.max(reading.coarse.unwrap_or_default());
             dialect.stamps_vary = reading.stamps_vary;
+            dialect.ends_vary = reading.ends_vary;
             dialect.mistaken = reading.mistaken;
         }
         dialect.decisions_at_d = skew::decisions_are_exact(&samples, &dialect);
@@ -330,11 +335,11 @@ impl Dialect {
         let goes_on = rows.last().map(|row| row.iteration_id) > last.map(|step| step.iteration_id)
             || events.last().is_some_and(behind);
         let is_cut = iterations.len() < SAMPLE_ROWS && goes_on;
+        // A single step with a batch tells nothing.
+        let alone = iterations.iter().filter(|row| row.total_tokens.0 > 0).count() < 2;
         self.steps_overlap = match overlaps * 2 > iterations.len() {
             true => Some(true),
-            false if (is_cut || overlaps > 0 || iterations.len() == 1) && !pairs().any(serial) => {
-                None
-            }
+            false if (is_cut || overlaps > 0 || alone) && !pairs().any(serial) => None,
             false => Some(false),
         };
     }
@@ -367,7 +372,7 @@ impl Dialect {
 
     fn look_for_rows(
         &mut self,
-        dir: &LogDir,
+        (dir, cuts): (&LogDir, &[Option<Location>; 5]),
         sample: &Sample<IterationRequestRow>,
         iterations: &Sample<IterationRow>,
         events: &Sample<EventRow>,
@@ -379,7 +384,8 @@ impl Dialect {
         if !sample.present || absent.is_empty() || sample.unread >= SEVERAL {
             return Ok(());
         }
-        let mut wanted = rows::Wanted::by_counts(dir)?;
+        let run = rows::FirstRun { dir, cuts };
+        let mut wanted = rows::Wanted::by_counts(run)?;
         // Requests that ended while they were preempted stay counted as away; the rows tell.
         if !(absent.contains(&State::Preempted) && wanted.is(State::Preempted))
             && let Some(at) = waiting_missing(sample, iterations)
@@ -391,16 +397,21 @@ impl Dialect {
         if let Some(step) = completions_missing(iterations, events).filter(|_| !counted) {
             wanted.want_from(State::Completed, Some(step));
         }
-        // Behind the end of the steps the events tell who was preempted.
-        let end = iterations.rows.last().map(|row| row.end_time);
+        // Behind the end of the steps the events tell who was preempted; where steps overlap, it may have
+        // been before that end.
+        let last = iterations.rows.last();
         let behind = |event: &&EventRow| {
-            event.event_type == EventType::RequestPreempted && Some(event.timestamp) > end
+            event.event_type == EventType::RequestPreempted
+                && match event.details.iteration_id {
+                    Some(step) => Some(step) > last.map(|row| row.iteration_id),
+                    None => Some(event.timestamp) > last.map(|row| row.end_time),
+                }
         };
         let uncounted = iterations.rows.len() < SAMPLE_ROWS && !wanted.is(State::Preempted);
         if let Some(event) = events.rows.iter().find(behind).filter(|_| uncounted) {
             wanted.want_from(State::Preempted, event.details.iteration_id);
         }
-        let never = rows::never_written(dir, &absent, &wanted)?;
+        let never = rows::never_written(run, &absent, &wanted)?;
         self.set(Habit::NoInitialRows, never.contains(&State::Waiting));
         self.set(Habit::NoPreemptedRows, never.contains(&State::Preempted));
         self.set(Habit::NoCompletedRows, never.contains(&State::Completed));
@@ -435,7 +446,6 @@ impl Dialect {
             .collect();
         let before_end = scheduled.iter().copied().filter(|event| Some(event.timestamp) < end);
         let before_end: Vec<_> = before_end.collect();
-        let scheduled = if before_end.is_empty() { scheduled } else { before_end };
         let within = self.skew_bound.0;
         let resumed_too = |event: &&EventRow| {
             events.iter().any(|other| {
@@ -444,7 +454,15 @@ impl Dialect {
                     && other.timestamp.0.abs_diff(event.timestamp.0) <= within
             })
         };
-        self.set(Habit::ResumedAtFirst, all(&scheduled, resumed_too));
+        let paired = match before_end.is_empty() {
+            false => all(&before_end, resumed_too),
+            // All are of the last moment, within which the file may have been cut.
+            true => {
+                let whole = scheduled.iter().take_while(|event| resumed_too(event)).count();
+                whole > 0 && !scheduled[whole..].iter().any(resumed_too)
+            }
+        };
+        self.set(Habit::ResumedAtFirst, paired);
     }
 }
 

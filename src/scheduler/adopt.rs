@@ -83,6 +83,14 @@ impl<K: KvCache> Scheduler<K> {
         Some(taken)
     }
 
+    /// Puts the waiting requests into another order.
+    pub(crate) fn queue_up(&mut self, order: &[Slot]) {
+        self.waiting = WaitingQueue::new(self.config.policy);
+        for slot in order {
+            self.waiting.push_back(*slot, &self.requests[*slot]);
+        }
+    }
+
     /// Whether the seats name everybody in the queues, and leave nobody with more than it can have.
     fn can_adopt<'p>(
         &self,

@@ -2,6 +2,7 @@
 
 use crate::cuts::{bundled, replayed, rows_after};
 use crate::damage::damaged;
+use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::Log;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheets, TABLES};
@@ -207,4 +208,83 @@ fn rows_of_the_second_run_alone_are_not_held_against_the_steps_of_the_first() {
             &started_again(&first, &second, rows, 0, false),
         );
     }
+}
+
+/// The second run has fewer steps than the first, which alone shows what rows the logger leaves out.
+#[test]
+fn what_a_logger_leaves_out_is_told_by_the_first_run_alone() {
+    let line = "{\"timestamp\": 0, \"input_length\": 8, \"output_length\": 2}\n";
+    let short = replayed(line, "max_model_len = 64\nlatency = \"fixed\"\n");
+    for habit in ["no-initial-rows", "no-preempted-rows", "no-completed-rows"] {
+        let variation = VARIATIONS.iter().find(|it| it.habit == habit).unwrap();
+        let left_out = |mut log: Sheets| {
+            (variation.write)(&mut log);
+            log
+        };
+        for (name, first) in full_logs() {
+            let (rows, steps) = (first.r.len(), first.i.len());
+            let (first, second) = (left_out(first), left_out(short.clone()));
+            if first.r.len() == rows || steps < 8 {
+                continue;
+            }
+            let rows = rows_after(&first, steps - 2, 0);
+            damaged(&name, habit, &started_again(&first, &second, rows, 0, false));
+        }
+    }
+}
+
+/// Nothing but the first step of the first run was written.
+#[test]
+fn a_second_run_is_found_behind_one_step_of_another_one() {
+    let [first, second] = [30, 9].map(|input| {
+        let line =
+            format!("{{\"timestamp\": 0, \"input_length\": {input}, \"output_length\": 6}}\n");
+        replayed(&line, "max_model_len = 64\nlatency = \"fixed\"\n")
+    });
+    for rows in [[0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 2, 0]] {
+        let log = started_again(&first, &second, rows, 0, false);
+        let report = damaged("two runs", &format!("{rows:?}"), &log);
+        let message = &report.rule("M011").unwrap().findings[0].message;
+        assert!(message.contains("a second run was appended"), "{rows:?}: {message}");
+    }
+}
+
+/// The steps of the first run were not written, and its only request has one name, one beginning and one end in
+/// both.
+#[test]
+fn a_second_run_is_found_behind_the_only_request_of_the_first() {
+    let line = "{\"timestamp\": 3, \"input_length\": 8, \"output_length\": 6}\n";
+    let log = replayed(line, "max_model_len = 64\nlatency = \"fixed\"\n");
+    let events = log.e.len();
+    for rows in [[1, 0, 0, events, 2], [1, 0, 0, events, 0], [0, 0, 0, events, 2]] {
+        let again = started_again(&log, &log, rows, 0, false);
+        damaged("one request", &format!("{rows:?}"), &again.without("per_iteration_requests.csv"));
+    }
+    for rows in [[1, 1, 0, 0, 0], [0, 1, 0, 0, 2]] {
+        let again = started_again(&log, &log, rows, 0, false);
+        damaged("one request", &format!("{rows:?}"), &again);
+    }
+}
+
+/// The first run was killed while it wrote the first row of one file, and left nothing else.
+#[test]
+fn a_first_row_that_goes_on_in_a_torn_one_is_damage() {
+    let log = bundled("plain-run");
+    for (table, torn) in
+        [(TABLES[0], "r0,0,1020"), (TABLES[2], "0,r0,runn"), (TABLES[3], "0,request_arrived,r")]
+    {
+        let report = damaged("plain-run", table, &torn_at(log.log(), table, 0, torn));
+        assert!(report.rules.iter().all(|rule| rule.errors == 0), "{table}");
+    }
+}
+
+/// One more field in the first row alone is a torn one; in every row it is a wrong row.
+#[test]
+fn rows_that_all_have_one_field_more_stay_errors() {
+    let mut log = bundled("plain-run");
+    log.t.rows.iter_mut().for_each(|row| row.push("more".to_owned()));
+    let (_directory, report) = log.log().check();
+    let rule = report.rule("F002").unwrap();
+    assert_eq!(rule.errors as usize, log.t.len());
+    assert_eq!(rule.damages, 0);
 }

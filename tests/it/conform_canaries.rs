@@ -1,5 +1,6 @@
 //! Wrong schedulers and altered logs: each is caught, in the iteration where it first matters.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -128,13 +129,21 @@ fn the_second_scheduler_conforms_unless_told_to_be_wrong() {
     assert!(preempted > 50 && waiting > 1000, "{preempted} {waiting}");
 }
 
+/// Requests of one moment have no order: one that serves the shortest of them first is right.
+fn jobs_for(bug: Bug, seed: u64) -> Vec<Job> {
+    match bug {
+        Bug::ServesTheShortestFirst => many_jobs(seed, 14, [1, 100, 1_500, 40_000]),
+        _ => jobs(seed),
+    }
+}
+
 /// The log of the first workload in which a bug makes a difference, and the iteration in which it does.
 pub(crate) fn first_wrong_log(bug: Bug, policy: Policy) -> (tempfile::TempDir, u64) {
     (0..200)
         .map(|seed| {
             let (right, wrong) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            run(Bug::None, &jobs(seed), &settings(policy), right.path());
-            run(bug, &jobs(seed), &settings(policy), wrong.path());
+            run(Bug::None, &jobs_for(bug, seed), &settings(policy), right.path());
+            run(bug, &jobs_for(bug, seed), &settings(policy), wrong.path());
             let first = first_difference(right.path(), wrong.path());
             (wrong, first)
         })
@@ -155,6 +164,46 @@ fn every_wrong_scheduler_is_caught_where_it_first_matters() {
         in_snapshots("conform", || insta::assert_snapshot!(format!("{bug:?}"), text(&report)));
     }
     assert_eq!(missed, [""; 0]);
+}
+
+/// The events of one moment stand the other way round; those that are apart are left as they are.
+#[test]
+fn arrivals_of_one_moment_queue_up_in_any_order() {
+    let mut turned = 0;
+    for seed in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        run(Bug::None, &jobs(seed), &settings(Policy::Fcfs), directory.path());
+        let mut log = Sheets::read(directory.path());
+        let at_once = |one: &Vec<String>, other: &Vec<String>| {
+            one[0] == other[0] && one[1] == "request_arrived" && other[1] == "request_arrived"
+        };
+        let starts: Vec<_> = (0..log.i.len()).map(|row| log.moments(row)[0].to_string()).collect();
+        let shown = log.clone();
+        for ties in log.e.rows.chunk_by_mut(at_once) {
+            turned += usize::from(ties.len() > 1);
+            ties.reverse();
+        }
+        // Without their rows it is not told which of those that come as a step begins it counts, nor in which
+        // order those wait that one step schedules later.
+        let mut hidden = shown;
+        let scheduled = |id: &String| {
+            log.request(id).map(|row| log.p.text(row, "first_scheduled_time").to_owned())
+        };
+        for ties in hidden.e.rows.chunk_by_mut(at_once) {
+            let steps: BTreeSet<_> = ties.iter().map(|row| scheduled(&row[2])).collect();
+            if !starts.contains(&ties[0][0]) && steps.len() == ties.len() {
+                ties.reverse();
+            }
+        }
+        for (log, habits) in
+            [(&log, &[][..]), (&log, &["no-details"]), (&hidden, &["no-initial-rows"])]
+        {
+            let place = written(log, habits, true).write();
+            let report = conform(place.path());
+            assert_eq!(report.verdict, LogVerdict::Conforms, "{seed} {habits:?} {}", text(&report));
+        }
+    }
+    assert!(turned > 20, "{turned}");
 }
 
 /// Changes run.json.
@@ -398,7 +447,8 @@ fn a_log_cut_anywhere_conforms_as_far_as_it_goes() {
 fn the_reference_takes_over_what_the_log_decided() {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(Policy::Fcfs);
-    run(Bug::ServesTheShortestFirst, &jobs(1), &settings, directory.path());
+    let jobs = jobs_for(Bug::ServesTheShortestFirst, 1);
+    run(Bug::ServesTheShortestFirst, &jobs, &settings, directory.path());
     let report = conform(directory.path());
     let counts = report.counts;
     assert!(counts.taken_over > 0 && counts.skipped() == 0, "{}", text(&report));

@@ -195,7 +195,7 @@ fn a_request_that_is_never_admitted_is_seen_without_rows_of_those_that_wait() {
 
 /// A log of steps whose decisions take no time, so that each is decided at the very moment at which the one
 /// before it ends: as on a coarse clock.
-fn decided_at_ends(settings: &str) -> Sheets {
+pub(crate) fn decided_at_ends(settings: &str) -> Sheets {
     let line = |i: u32| {
         let (input, output) = (8 + i * 37 % 71, 4 + i * 13 % 23);
         format!(
@@ -334,4 +334,69 @@ fn a_step_of_which_the_running_queue_gets_nothing_is_idle_where_that_counts_as_t
     log.e.rows.retain(|row| !row[1].starts_with("kv_cache"));
     let (_directory, report) = log.log().without("per_iteration_requests.csv").check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}
+
+/// The log in other habits of its dialect.
+fn in_habits(mut log: Sheets, habits: &[&str]) -> Sheets {
+    for variation in VARIATIONS.iter().filter(|variation| habits.contains(&variation.habit)) {
+        (variation.write)(&mut log);
+    }
+    log
+}
+
+/// All requests are scheduled by the first step, and the events end between one of them and its resumption.
+#[test]
+fn resumptions_at_first_schedulings_are_known_though_the_last_of_them_is_cut_off() {
+    let line = "{\"timestamp\": 0, \"input_length\": 8, \"output_length\": 4}\n";
+    let log = replayed(&line.repeat(4), "max_model_len = 64\nlatency = \"fixed\"\n");
+    let log = in_habits(log, &["resumed-at-first"]);
+    let scheduled = log.e.where_is("event_type", "request_scheduled");
+    assert_eq!(scheduled.len(), 4);
+    for row in &scheduled[1..] {
+        let mut cut = log.clone();
+        cut.e.rows.truncate(row + 1);
+        let report = damaged("four requests", &format!("{row} events"), &cut.log());
+        assert!(report.dialect.has(Habit::ResumedAtFirst));
+        cut.run = serde_json::Value::Null;
+        damaged("four requests", &format!("{row} events, no run.json"), &cut.log());
+    }
+}
+
+/// Nothing says when a step ended but what happened then, which may have been in a step that was lost.
+#[test]
+fn what_follows_the_last_step_is_not_its_own_where_nothing_tells_its_end() {
+    let hidden = ["ends-at-decision", "no-output-duration"];
+    for (name, log) in full_logs() {
+        for more in [&[][..], &["no-details"], &["no-details", "fixed-columns-only"]] {
+            let log = in_habits(log.clone(), &[&hidden, more].concat());
+            for steps in (1..log.i.len() - 1).step_by(2) {
+                let mut cut = log.clone();
+                cut.i.rows.truncate(steps);
+                damaged(&name, &format!("{more:?}, {steps} steps"), &cut.log());
+            }
+        }
+    }
+}
+
+/// The rows end with those of the requests that the first step finished, behind which none of a queue may stand.
+#[test]
+fn rows_may_be_left_out_of_a_file_that_ends_with_its_first_step() {
+    let line = "{\"timestamp\": 0, \"input_length\": 8, \"output_length\": 1}\n";
+    let settings = "max_model_len = 64\nmax_num_seqs = 3\nlatency = \"fixed\"\n";
+    let mut log = in_habits(replayed(&line.repeat(5), settings), &["no-initial-rows"]);
+    log.r.rows.truncate(6);
+    assert_eq!((log.r.text(2, "state"), log.r.text(5, "state")), ("running", "completed"));
+    let report = damaged("five requests", "rows of a step", &log.log());
+    assert!(report.dialect.has(Habit::NoInitialRows));
+}
+
+/// The steps end before the first one that preempts, which is decided before the last of them ends.
+#[test]
+fn a_preemption_behind_the_last_of_overlapping_steps_shows_that_preempted_rows_are_left_out() {
+    let log = in_habits(bundled("async-preemption"), &["no-preempted-rows"]);
+    let first = log.i.rows.iter().position(|row| row[log.i.column("preempted_count")] != "0");
+    let mut cut = log.clone();
+    cut.i.rows.truncate(first.unwrap());
+    let report = damaged("async-preemption", "no step preempts", &cut.log());
+    assert!(report.dialect.has(Habit::NoPreemptedRows));
 }

@@ -263,3 +263,58 @@ fn a_last_request_may_be_aborted_at_the_end_of_its_step() {
     let (_directory, report) = log.log().check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }
+
+/// A scheduler that takes no time.
+const NO_TIME: &str = "async_scheduling = true\nlatency = \"fixed\"\nschedule_base_ns = 0\n\
+                       schedule_per_request_ns = 0\noutput_base_ns = 0\noutput_per_request_ns = 0\n\
+                       max_model_len = 256\n";
+
+/// Where two steps are in flight, one may be decided at the moment of the one before: nothing tells of which of
+/// them a decision is that names no step.
+#[test]
+fn two_steps_may_be_decided_at_one_moment() {
+    let line = "{\"timestamp\": 0, \"input_length\": 64, \"output_length\": 4}\n";
+    let mut log = replayed(&line.repeat(4), &format!("{NO_TIME}max_num_batched_tokens = 64\n"));
+    assert_eq!(log.moments(0)[1], log.moments(1)[1]);
+    assert_eq!((log.i.n(0, "admitted_count"), log.i.n(1, "admitted_count")), (1, 1));
+    log.e.map_text("details", |_| String::new());
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    with_fixed_columns(&mut log);
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "fixed columns: {:?}", tripped(&report));
+}
+
+/// The clients give up at once, as the engine wakes up: nothing says so but that no request has a token.
+#[test]
+fn ends_of_requests_without_tokens_are_of_no_output() {
+    let line = |at: u32| {
+        format!(
+            "{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": 9, \"abort_after_ms\": 0}}\n"
+        )
+    };
+    let settings = "latency = \"fixed\"\nschedule_base_ns = 5003\n";
+    let mut log = replayed(&[3, 41, 95, 133].map(line).concat(), settings);
+    assert_eq!(log.p.where_is("output_tokens", "0").len(), 4);
+    let starts: Vec<_> = (0..log.i.len()).map(|row| log.moments(row)[0]).collect();
+    assert!((0..4).all(|row| starts.contains(&log.p.n(row, "completion_time"))));
+    with_fixed_columns(&mut log);
+    log.e.map_text("details", |_| String::new());
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}
+
+/// The last request waits in one step and is taken in by the next one, which is decided at that moment.
+#[test]
+fn waiting_rows_may_be_left_out_where_the_step_behind_is_decided_at_the_same_moment() {
+    let trace = [(0, 135), (1, 189), (1, 250)].map(|(at, input)| {
+        format!("{{\"timestamp\": {at}, \"input_length\": {input}, \"output_length\": 1}}\n")
+    });
+    let whole = "enable_chunked_prefill = false\nmax_num_batched_tokens = 256\n";
+    let mut log = replayed(&trace.concat(), &format!("{NO_TIME}{whole}"));
+    let waiting = log.r.where_is("state", "waiting");
+    assert_eq!(waiting.len(), 1);
+    log.r.rows.remove(waiting[0]);
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}

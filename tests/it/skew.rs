@@ -1,5 +1,6 @@
 //! Loggers that read their clock more than once for one moment.
 
+mod coarse;
 mod readings;
 mod short;
 

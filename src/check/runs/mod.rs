@@ -95,13 +95,15 @@ fn without_steps(dir: &LogDir) -> Result<Option<Cuts>, LogDirError> {
     let headers = headers(dir)?;
     let rows = rows::joint(dir)?;
     let events = events::read(dir, None)?;
+    let steps_do = steps::begin_in_a_torn_row(dir)? || steps::begin_twice(dir)?;
+    let others_do = steps_do || events.is_certain;
     let begin_again = [
         headers.odd.contains(&true),
-        steps::begin_in_a_torn_row(dir)? || events.is_certain && steps::begin_twice(dir)?,
+        steps_do,
         rows.is_some(),
         events.is_certain,
-        requests::ends_begin_again(dir)?,
-        requests::changes_begin_again(dir)?,
+        requests::ends_begin_again(dir, others_do)?,
+        requests::changes_begin_again(dir, others_do)?,
     ];
     // A file that begins again alone holds rows twice.
     if begin_again.into_iter().filter(|again| *again).count() < 2 {

@@ -30,13 +30,14 @@ fn unless_told<R: Row>(dir: &LogDir, told: &Told) -> Result<Option<Location>, Lo
     if told.tells() { Ok(None) } else { first_row::<R>(dir) }
 }
 
-/// Whether the ends of requests begin again: a request has one already, earlier than that before.
-pub(super) fn ends_begin_again(dir: &LogDir) -> Result<bool, LogDirError> {
+/// Whether the ends of requests begin again: a request has one already, earlier than that before. Where the
+/// steps or the events tell that a run began again, it may be later, or be a copy.
+pub(super) fn ends_begin_again(dir: &LogDir, others_do: bool) -> Result<bool, LogDirError> {
     let mut names = Names::default();
     let mut last: Option<Nanos> = None;
     let found = joint::<RequestRow>(dir, |request, place, ids| {
         let end = request.row.completion_time;
-        let back = end.is_some() && end < last;
+        let back = others_do || end.is_some() && end < last;
         last = last.max(end);
         let again = !names.insert(ids.id(request.row.request_id).to_owned());
         (again && back).then_some(place.at)
@@ -44,13 +45,14 @@ pub(super) fn ends_begin_again(dir: &LogDir) -> Result<bool, LogDirError> {
     Ok(found.is_some())
 }
 
-/// Whether the changes of requests begin again: one has some already, and ends earlier than that before.
-pub(super) fn changes_begin_again(dir: &LogDir) -> Result<bool, LogDirError> {
+/// Whether the changes of requests begin again: one has some already, and ends earlier than that before, or
+/// at any time where the steps or the events tell that a run began again.
+pub(super) fn changes_begin_again(dir: &LogDir, others_do: bool) -> Result<bool, LogDirError> {
     let mut names = Names::default();
     let mut last: Option<Nanos> = None;
     let found = joint::<TransitionRow>(dir, |change, place, ids| {
         let end = Some(change.row.timestamp).filter(|_| change.row.state == State::Completed);
-        let back = end.is_some() && end < last;
+        let back = others_do || end.is_some() && end < last;
         last = last.max(end);
         let again = end.is_some() && !names.insert(ids.id(change.row.request_id).to_owned());
         (again && back).then_some(place.at)

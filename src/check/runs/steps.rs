@@ -37,10 +37,22 @@ impl Restart {
 /// before it.
 #[derive(Clone, Copy, Debug)]
 struct Before {
+    row: IterationRow,
     id: IterationId,
     start: Nanos,
     end: Nanos,
     odd: Option<Location>,
+}
+
+impl Before {
+    /// Whether the first step of a run stands behind that of a run which was killed after it: it is another
+    /// one, no later, and has nobody of a step before. One that is a copy was written twice.
+    fn is_followed_by_another_first(&self, now: &IterationRow) -> bool {
+        self.id == now.iteration_id
+            && now.start_time <= self.start
+            && begins_empty(now)
+            && self.row != *now
+    }
 }
 
 /// Where a second run begins, and, if the clock went on, the end of the first run.
@@ -55,6 +67,7 @@ pub(super) fn restart(dir: &LogDir) -> Result<Option<(Location, Option<Nanos>)>,
     let (mut last, mut before_last): (Option<Before>, Option<Before>) = (None, None);
     let mut between: Option<(Location, bool)> = None;
     let mut restart: Option<Restart> = None;
+    let twice = begin_twice(dir)?;
     while let Some(item) = reader.next(&mut ids) {
         let row = match item {
             Item::Row(row) => row,
@@ -72,7 +85,8 @@ pub(super) fn restart(dir: &LogDir) -> Result<Option<(Location, Option<Nanos>)>,
             return Ok(Some((found.at, found.end)));
         }
         let starts = *first.get_or_insert(id);
-        let now = Before { id, start: row.row.start_time, end: row.row.end_time, odd: None };
+        let (start, end) = (row.row.start_time, row.row.end_time);
+        let now = Before { row: row.row, id, start, end, odd: None };
         let Some(before) = last else {
             if let Some(at) = torn.filter(|_| header) {
                 return Ok(Some((at, None)));
@@ -88,11 +102,14 @@ pub(super) fn restart(dir: &LogDir) -> Result<Option<(Location, Option<Nanos>)>,
         let whole = if joined.is_some() { before_last } else { Some(before) };
         before_last = Some(before);
         let Some(before) = whole else { continue };
-        let clock_goes_on = now.start >= before.start;
+        let another_first = twice && before.is_followed_by_another_first(&now.row);
+        let clock_goes_on = now.start >= before.start && !another_first;
         // A step that stands twice or late is no run.
         let pauses = now.start > before.start && now.start >= before.end;
-        let far =
-            before.id.0 > starts.0 + 1 || header || before.id > id && (!clock_goes_on || pauses);
+        let far = before.id.0 > starts.0 + 1
+            || header
+            || another_first
+            || before.id > id && (!clock_goes_on || pauses);
         let lost_first = second && (torn.is_some() || joined.is_some() && !clock_goes_on);
         if (id == starts || lost_first) && far {
             restart = Some(Restart {
@@ -135,17 +152,18 @@ pub(super) fn begin_in_a_torn_row(dir: &LogDir) -> Result<bool, LogDirError> {
 }
 
 /// Whether the first id stands twice and the ids go on from there, as where a run was killed in its
-/// second step. So does a row that was written twice.
+/// second step. So does one row that was written twice, of which no other file tells.
 pub(super) fn begin_twice(dir: &LogDir) -> Result<bool, LogDirError> {
     let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(false) };
     let mut table = IdTable::default();
     let mut ids = Vec::new();
-    while let (Some(item), true) = (reader.next(&mut table), ids.len() < 3) {
+    while let (Some(item), true) = (reader.next(&mut table), ids.len() < 4) {
         if let Item::Row(row) = item {
             ids.push(row.row.iteration_id.0);
         }
     }
-    Ok(matches!(ids[..], [first, again, next] if first == again && next == again.saturating_add(1)))
+    let goes_on = |ids: &[u64]| ids.windows(2).all(|pair| pair[1] == pair[0].saturating_add(1));
+    Ok(matches!(ids[..], [first, again, _, ..] if first == again && goes_on(&ids[1..])))
 }
 
 /// Whether the first decisions are among those of the steps before `until`.

@@ -17,6 +17,8 @@ use crate::units::{Blocks, Nanos, Priority, Tokens};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End {
     pub(super) arrival: Nanos,
+    /// When it was first scheduled, where the log tells.
+    pub(super) scheduled: Option<Nanos>,
     pub(super) input: Tokens,
     pub(super) output: Tokens,
     pub(super) blocks: Option<Blocks>,
@@ -88,6 +90,7 @@ impl Ends {
             let row = row.row;
             let end = End {
                 arrival: row.arrival_time,
+                scheduled: row.first_scheduled_time,
                 input: row.input_tokens,
                 output: row.output_tokens,
                 blocks: row.kv_cache_blocks,

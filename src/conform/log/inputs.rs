@@ -11,7 +11,7 @@ use crate::conform::log::tape::{Arrived, Dropped};
 use crate::conform::log::verdict::Void;
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::values::FinishReason;
-use crate::scheduler::{NewRequest, Pass, Status};
+use crate::scheduler::{NewRequest, Pass, Slot, Status};
 use crate::units::{Nanos, Priority, RequestId, Requests, TokenId, TokenRun, Tokens};
 
 /// Before what aborts are carried out.
@@ -60,7 +60,49 @@ impl Replay<'_> {
                 }
             }
         }
+        if self.config.policy == Policy::Fcfs {
+            let ties = |one: &(Arrived, Option<End>), other: &(Arrived, Option<End>)| {
+                self.are_at_once((one.0.at, one.1), (other.0.at, other.1))
+            };
+            sort_ties(&mut due, ties, |(arrived, end)| place_in(group, arrived.key, *end));
+        }
         due.into_iter().try_for_each(|(arrived, end)| self.add(&arrived, end))
+    }
+
+    /// Whether nothing tells which of two requests arrived first.
+    fn are_at_once(&self, one: (Nanos, Option<End>), other: (Nanos, Option<End>)) -> bool {
+        match (one.1, other.1) {
+            (Some(one), Some(other)) if self.tape.slack > Nanos::ZERO => {
+                one.arrival == other.arrival
+            }
+            _ => self.tape.may_be_at(one.0, other.0),
+        }
+    }
+
+    /// In a dialect without rows of those that wait, who arrived at once stands in the order in which they
+    /// are admitted: that tells how they queued up. Of those that one step admits later, the events do.
+    pub(super) fn order_hidden_ties(&mut self, group: &Group) {
+        if self.config.policy != Policy::Fcfs || !self.tape.hides(Status::Waiting) {
+            return;
+        }
+        let queue: Vec<_> = self.scheduler.waiting().collect();
+        let mut sorted = queue.clone();
+        let waits = |slot: Slot| self.scheduler.request(slot).status() == Status::Waiting;
+        let arrival = |slot: Slot| {
+            let end = self.live.get(&self.owners[slot.index()]).and_then(|live| live.end);
+            (self.scheduler.request(slot).arrival_time(), end)
+        };
+        let ties = |one: &Slot, other: &Slot| {
+            waits(*one) && waits(*other) && self.are_at_once(arrival(*one), arrival(*other))
+        };
+        let place = |slot: &Slot| {
+            let key = self.owners[slot.index()];
+            place_in(group, key, self.live.get(&key).and_then(|live| live.end))
+        };
+        sort_ties(&mut sorted, ties, place);
+        if sorted != queue {
+            self.scheduler.queue_up(&sorted);
+        }
     }
 
     /// Hands in those that arrived as a step began and have no row in it because they wait, in a
@@ -247,6 +289,26 @@ impl Replay<'_> {
             .iter()
             .filter(move |(key, live)| group.queued_row(**key).is_none() && shown(live))
             .map(|(key, live)| (*key, *live))
+    }
+}
+
+/// Where a request stands in the queues of a step, those without a row behind the others in the order in which
+/// they are scheduled later.
+fn place_in(group: &Group, key: RequestKey, end: Option<End>) -> (usize, Nanos) {
+    let scheduled = end.and_then(|end| end.scheduled).filter(|at| *at > Nanos::ZERO);
+    (group.position(key).unwrap_or(usize::MAX), scheduled.unwrap_or(Nanos(u64::MAX)))
+}
+
+/// Brings those that are ties into the order of their places; none passes one that it is no tie with.
+fn sort_ties<T, P: Ord>(items: &mut [T], ties: impl Fn(&T, &T) -> bool, place: impl Fn(&T) -> P) {
+    for end in 1..items.len() {
+        for at in (1..=end).rev() {
+            let (one, other) = (&items[at - 1], &items[at]);
+            if place(one) <= place(other) || !ties(one, other) {
+                break;
+            }
+            items.swap(at - 1, at);
+        }
     }
 }
 

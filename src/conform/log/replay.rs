@@ -294,6 +294,7 @@ impl<'t> Replay<'t> {
             self.hand_in(&group)?;
             self.abort_due(Before::Pass(&group));
             self.hand_in_hidden(&group)?;
+            self.order_hidden_ties(&group);
             if self.has_stranger {
                 return Ok(Some(Table::PerRequest));
             }

@@ -14,7 +14,7 @@ declare_invariant! {
     /// freeing gives back all of them.
     ///
     /// Blind spot: log levels without block events; what follows a prefix found in the cache where
-    /// block_size is not known.
+    /// block_size is not known; which step gave blocks back where that is not named, as at an abort.
     ///
     /// Example: a `kv_cache_freed` of 6 blocks by a request that holds 7.
     pub static C008 = {
@@ -33,6 +33,8 @@ struct Check {
     held: Vec<i64>,
     /// The step of the last allocation by key.
     allocated: Vec<Option<Allocation>>,
+    /// The first allocation since it held none, by key.
+    entered: Vec<Option<Allocation>>,
     /// The step that the last block event names, by key.
     latest: Vec<Option<IterationId>>,
     /// Whether the request was preempted and has not given back its blocks yet, by key.
@@ -173,6 +175,7 @@ impl Check {
         self.away.resize(self.held.len(), false);
         self.allocated.resize(self.held.len(), None);
         self.latest.resize(self.held.len(), None);
+        self.entered.resize(self.held.len(), None);
         if let (T::KvCacheAllocated | T::KvCacheFreed, Some(step)) =
             (event.row.event_type, event.row.details.iteration_id)
         {
@@ -185,6 +188,8 @@ impl Check {
         let held = &mut self.held[key.index()];
         let blocks = details.blocks.map(|blocks| i64::from(blocks.0));
         match event.row.event_type {
+            // Where stamps vary, the arrival may be noted behind the first allocation.
+            T::RequestArrived if with_last.is_some() && slack > Nanos::ZERO => {}
             T::RequestArrived => {
                 (*held, *last, self.away[key.index()]) = (0, None, false);
             }
@@ -200,7 +205,12 @@ impl Check {
                     && cx.facts.settings.enable_prefix_caching != Some(false);
                 self.loose |= untold || tokens > 0 && block_size.is_none();
                 let found = block_size.map_or(0, |size| tokens / size);
-                let had = with_last.map_or(*held, |last| last.before);
+                // Where steps overlap and stamps vary, the allocations of the step behind may be noted
+                // before the decision, too.
+                let entered = self.entered[key.index()];
+                let entered =
+                    entered.filter(|it| slack > Nanos::ZERO && it.is_with(&event.row, slack));
+                let had = entered.or(with_last).map_or(*held, |last| last.before);
                 *held += i64::from(found) - had;
                 (self.preempted[key.index()], self.away[key.index()]) = (false, false);
                 if self.seen {
@@ -210,9 +220,13 @@ impl Check {
             T::KvCacheAllocated => {
                 self.seen = true;
                 self.untold |= blocks.is_none();
+                let (step, at) = (details.iteration_id, event.row.timestamp);
+                let allocation = Allocation { step, at, before: *held };
+                if *held == 0 {
+                    self.entered[key.index()] = Some(allocation);
+                }
                 if with_last.is_none() {
-                    let (step, at) = (details.iteration_id, event.row.timestamp);
-                    *last = Some(Allocation { step, at, before: *held });
+                    *last = Some(allocation);
                 }
                 *held += blocks.unwrap_or(0);
             }

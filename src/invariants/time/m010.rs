@@ -13,7 +13,8 @@ declare_invariant! {
     /// overlapping steps only the beginnings and the ends are each in order. A log whose `duration`
     /// ends at the decision is held to that, and its steps end no earlier than their forward passes.
     ///
-    /// Blind spot: time moved between the parts.
+    /// Blind spot: time moved between the parts, such as an output_processing_duration of 0 beside a forward
+    /// pass that lasts to the end of its step.
     ///
     /// Example: a row flushed before its forward pass ended: forward_pass_duration 0 and a sum that
     /// falls short.

@@ -19,7 +19,8 @@ declare_invariant! {
     /// exactly at another moment of its step.
     ///
     /// Blind spot: logs that lack all but one of the files; where in their step decisions fall that are
-    /// stamped by readings of their own (M014).
+    /// stamped by readings of their own (M014); arrivals that all files note when a step takes them up, as a
+    /// server does that hands them over then.
     ///
     /// Example: a change to `preempted` at 800 and a `request_preempted` event at 804.
     pub static M015 = {

@@ -173,6 +173,7 @@ impl Check {
             Some(FinishReason::Abort | FinishReason::Error | FinishReason::Unfinished) => {
                 return false;
             }
+            None if is_abort(request, cx.facts.dialect.skew_bound) => return false,
             None => request.completed.is_some(),
         };
         let unit = cx.facts.dialect.output_unit;
@@ -218,6 +219,19 @@ fn compare_with_row(request: &RequestHistory, cx: &mut Cx<'_>) -> bool {
             .values(end, now)
     });
     is_right
+}
+
+/// Whether no output can have ended the request, as none gave it a token at its end: it has none, or its
+/// only one came before.
+fn is_abort(request: &RequestHistory, bound: Nanos) -> bool {
+    let (Some(record), None) = (&request.record, &request.completed) else { return false };
+    match record.row.output_tokens.0 {
+        0 => true,
+        1 => request.event(EventType::FirstTokenGenerated).is_some_and(|event| {
+            Some(event.row.timestamp.saturating_add(bound)) < request.completion()
+        }),
+        _ => false,
+    }
 }
 
 /// What rounding to the unit of a coarser clock may add to a difference.

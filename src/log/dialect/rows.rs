@@ -9,10 +9,42 @@ use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use crate::log::ids::{IdTable, RequestKey};
-use crate::log::reader::{Item, LogDir, LogDirError};
-use crate::log::schema::{EventRow, IterationRow, RequestRow, Table};
+use crate::log::reader::{Input, Item, Location, LogDir, LogDirError, TableReader};
+use crate::log::schema::{EventRow, IterationRow, RequestRow, Row, Table};
 use crate::log::values::{EventType, State};
 use crate::units::{IterationId, Nanos};
+
+/// The files up to where a second run was appended to them.
+#[derive(Clone, Copy)]
+pub(super) struct FirstRun<'a> {
+    pub(super) dir: &'a LogDir,
+    pub(super) cuts: &'a [Option<Location>; 5],
+}
+
+impl FirstRun<'_> {
+    fn reader<R: Row>(&self) -> Result<Option<Until<R>>, LogDirError> {
+        let cut = self.cuts[R::SCHEMA.table as usize];
+        Ok(self.dir.reader()?.map(|reader| Until { reader, cut }))
+    }
+}
+
+/// The rows of a file up to a place.
+struct Until<R: Row> {
+    reader: TableReader<R, Input>,
+    cut: Option<Location>,
+}
+
+impl<R: Row> Until<R> {
+    fn next(&mut self, ids: &mut IdTable) -> Option<Item<R>> {
+        let item = self.reader.next(ids)?;
+        let at = match &item {
+            Item::Row(row) => Some(row.at()),
+            Item::Problem(problem) => problem.at,
+        };
+        let behind = self.cut.is_some_and(|cut| at >= Some(cut));
+        (!behind).then_some(item)
+    }
+}
 
 /// The first step whose counts say that it should have rows of a state.
 #[derive(Clone, Debug, Default)]
@@ -22,25 +54,31 @@ pub(super) struct Wanted {
     completed: Option<IterationId>,
     /// `D` of the first steps that count requests waiting for their first scheduling.
     waited_at: Vec<Nanos>,
+    /// Those of them at which the step behind is decided, too.
+    again_at: Vec<Nanos>,
 }
 
 impl Wanted {
     /// By the counts of all steps, read to the end or until every state is wanted.
-    pub(super) fn by_counts(dir: &LogDir) -> Result<Self, LogDirError> {
+    pub(super) fn by_counts(run: FirstRun<'_>) -> Result<Self, LogDirError> {
         let mut wanted = Self::default();
-        let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(wanted) };
+        let Some(mut reader) = run.reader::<IterationRow>()? else { return Ok(wanted) };
         let mut ids = IdTable::default();
         // At most so many of the waiting requests have run before.
         let mut away = 0u64;
         while let Some(item) = reader.next(&mut ids) {
             let Item::Row(row) = item else { continue };
             let id = Some(row.iteration_id);
+            let decided = row.start_time.saturating_add(row.scheduling_overhead);
+            if wanted.waited_at.last() == Some(&decided) {
+                wanted.again_at.push(decided);
+            }
             away += u64::from(row.preempted_count.0);
             away = away.saturating_sub(u64::from(row.resumed_count.unwrap_or_default().0));
             if u64::from(row.waiting_count.0) > away {
                 wanted.waiting = wanted.waiting.or(id);
                 if wanted.waited_at.len() < WAITED_STEPS {
-                    wanted.waited_at.push(row.start_time.saturating_add(row.scheduling_overhead));
+                    wanted.waited_at.push(decided);
                 }
             }
             // Those among them that gave up wait no more.
@@ -100,8 +138,8 @@ const WAITED_STEPS: usize = 64;
 
 /// Whether a request waited at the decision of a step that counts waiting requests: it had arrived and
 /// was scheduled, or over, later. A count without any is a wrong count.
-fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
-    let Some(mut reader) = dir.reader::<RequestRow>()? else { return Ok(true) };
+fn somebody_waited(run: FirstRun<'_>, wanted: &Wanted) -> Result<bool, LogDirError> {
+    let Some(mut reader) = run.reader::<RequestRow>()? else { return Ok(true) };
     let mut ids = IdTable::default();
     while let Some(item) = reader.next(&mut ids) {
         let row = match item {
@@ -116,18 +154,22 @@ fn somebody_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
         // A 0 may stand for a moment that never came.
         let came = |moment: Option<Nanos>| moment.filter(|at| *at > Nanos::ZERO);
         let until = came(row.first_scheduled_time).or_else(|| came(row.completion_time));
-        let waits = |at: &Nanos| row.arrival_time <= *at && until.is_none_or(|until| *at < until);
+        // The step behind may have taken it in at the same moment.
+        let before =
+            |at: &Nanos, until: Nanos| *at < until || *at == until && wanted.again_at.contains(at);
+        let waits =
+            |at: &Nanos| row.arrival_time <= *at && until.is_none_or(|until| before(at, until));
         if wanted.waited_at.iter().any(waits) {
             return Ok(true);
         }
     }
-    Ok(wanted.waited_at.is_empty() || lacks_requests(dir)? || somebody_untold_waited(dir, wanted)?)
+    Ok(wanted.waited_at.is_empty() || lacks_requests(run)? || somebody_untold_waited(run, wanted)?)
 }
 
 /// Whether a request waited then of which per_request.csv, cut before its end, has no row: by the events.
-fn somebody_untold_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirError> {
+fn somebody_untold_waited(run: FirstRun<'_>, wanted: &Wanted) -> Result<bool, LogDirError> {
     let (Some(mut requests), Some(mut events)) =
-        (dir.reader::<RequestRow>()?, dir.reader::<EventRow>()?)
+        (run.reader::<RequestRow>()?, run.reader::<EventRow>()?)
     else {
         return Ok(true);
     };
@@ -159,9 +201,9 @@ fn somebody_untold_waited(dir: &LogDir, wanted: &Wanted) -> Result<bool, LogDirE
 
 /// Whether somebody has no row in per_request.csv, which is in order of the ends: of those who run in the
 /// last step that anybody runs in, none is over before it.
-fn lacks_requests(dir: &LogDir) -> Result<bool, LogDirError> {
+fn lacks_requests(run: FirstRun<'_>) -> Result<bool, LogDirError> {
     let (Some(mut steps), Some(mut requests)) =
-        (dir.reader::<IterationRow>()?, dir.reader::<RequestRow>()?)
+        (run.reader::<IterationRow>()?, run.reader::<RequestRow>()?)
     else {
         return Ok(true);
     };
@@ -189,30 +231,39 @@ fn lacks_requests(dir: &LogDir) -> Result<bool, LogDirError> {
 
 /// The states of these that should have rows and have none in the whole file.
 pub(super) fn never_written(
-    dir: &LogDir,
+    run: FirstRun<'_>,
     states: &[State],
     wanted: &Wanted,
 ) -> Result<Vec<State>, LogDirError> {
     let mut open: Vec<_> =
         states.iter().copied().filter(|state| wanted.step(*state).is_some()).collect();
-    let file = dir.file(Table::PerIterationRequests).filter(|_| !open.is_empty());
+    let file = run.dir.file(Table::PerIterationRequests).filter(|_| !open.is_empty());
     let Some(file) = file else { return Ok(Vec::new()) };
     let mut input = BufReader::with_capacity(1 << 16, file.open()?);
     let (mut line, mut last) = (Vec::new(), None);
+    let mut queues_are_whole = false;
+    let cut = run.cuts[Table::PerIterationRequests as usize];
+    let mut left = cut.map_or(u64::MAX, |cut| cut.offset);
     while !open.is_empty() {
         line.clear();
         // What cannot be read is the reader's business.
-        if !matches!(input.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+        if left == 0 || !matches!(input.read_until(b'\n', &mut line), Ok(length) if length > 0) {
             break;
         }
+        left = left.saturating_sub(line.len() as u64);
         if let Some(step) = step(&line) {
+            queues_are_whole &= last == Some(step);
             last = Some(step);
         }
+        queues_are_whole |= has_state(&line, State::Completed);
         open.retain(|state| !has_state(&line, *state));
     }
-    // The last step may have been cut.
-    open.retain(|state| wanted.step(*state) < last);
-    if open.contains(&State::Waiting) && !somebody_waited(dir, wanted)? {
+    // The last step may have been cut, but not within its queues if completed requests stand behind them.
+    open.retain(|state| {
+        let whole = queues_are_whole && *state != State::Completed;
+        wanted.step(*state) < last || whole && wanted.step(*state) == last
+    });
+    if open.contains(&State::Waiting) && !somebody_waited(run, wanted)? {
         open.retain(|state| *state != State::Waiting);
     }
     Ok(open)

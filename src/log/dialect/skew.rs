@@ -8,6 +8,7 @@ mod stamps;
 use std::collections::BTreeSet;
 
 use crate::log::dialect::Dialect;
+use crate::log::dialect::outputs::divisor;
 use crate::log::dialect::skew::clock::{Clock, OTHER_MOMENT};
 use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, RequestRow, TransitionRow};
 use crate::units::Nanos;
@@ -28,6 +29,26 @@ fn is_habit(differences: &[u64], bound: Nanos) -> bool {
         && nonzero.len() * 2 >= differences.len()
         && few_large
         && small.len() >= FEWEST
+}
+
+/// A clock that is so coarse hides most of a small skew: two readings tell the same, or the next unit.
+const COARSE: Nanos = Nanos(1_000);
+
+/// Units by which readings of a coarse clock may differ before their differences are many enough to be seen
+/// to [vary](is_habit).
+const FEW_UNITS: u64 = 3;
+
+/// Whether differences of one kind are what a skew of less than a few units leaves on a coarse clock: some
+/// are none, the others of few units. All of one unit would be a mistake.
+fn is_below_the_unit(differences: &[u64], unit: Nanos) -> bool {
+    let nonzero = || differences.iter().filter(|value| **value > 0);
+    let few =
+        |value: &u64| value.is_multiple_of(unit.0) && *value <= unit.0.saturating_mul(FEW_UNITS);
+    unit >= COARSE
+        && nonzero().count() >= FEWEST
+        && nonzero().count() * 10 >= differences.len()
+        && nonzero().all(few)
+        && differences.iter().collect::<BTreeSet<_>>().len() > 1
 }
 
 /// Two times of one log that should be the same.
@@ -97,8 +118,12 @@ pub(super) struct Reading {
     pub(super) skewed: bool,
     /// Whether decisions are stamped a little off the `D` of their steps.
     pub(super) stamps_vary: bool,
+    /// Whether outputs are stamped a little off the `E` of their steps.
+    pub(super) ends_vary: bool,
     /// What differs by exactly the times inside of steps, which no readings do.
     pub(super) mistaken: BTreeSet<Compared>,
+    /// By how much readings differ at least, if they do by units of a coarse clock.
+    pub(super) coarse: Option<Nanos>,
 }
 
 impl Reading {
@@ -112,14 +137,27 @@ impl Reading {
         let facts = facts::differences(samples, dialect, &clock);
         let mistaken = accounts.iter().chain(&facts).filter_map(Kind::mistaken).collect();
         let facts: Vec<_> = facts.into_iter().map(|kind| kind.differences).collect();
-        let stamps_vary = vary(&stamps::decisions(samples, dialect, &clock));
+        let unit = unit(samples, &clock);
+        let below = |kinds: &[Vec<u64>]| kinds.iter().any(|kind| is_below_the_unit(kind, unit));
+        let decisions = stamps::decisions(samples, dialect, &clock);
+        let ends = stamps::ends(samples, &clock);
+        let stays = accounts.iter().filter(|kind| kind.what == Some(Compared::Stay));
+        let stays: Vec<_> = stays.map(|kind| kind.differences.clone()).collect();
+        let coarse =
+            clock.usual_step().is_some_and(|step| unit.0.saturating_mul(FEW_UNITS) <= step.0 / 4)
+                && (below(&facts)
+                    || below(&stays)
+                    || dialect.is_exact() && (below(&decisions) || below(&ends)));
+        let coarse = coarse.then(|| Nanos(unit.0.saturating_mul(FEW_UNITS)));
+        let (stamps_vary, ends_vary) = (vary(&decisions), vary(&ends));
         // What adds up but from the arrival on is no habit of reading the clock.
         let mut tell = accounts.iter().filter(|kind| kind.what != Some(Compared::FirstChange));
         let skewed = tell.any(|kind| is_habit(&kind.differences, bound))
             || vary(&facts)
             || vary(&stamps::contradictions(samples, &clock))
-            || dialect.is_exact() && (stamps_vary || vary(&stamps::ends(samples, &clock)));
-        Self { skewed, stamps_vary, mistaken }
+            || dialect.is_exact() && (stamps_vary || ends_vary)
+            || coarse.is_some();
+        Self { skewed, stamps_vary, ends_vary, mistaken, coarse }
     }
 }
 
@@ -137,6 +175,12 @@ pub(super) fn decisions_are_exact(samples: &Samples<'_>, dialect: &Dialect) -> b
     // Those of requests come first, before the blocks and the other files.
     let differences: Vec<_> = kinds.into_iter().take(3).flatten().collect();
     differences.iter().filter(|difference| **difference == 0).count() * 2 > differences.len()
+}
+
+/// The unit of the clock of the steps and the events: the largest that divides all of their moments.
+fn unit(samples: &Samples<'_>, clock: &Clock) -> Nanos {
+    let stamps = samples.events.iter().map(|event| event.timestamp.0);
+    Nanos(stamps.fold(clock.unit().0, divisor).max(1))
 }
 
 fn apart(one: Nanos, other: Nanos) -> u64 {

@@ -8,7 +8,7 @@ use crate::log::reader::header::Header;
 use crate::log::reader::problem::{FormKind, FormProblem};
 use crate::log::reader::splitter::{Ending, Record, Splitter};
 use crate::log::reader::{Located, Location};
-use crate::log::schema::{ColumnError, Layout, RawRecord, Row};
+use crate::log::schema::{ColumnError, Layout, RawRecord, Row, Table};
 use crate::units::IterationId;
 
 /// The longest text that is taken for an id in a row that cannot be read.
@@ -222,9 +222,17 @@ fn bad_record<R: Row>(record: &Record<'_>, header: &Header, ids: &mut IdTable) -
     let fields: Vec<&[u8]> = (0..record.len()).filter_map(|index| record.field(index)).collect();
     let text = fields.join(&b","[..]);
     let mut problem = FormProblem::of_record(location::<R>(record), kind).with_text(&text);
-    salvage::<R>(&mut problem, record, &header.layout, ids);
+    // In a first row that goes on in a torn one stands whose the torn one was, and not whose is lost.
+    let joined = record.ending == Ending::LineBreak && record.len() > header.len;
+    let of_another = matches!(R::SCHEMA.table, Table::PerRequest | Table::Events);
+    if record.line != FIRST_ROW || !joined || !of_another {
+        salvage::<R>(&mut problem, record, &header.layout, ids);
+    }
     problem
 }
+
+/// The line of the first row.
+const FIRST_ROW: u64 = 2;
 
 fn location<R: Row>(record: &Record<'_>) -> Location {
     Location { table: R::SCHEMA.table, line: record.line, offset: record.offset }

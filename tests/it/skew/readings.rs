@@ -276,7 +276,12 @@ fn ends_that_are_read_late_in_all_files_leave_no_row_missing() {
     for (name, log) in full_logs().iter().filter(|(_, log)| ended(log).len() >= 3) {
         for most in [900, 20_000] {
             let late = late_ends(log, &mut jitter(most));
-            for habits in [&["fixed-columns-only"][..], &["fixed-columns-only", "no-details"]] {
+            for habits in [
+                &["fixed-columns-only"][..],
+                &["fixed-columns-only", "no-details"],
+                &["ends-at-decision"],
+                &["ends-at-decision", "no-initial-rows"],
+            ] {
                 let report = written(&late, habits, true).check().1;
                 let what = format!("{name}, {most}, {habits:?}");
                 assert_eq!(report.verdict(), Verdict::Clean, "{what}: {}", problems(&report));

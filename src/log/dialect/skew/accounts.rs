@@ -11,7 +11,7 @@ use super::{Compared, Kind, Samples, apart};
 use crate::log::ids::RequestKey;
 use crate::log::schema::{IterationRequestRow, IterationRow, RequestRow, TransitionRow};
 use crate::log::values::State;
-use crate::units::{IterationId, Nanos};
+use crate::units::{IterationId, Nanos, Tokens};
 
 /// A difference, and whether it is exactly a time inside of its step.
 type Off = (u64, bool);
@@ -104,7 +104,7 @@ fn is_part(time: u64, row: &IterationRow) -> bool {
 }
 
 /// Of a request that stays in its state from one step to the next: by how much more or less its
-/// time there has grown than has passed.
+/// time there has grown than has passed. Of one that this step took in to run: how long it has run.
 fn stays(iterations: &[IterationRow], rows: &[IterationRequestRow]) -> Vec<Off> {
     let steps: HashMap<IterationId, &IterationRow, FxBuildHasher> =
         iterations.iter().map(|row| (row.iteration_id, row)).collect();
@@ -115,6 +115,14 @@ fn stays(iterations: &[IterationRow], rows: &[IterationRequestRow]) -> Vec<Off> 
         let Some(now) = steps.get(&row.iteration_id).copied() else { continue };
         let before = last.insert(row.request_id, (row.state, now, row.time_in_state));
         let Some((_, then, held)) = before.filter(|(state, ..)| *state == row.state) else {
+            // Behind a gap of the rows it may have run before.
+            let entered = row.state == State::Running
+                && before.is_none_or(|(_, then, _)| follows(then, now))
+                && row.tokens_generated == Tokens::ZERO;
+            if entered {
+                let off = row.time_in_state.0;
+                differences.push((off, is_part(off, now)));
+            }
             continue;
         };
         let grown = |now: Nanos, then: Nanos| {
@@ -129,16 +137,25 @@ fn stays(iterations: &[IterationRow], rows: &[IterationRequestRow]) -> Vec<Off> 
     differences
 }
 
+fn follows(before: &IterationRow, now: &IterationRow) -> bool {
+    before.iteration_id.0.checked_add(1) == Some(now.iteration_id.0)
+}
+
 fn decision(row: &IterationRow) -> Nanos {
     row.start_time.saturating_add(row.scheduling_overhead)
 }
 
 fn parts(iterations: &[IterationRow]) -> Vec<Off> {
+    // Where every step lasts as long as from its beginning to its end, and none takes any time for its
+    // output, what the parts lack is that time: it is never filled in.
+    let is_whole = |row: &IterationRow| row.start_time.saturating_add(row.duration) == row.end_time;
+    let unfilled = |row: &IterationRow| row.output_processing_duration == Some(Nanos::ZERO);
+    let lacks_outputs = iterations.iter().all(|row| is_whole(row) && unfilled(row));
     let part = |row: &IterationRow| {
         let output = row.output_processing_duration?;
         let sum = row.scheduling_overhead.saturating_add(row.forward_pass_duration);
         let off = apart(sum.saturating_add(output), row.duration);
-        Some((off, is_part(off, row)))
+        Some((off, lacks_outputs && off > 0 || is_part(off, row)))
     };
     iterations.iter().filter_map(part).collect()
 }
