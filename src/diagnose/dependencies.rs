@@ -65,7 +65,7 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_request("M003", &["M002"], "the sum has the wrong part"),
     of_request("M004", &["M003", "M002"], "the sums have the wrong duration"),
     of_request("M007", &["M005", "M008"], "they use ttft"),
-    of_request("M006", &["M005", "M003", "M004"], "they use the first scheduling"),
+    of_request("M006", &["M005", "M003", "M004", "M017"], "they use the first scheduling"),
     of_request("M005", &["M001", "M004", "M013"], "the difference would be negative"),
     of_request("M020", &["M015", "M018"], "the output is at the wrong moment"),
     of_request("M020", &["M003", "M005", "S002", "S003"], "the end is at the wrong moment"),

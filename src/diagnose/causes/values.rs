@@ -134,7 +134,10 @@ pub(super) static ROUNDED: Recogniser = Recogniser {
             // Where all times are whole anyway, it is the expected value that was moved.
             // A quotient of whole numbers is none.
             let finer = case.rule == "M008" || case.facts.is_finer_than(*index);
-            !zero && finer && pairs.iter().all(is_rounded)
+            // What is cut off varies; by one and the same amount it is the other side that is moved.
+            let moved = pairs.len() >= 3
+                && pairs.windows(2).all(|pair| pair[0].1 - pair[0].0 == pair[1].1 - pair[1].0);
+            !zero && finer && !moved && pairs.iter().all(is_rounded)
         })?;
         Some(format!("{} is rounded to whole {name} before it is written", case.column_name()))
     },
@@ -168,9 +171,15 @@ pub(super) static SINGLE_PRECISION: Recogniser = Recogniser {
         let pairs = case.pairs().filter(|pairs| pairs.len() >= 2)?;
         #[allow(clippy::cast_possible_truncation)]
         let single = |value: i128| (value as f32) as i128;
-        pairs
+        // Numbers that are off by one are in floats by chance.
+        let far = pairs.iter().any(|(expected, actual)| expected.abs_diff(*actual) > 1);
+        let whole = case.whole.as_ref();
+        let others =
+            whole.is_none_or(|it| it.cells.iter().all(|cell| single(cell.written) == cell.written));
+        let all = pairs
             .iter()
-            .all(|(expected, actual)| *expected != *actual && single(*expected) == *actual)
+            .all(|(expected, actual)| *expected != *actual && single(*expected) == *actual);
+        (all && far && others)
             .then(|| format!("{} went through a float of 32 bits", case.column_name()))
     },
 };
@@ -195,6 +204,11 @@ pub(super) static OFF_BY_ONE: Recogniser = Recogniser {
         let differences = case.differences().filter(|all| all.len() >= 2 && all_same(all))?;
         let column = case.column_name();
         match differences[0] {
+            by @ (1 | -1) if case.is_time() => Some(format!(
+                "{column} is 1 ns too {} in each: the two sides are rounded in another way, or measured from \
+                 moments that are so far apart",
+                if by > 0 { "large" } else { "small" }
+            )),
             1 => Some(format!("{column} is one too large in each: something is counted early")),
             -1 => Some(format!(
                 "{column} is one too small in each: it is read before the last one is counted"

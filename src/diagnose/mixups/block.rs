@@ -7,11 +7,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::{EVENT_COUNTS, EVENTS_OF_REQUEST};
-use crate::diagnose::mixups::{ANOTHER_RUN, CLOCK_SET_BACK, NO_ORDER, WRITTEN_LATE, WRITTEN_TWICE};
+use crate::diagnose::mixups::{
+    ANOTHER_RUN, CLOCK_SET_BACK, NO_ORDER, ONE_WRONG_VALUE, WRITTEN_LATE, WRITTEN_TWICE,
+};
 use crate::diagnose::pass::{each, of_requests};
 use crate::log::ids::{IdTable, Ids};
-use crate::log::reader::{Item, Located, LogDir};
-use crate::log::schema::{EventRow, RequestRow};
+use crate::log::reader::{Item, Located, Location, LogDir};
+use crate::log::schema::{EventRow, RequestRow, Table};
 use crate::log::values::EventType;
 use crate::units::Nanos;
 
@@ -49,6 +51,11 @@ impl Block {
         let often = self.times * 4 >= self.looked_at && self.back * 4 >= self.events;
         self.times >= SEVERAL && often
     }
+
+    /// Whether all that is too early stands in so many of its first lines.
+    fn ends_within(&self, len: u64) -> bool {
+        self.rows.first().is_some_and(|(first, _)| self.last < first + len)
+    }
 }
 
 pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
@@ -66,7 +73,9 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
              shuffle, or where writers do not wait for one another"
         );
         claim(board, NO_ORDER, text);
-    } else if let Some((line, len)) = copied(dir, &block)? {
+    } else if let Some((line, len)) =
+        copied(dir, &block)?.filter(|(_, len)| block.ends_within(*len))
+    {
         let (last, original) = (first + len - 1, line + len - 1);
         let text = if len == 1 {
             format!(
@@ -85,7 +94,9 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
              begin again: events of another run"
         );
         claim(board, ANOTHER_RUN, text);
-    } else if block.times == 1 && board.open().any(|seen| is_again(&seen)) {
+    } else if block.times == 1
+        && (arrived_again(dir, first)? >= SEVERAL || board.open().any(|seen| is_again(&seen)))
+    {
         let text = format!(
             "from line {first} on times begin again, and with them what had been noted of requests: \
              events of another run stand there"
@@ -99,6 +110,8 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         let explains = |seen: &Seen<'_>| !seen.is(WITHIN_ROWS);
         let lead = &["M012"];
         board.claim(Claim { cause: CLOCK_SET_BACK, text, lead, explains: Box::new(explains) });
+    } else if let Some(text) = one_stamp(dir, board, &block)?.filter(|_| block.times == 1) {
+        claim(board, ONE_WRONG_VALUE, text);
     } else if block.times == 1 {
         let text = if block.last == first {
             format!(
@@ -116,6 +129,50 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     Some(())
 }
 
+/// What is said of one event that is stamped wrong: that before the block, without which all is in order, or the
+/// only one of it.
+fn one_stamp(dir: &LogDir, board: &Board<'_, '_>, block: &Block) -> Option<Option<String>> {
+    let Some((first, _)) = block.rows.first().copied() else { return Some(None) };
+    let mut stamps = Vec::new();
+    let mut at_first = None;
+    events(dir, |row, _| {
+        let at = row.row.timestamp;
+        if row.line < first {
+            // In a file that is in order up to there the last ones are the latest.
+            stamps.push((at, row.line));
+            if stamps.len() > 2 {
+                stamps.remove(0);
+            }
+        } else if row.line == first {
+            at_first = Some(at);
+        }
+    })?;
+    let Some(at_first) = at_first else { return Some(None) };
+    let later: Vec<u64> =
+        stamps.iter().filter(|(at, _)| *at > at_first).map(|(_, line)| *line).collect();
+    let told = match later.as_slice() {
+        [line] if block.last > first => Some(format!(
+            "line {line} of events.csv is later than those behind it, which are in order without it: its timestamp is \
+             wrong, or it was written too early"
+        )),
+        _ if block.last == first && is_elsewhere(board, first) => Some(format!(
+            "line {first} of events.csv is earlier than those before it, and other files have it at another moment: \
+             its timestamp is wrong"
+        )),
+        _ => None,
+    };
+    Some(told)
+}
+
+/// Whether a moment of another file contradicts the stamp of this event.
+fn is_elsewhere(board: &Board<'_, '_>, line: u64) -> bool {
+    let is = |at: Location| at.table == Table::Events && at.line == line;
+    board.open().filter(|seen| seen.is(&["M006", "M007", "M015", "S003"])).any(|seen| {
+        let marks = seen.finding.primary.iter().chain(&seen.finding.related);
+        marks.map(|mark| mark.at).any(is)
+    })
+}
+
 /// Whether a request has an event more than it should have.
 fn is_again(seen: &Seen<'_>) -> bool {
     seen.rule == "X002" && !seen.lacks()
@@ -124,7 +181,7 @@ fn is_again(seen: &Seen<'_>) -> bool {
 fn claim(board: &mut Board<'_, '_>, cause: &'static str, text: String) {
     let explains = |seen: &Seen<'_>| match seen.rule {
         "Q001" => seen.column().is_some_and(|column| EVENT_COUNTS.contains(&column)),
-        "X002" => [WRITTEN_LATE, NO_ORDER].contains(&cause) || is_again(seen),
+        "X002" => [WRITTEN_LATE, NO_ORDER, ONE_WRONG_VALUE].contains(&cause) || is_again(seen),
         _ => {
             seen.is(EVENTS_OF_REQUEST)
                 || seen
@@ -136,7 +193,7 @@ fn claim(board: &mut Board<'_, '_>, cause: &'static str, text: String) {
 }
 
 /// Calls `see` for every event with its id.
-fn events(dir: &LogDir, mut see: impl FnMut(&Located<EventRow>, &str)) -> Option<()> {
+pub(super) fn events(dir: &LogDir, mut see: impl FnMut(&Located<EventRow>, &str)) -> Option<()> {
     let mut reader = dir.reader::<EventRow>().ok()??;
     let mut ids = IdTable::default();
     while let Some(item) = reader.next(&mut ids) {
@@ -181,6 +238,23 @@ fn block(dir: &LogDir, early: &BTreeSet<u64>) -> Option<Block> {
         latest = latest.max(now);
     })?;
     Some(block)
+}
+
+/// How many requests arrive from this line on which had arrived before it.
+fn arrived_again(dir: &LogDir, first: u64) -> Option<u64> {
+    let mut arrived = BTreeSet::new();
+    let mut again = 0;
+    events(dir, |row, id| {
+        if row.row.event_type != EventType::RequestArrived {
+            return;
+        }
+        if row.line >= first {
+            again += u64::from(arrived.contains(id));
+        } else if arrived.len() < MOST_REQUESTS {
+            arrived.insert(id.to_owned());
+        }
+    })?;
+    Some(again)
 }
 
 /// The line from which on the same events stand before, and how many lines.

@@ -9,15 +9,19 @@ use crate::diagnose::mixups::ROUNDED_DURATIONS;
 use crate::diagnose::pass::each;
 use crate::log::reader::LogDir;
 use crate::log::schema::{IterationRequestRow, IterationRow, RequestRow, Table, TransitionRow};
+use crate::units::Nanos;
 
-const UNITS: [&str; 2] = ["milliseconds", "microseconds"];
+pub(super) const UNITS: [&str; 2] = ["milliseconds", "microseconds"];
 /// Durations that are no chance, as one in a thousand is.
 const SEVERAL: u64 = 3;
+/// Amounts that are kept, and what part of the unit they are apart at least.
+const DIFFERENT: usize = 2;
+const PARTS: i128 = 128;
 /// Files that are named.
 const FILES: usize = 4;
 
 /// Rules that compare a duration with the moments around it, or ask at which moment of a step something is.
-const ASKING: &[&str] = &[
+pub(super) const ASKING: &[&str] = &[
     "M001", "M002", "M003", "M004", "M005", "M006", "M007", "M008", "M009", "M010", "M013", "M014",
     "M015", "M017", "M018", "M020", "S003", "S004", "S008", "Q001", "Q004", "Q007", "Q009",
 ];
@@ -31,6 +35,10 @@ struct Times {
     moments: u64,
     coarse: [bool; COARSE_UNITS.len()],
     durations: u64,
+    /// What lies between two moments of a row and is no whole number of each unit, where the duration of the row
+    /// is another: how often, and by how much. A run of which every step takes so many whole microseconds has
+    /// whole durations by nature, and moments that are moved all lack the same.
+    lacking: [(u64, BTreeSet<i128>); COARSE_UNITS.len()],
 }
 
 impl Times {
@@ -44,9 +52,37 @@ impl Times {
         self.durations += durations.iter().flatten().filter(|it| **it > 0).count() as u64;
     }
 
+    fn see_span(&mut self, from: Nanos, to: Nanos, lasted: Nanos) {
+        let span = i128::from(to.0) - i128::from(from.0);
+        let off = span - i128::from(lasted.0);
+        for ((rows, lacking), unit) in self.lacking.iter_mut().zip(COARSE_UNITS) {
+            if off != 0 && span % i128::from(unit) != 0 {
+                *rows += 1;
+                note(lacking, off);
+            }
+        }
+    }
+
     fn new() -> Self {
         Self { coarse: [true; COARSE_UNITS.len()], ..Self::default() }
     }
+}
+
+/// Keeps the least and the largest of amounts.
+fn note(amounts: &mut BTreeSet<i128>, by: i128) {
+    amounts.insert(by);
+    if amounts.len() > DIFFERENT {
+        let between = amounts.iter().nth(1).copied();
+        between.inspect(|it| {
+            amounts.remove(it);
+        });
+    }
+}
+
+/// Whether amounts are what is left of times that are cut to a unit: they vary, and by some part of it.
+fn are_rests(amounts: &BTreeSet<i128>, unit: u64) -> bool {
+    let ends = amounts.first().zip(amounts.last());
+    ends.is_some_and(|(least, most)| (most - least) * PARTS >= i128::from(unit))
 }
 
 pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
@@ -60,12 +96,17 @@ fn stamps(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         return Some(());
     }
     let mut cut = COARSE_UNITS.map(|unit| (unit, [true; 2], 0_u64));
-    let mut rows = 0;
+    let (mut rows, mut off, mut amounts) = (0, 0, BTreeSet::new());
     each::<IterationRow>(
         dir,
         |_| None,
         |row, _| {
             rows += 1;
+            let by = i128::from(row.end_time.0)
+                - i128::from(row.start_time.0)
+                - i128::from(row.duration.0);
+            off += u64::from(by != 0);
+            note(&mut amounts, by);
             for (unit, all, fine) in &mut cut {
                 all[0] &= row.start_time.0.is_multiple_of(*unit);
                 all[1] &= row.end_time.0.is_multiple_of(*unit) && row.end_time.0 > 0;
@@ -75,7 +116,9 @@ fn stamps(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     )?;
     let names = ["start_time", "end_time"];
     for (index, (unit, all, fine)) in cut.into_iter().enumerate() {
-        if rows < SEVERAL || all == [false; 2] || fine * 2 <= rows {
+        // What was cut off shows in the duration, which has it still.
+        let shows = off * 2 > rows && are_rests(&amounts, unit);
+        if rows < SEVERAL || all == [false; 2] || fine * 2 <= rows || !shows {
             continue;
         }
         let names: Vec<&str> =
@@ -99,7 +142,7 @@ fn stamps(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
 
 /// Whether values differ by no more than was cut off. Each side of a comparison may have lost as much as a unit, and
 /// there are up to three.
-fn is_near(seen: &Seen<'_>, unit: u64) -> bool {
+pub(super) fn is_near(seen: &Seen<'_>, unit: u64) -> bool {
     let off = seen.values().map(|(expected, actual)| (actual - expected).unsigned_abs());
     let bound = || seen.is(WITHOUT_VALUE) || ["M007", "M010"].contains(&seen.rule);
     off.map_or_else(bound, |off| off <= 4 * u128::from(unit))
@@ -126,6 +169,9 @@ fn durations(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             // Arrivals are as coarse as the trace that was sent.
             let first: Vec<u64> = row.first_scheduled_time.iter().map(|at| at.0).collect();
             requests.1.see(&first, &[parts, until].concat());
+            if let Some((end, latency)) = row.completion_time.zip(row.e2e_latency) {
+                requests.1.see_span(row.arrival_time, end, latency);
+            }
         },
     )?;
     each::<IterationRow>(
@@ -134,6 +180,7 @@ fn durations(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         |row, _| {
             let lasted = [row.duration, row.scheduling_overhead, row.forward_pass_duration];
             steps.1.see(&[row.start_time.0, row.end_time.0], &lasted.map(|it| Some(it.0)));
+            steps.1.see_span(row.start_time, row.end_time, row.duration);
         },
     )?;
     each::<IterationRequestRow>(
@@ -151,7 +198,11 @@ fn durations(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         // Rows of steps have no moments of their own. Where all is coarse, the moments of some file may be wrong.
         let coarse = |it: &(Table, Times)| it.1.moments > 0 && it.1.fine[index] * 2 <= it.1.moments;
         let cut: Vec<_> = files.iter().filter(cut).collect();
-        if cut.len() < 2 || files.iter().any(coarse) {
+        let lacking = || files.iter().map(|it| &it.1.lacking[index]);
+        let rows: u64 = lacking().map(|(rows, _)| rows).sum();
+        let amounts: BTreeSet<i128> = lacking().flat_map(|(_, amounts)| amounts).copied().collect();
+        let shows = rows >= SEVERAL && are_rests(&amounts, unit);
+        if cut.len() < 2 || files.iter().any(coarse) || !shows {
             continue;
         }
         let explains = |seen: &Seen<'_>| seen.is(ASKING) && is_near(seen, unit);

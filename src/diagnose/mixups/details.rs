@@ -9,7 +9,8 @@ use crate::diagnose::mixups::numbering::BY_DETAILS;
 use crate::diagnose::pass::each;
 use crate::log::details::Details;
 use crate::log::reader::LogDir;
-use crate::log::schema::EventRow;
+use crate::log::schema::{EventRow, Table};
+use crate::log::values::EventType;
 
 /// Events that are no chance.
 const SEVERAL: u64 = 3;
@@ -70,6 +71,70 @@ struct Values {
 }
 
 pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    members(dir, board)?;
+    steps_of_kinds(dir, board)
+}
+
+/// What the events of one kind say of their steps.
+#[derive(Default)]
+struct Steps {
+    named: BTreeSet<u64>,
+    stamps: BTreeSet<u64>,
+    events: u64,
+}
+
+/// Kinds of events of which all name one step, whenever they are.
+fn steps_of_kinds(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    if !board.has(&["M014", "M015", "M020"]) {
+        return Some(());
+    }
+    let mut kinds: BTreeMap<EventType, Steps> = BTreeMap::new();
+    each::<EventRow>(
+        dir,
+        |row| row.request_id,
+        |row, _| {
+            let Some(step) = row.details.iteration_id else { return };
+            let kind = kinds.entry(row.event_type).or_default();
+            kind.events += 1;
+            for (seen, now) in [(&mut kind.named, step.0), (&mut kind.stamps, row.timestamp.0)] {
+                if (seen.len() as u64) < SEVERAL {
+                    seen.insert(now);
+                }
+            }
+        },
+    )?;
+    let stuck = |kind: &Steps| kind.named.len() == 1 && kind.stamps.len() as u64 >= SEVERAL;
+    for (kind, steps) in kinds.iter().filter(|(_, steps)| stuck(steps)) {
+        let Some(step) = steps.named.first() else { continue };
+        let blocks = matches!(kind, EventType::KvCacheAllocated | EventType::KvCacheFreed);
+        let name = format!("the {kind} event ");
+        let of_kind = |seen: &Seen<'_>| {
+            let of_blocks = blocks && seen.finding.message.starts_with("the event of blocks ");
+            seen.is(&["M014", "M015", "M020"])
+                && seen.table() == Some(Table::Events)
+                && (of_blocks || seen.finding.message.starts_with(&name) || !blocks)
+        };
+        if (board.open().filter(of_kind).count() as u64) < SEVERAL {
+            continue;
+        }
+        let text = format!(
+            "iteration_id is {step} in details of all {} {kind} events, whenever they are: it is always the same, \
+             not that of the event",
+            steps.events
+        );
+        let explains = |seen: &Seen<'_>| match seen.rule {
+            "Q001" => !blocks && seen.column().is_some_and(|it| EVENT_COUNTS.contains(&it)),
+            _ if blocks => of_kind(seen) || seen.is(&["C008", "C009", "C010", "C011"]),
+            _ => seen.is(BY_DETAILS),
+        };
+        let lead = &["M015", "M014", "M020"];
+        board.claim(Claim { cause: ALWAYS_THE_SAME, text, lead, explains: Box::new(explains) });
+    }
+    Some(())
+}
+
+/// Members that have one value in all events.
+fn members(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     if !MEMBERS.iter().any(|member| board.has(member.lead)) {
         return Some(());
     }

@@ -26,11 +26,11 @@ const WITHIN_ROWS: &[&str] =
     &["M001", "M002", "M003", "M008", "M009", "M011", "M017", "C005", "K001", "K008", "S001"];
 
 /// A moment of a request by per_request.csv, and how much later another file has it.
-type Told = (Nanos, i128);
+pub(super) type Told = (Nanos, i128);
 
 /// What per_request.csv tells of a request.
 #[derive(Clone, Copy)]
-struct Life {
+pub(super) struct Life {
     arrival: Nanos,
     first: Option<Nanos>,
     end: Option<Nanos>,
@@ -40,17 +40,13 @@ struct Life {
     begun: bool,
 }
 
-type Lives = BTreeMap<String, Life>;
+pub(super) type Lives = BTreeMap<String, Life>;
 
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) -> Option<()> {
     if !board.has(&["M006", "M014", "M015", "M020", "S003", "S004"]) {
         return Some(());
     }
-    let lives: Lives = of_requests(dir, MOST, |row| {
-        let (first, end) = (row.first_scheduled_time, row.completion_time);
-        let dropped = row.finish_reason.is_some_and(FinishReason::is_drop);
-        Some(Life { arrival: row.arrival_time, first, end, dropped, begun: false })
-    })?;
+    let lives = lives(dir)?;
     let told = [
         (Table::PerIteration, of_steps(dir, report, lives.clone())?),
         (Table::Events, of_events(dir, &lives)?),
@@ -75,6 +71,15 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     };
     board.claim(Claim { cause: CLOCK_JUMPS, text, lead, explains: Box::new(explains) });
     Some(())
+}
+
+/// The moments of per_request.csv.
+pub(super) fn lives(dir: &LogDir) -> Option<Lives> {
+    of_requests(dir, MOST, |row| {
+        let (first, end) = (row.first_scheduled_time, row.completion_time);
+        let dropped = row.finish_reason.is_some_and(FinishReason::is_drop);
+        Some(Life { arrival: row.arrival_time, first, end, dropped, begun: false })
+    })
 }
 
 /// Between which moments of per_request.csv the file jumps, and by how much.
@@ -122,7 +127,13 @@ fn of_steps(dir: &LogDir, report: &CheckReport, mut lives: Lives) -> Option<Vec<
     Some(told)
 }
 
-fn of_events(dir: &LogDir, lives: &Lives) -> Option<Vec<Told>> {
+/// Ends of completed rows alone.
+pub(super) fn of_ends(dir: &LogDir, report: &CheckReport, lives: &Lives) -> Option<Vec<Told>> {
+    let begun = |life: &Life| Life { begun: true, ..*life };
+    of_steps(dir, report, lives.iter().map(|(id, life)| (id.clone(), begun(life))).collect())
+}
+
+pub(super) fn of_events(dir: &LogDir, lives: &Lives) -> Option<Vec<Told>> {
     let mut told = Vec::new();
     each::<EventRow>(
         dir,
@@ -141,7 +152,7 @@ fn of_events(dir: &LogDir, lives: &Lives) -> Option<Vec<Told>> {
     Some(told)
 }
 
-fn of_changes(dir: &LogDir, mut lives: Lives) -> Option<Vec<Told>> {
+pub(super) fn of_changes(dir: &LogDir, mut lives: Lives) -> Option<Vec<Told>> {
     let mut told = Vec::new();
     each::<TransitionRow>(
         dir,

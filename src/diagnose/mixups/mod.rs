@@ -8,6 +8,7 @@
 
 mod again;
 mod arrivals;
+mod arrived;
 mod block;
 mod block_size;
 mod cache;
@@ -15,6 +16,7 @@ mod changes;
 mod chunks;
 mod coarse;
 mod corrected;
+mod cut;
 mod details;
 mod engines;
 mod floats;
@@ -24,22 +26,31 @@ mod jump;
 mod kinds;
 mod late;
 mod misnamed;
+mod never_fits;
 mod notation;
 mod numbering;
+mod one_event;
+mod one_row;
 mod order;
 mod orders;
 mod outputs;
 mod overlap;
 mod partial;
+mod parts;
 mod reused;
 mod runs;
+mod scaled;
+mod scheduled;
+mod shifted;
 mod sides;
+mod skipped;
 mod snapshot;
 mod sorted;
 mod spelling;
 mod stamps;
 mod strangers;
 mod twice;
+mod unfilled;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::Board;
@@ -87,9 +98,23 @@ pub static MIXUPS: &[(&str, &str)] = &[
         "Durations are whole numbers of a coarser unit than moments, or moments of one than durations.",
     ),
     (EXCHANGED_COLUMNS, "Two columns of a file stand under one another's names."),
-    (NEVER_FILLED, "A moment is 0 in all rows of a file."),
+    (NEVER_FILLED, "A moment or a count is 0 in all rows of a file."),
     (ONE_NAME, "Rows, changes or events of one kind have the name of another."),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
+    (SHIFTED_MOMENT, "A moment of steps is off by one and the same time in every row."),
+    (SCALED_MOMENTS, "All moments of a file are those of the others times one number."),
+    (ONE_MOMENT, "All moments of a file are one and the same."),
+    (ALL_TIMES_CUT, "Every time of the log was cut to a coarser unit by itself."),
+    (WRONG_PART, "A part of each step's duration is wrong by one factor."),
+    (
+        ONE_WRONG_VALUE,
+        "Single events or rows are wrong, and all that they are compared with agrees.",
+    ),
+    (
+        STEPS_LEFT_OUT,
+        "Only one step in so many is written, and those are numbered as if they were all.",
+    ),
+    (NEVER_FITS, "The next request to be admitted needs more tokens at once than a step may have."),
 ];
 
 const OTHER_NOTATION: &str = "other-notation";
@@ -123,6 +148,14 @@ const EXCHANGED_COLUMNS: &str = "exchanged-columns";
 const NEVER_FILLED: &str = "never-filled";
 const ONE_NAME: &str = "one-name-for-two";
 const SORTED: &str = "sorted-afterwards";
+const SHIFTED_MOMENT: &str = "shifted-moment";
+const SCALED_MOMENTS: &str = "scaled-moments";
+const ONE_MOMENT: &str = "one-moment";
+const ALL_TIMES_CUT: &str = "all-times-cut";
+const WRONG_PART: &str = "wrong-part";
+const ONE_WRONG_VALUE: &str = "one-wrong-value";
+const STEPS_LEFT_OUT: &str = "steps-left-out";
+const NEVER_FITS: &str = "never-fits";
 
 /// Where clocks differ, or rows are out of order, nothing else is told.
 const NOTHING_ELSE: &[&str] = &["M019", "F007", "X009"];
@@ -149,10 +182,15 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     // A file that cannot be read any more leaves the findings as they are.
     let _ = engines::find(dir, report, board);
     let _ = block_size::find(dir, report, board);
+    let _ = scaled::find(dir, report, board);
     let _ = floats::find(dir, board);
     let _ = sorted::find(dir, board);
     let _ = orders::find(dir, board);
+    let _ = cut::find(dir, board);
     let _ = coarse::find(dir, board);
+    let _ = shifted::find(dir, report, board);
+    let _ = parts::find(dir, report, board);
+    let _ = unfilled::find(dir, board);
     let _ = corrected::find(dir, board);
     let _ = changes::find(dir, board);
     let _ = misnamed::find(dir, board);
@@ -163,6 +201,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = runs::find(dir, board);
     let _ = runs::find_requests(dir, board);
     let _ = block::find(dir, board);
+    let _ = skipped::find(dir, report, board);
     let _ = jump::find(dir, report, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);
@@ -179,4 +218,9 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = chunks::find(dir, report, board);
     let _ = cache::find(dir, board);
     let _ = order::find(dir, report, board);
+    let _ = arrived::find(dir, board);
+    let _ = scheduled::find(dir, report, board);
+    let _ = one_event::find(dir, report, board);
+    let _ = one_row::find(dir, report, board);
+    let _ = never_fits::find(dir, report, board);
 }
