@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::log::ids::{Ids, RequestKey};
 use crate::log::reader::Location;
+use crate::log::schema::Table;
 use crate::units::IterationId;
 
 /// How bad a finding is.
@@ -55,6 +56,8 @@ pub struct Finding {
     pub message: String,
     /// The row that is wrong; none if a whole file is meant.
     pub primary: Option<Mark>,
+    /// The file that is wrong as a whole, if it is one and no row of it.
+    pub file: Option<Table>,
     /// Rows that contradict it.
     pub related: Vec<Mark>,
     /// The request.
@@ -77,6 +80,7 @@ impl Finding {
             severity: None,
             message: message.into(),
             primary: None,
+            file: None,
             related: Vec::new(),
             request: None,
             named: None,
@@ -84,6 +88,13 @@ impl Finding {
             expected: None,
             actual: None,
         }
+    }
+
+    /// The file that is wrong as a whole.
+    #[must_use]
+    pub const fn of_file(mut self, file: Table) -> Self {
+        self.file = Some(file);
+        self
     }
 
     /// The row and column that are wrong.

@@ -64,6 +64,8 @@ fn write_finding(
         if let Some((start, end)) = sheet.columns(mark) {
             write!(out, "col={start},endColumn={end},")?;
         }
+    } else if let Some(table) = finding.file {
+        write!(out, "file={},", property(&sheet.path(table).display().to_string()))?;
     }
     let rule = group.rule();
     let mut message = visible(&finding.message);

@@ -186,6 +186,7 @@ struct Found<'a> {
     iteration: Option<u64>,
     expected: Option<&'a str>,
     actual: Option<&'a str>,
+    file: Option<&'static str>,
     location: Option<Place<'a>>,
     related: Vec<Place<'a>>,
     /// What tells it from others where the run is recorded again.
@@ -396,6 +397,7 @@ fn found<'a>(rule: &RuleOutcome, finding: &'a Finding, sheet: &'a Sheet<'_>) -> 
         iteration: finding.iteration.map(|id| id.0),
         expected: finding.expected.as_deref(),
         actual: finding.actual.as_deref(),
+        file: finding.file.map(|table| table.file_name()),
         location: finding.primary.as_ref().map(|mark| Place::new(mark, sheet)),
         related: finding.related.iter().map(|mark| Place::new(mark, sheet)).collect(),
         fingerprint: fingerprint(rule.rule, finding),

@@ -252,7 +252,7 @@ fn apart_result(rule_id: &'static str, directory: &Path, text: &str) -> Found {
         rule_id,
         level: "error",
         message: Text { text: visible(text) },
-        locations: vec![at_directory(directory)],
+        locations: vec![as_a_whole(directory)],
         related_locations: Vec::new(),
         partial_fingerprints: Fingerprints { schedlog },
         baseline_state: None,
@@ -339,7 +339,11 @@ fn result(sheet: &Sheet<'_>, rule: &'static Declaration, finding: &Finding, text
         message: Text { text },
         locations: match &finding.primary {
             Some(mark) => vec![place(sheet, mark)],
-            None => vec![at_directory(&sheet.report.directory)],
+            None => vec![as_a_whole(
+                &finding
+                    .file
+                    .map_or_else(|| sheet.report.directory.clone(), |table| sheet.path(table)),
+            )],
         },
         related_locations: finding.related.iter().map(|mark| place(sheet, mark)).collect(),
         partial_fingerprints: Fingerprints { schedlog: fingerprint(rule, finding) },
@@ -347,8 +351,9 @@ fn result(sheet: &Sheet<'_>, rule: &'static Declaration, finding: &Finding, text
     }
 }
 
-fn at_directory(directory: &Path) -> Place {
-    let uri = uri(&directory.to_string_lossy());
+/// A directory or a file.
+fn as_a_whole(path: &Path) -> Place {
+    let uri = uri(&path.to_string_lossy());
     let physical_location = Physical { artifact_location: Artifact { uri }, region: None };
     Place { physical_location, message: None }
 }

@@ -135,20 +135,25 @@ impl Invariant for Check {
                     "{table} ends before the other files: {} {what} up to {} are missing",
                     late.count, late.latest
                 ))
+                .of_file(table)
                 .with_row(late.example, "the first of them"),
             );
         }
         if let Some(at) = self.decided.filter(|_| no_steps(cx)) {
             let message =
                 format!("{} has no row, although requests were scheduled", Table::PerIteration);
-            cx.found(Finding::new(message).with_row(Some(at), "the first of them"));
+            let found = Finding::new(message).of_file(Table::PerIteration);
+            cx.found(found.with_row(Some(at), "the first of them"));
         }
         if cx.facts.killed {
-            cx.found(Finding::new(format!(
-                "the log ends without a shutdown: {} requests were alive and have no row in \
+            cx.found(
+                Finding::new(format!(
+                    "the log ends without a shutdown: {} requests were alive and have no row in \
                  per_request.csv",
-                end.cut_off
-            )));
+                    end.cut_off
+                ))
+                .of_file(Table::PerRequest),
+            );
         }
     }
 }

@@ -109,7 +109,7 @@ fn headless(problem: &FormProblem) -> Finding {
     } else {
         format!("the first line is no header of {name}: none of its columns stands there")
     };
-    let mut found = Finding::new(format!("{}: {what}", problem.table));
+    let mut found = Finding::new(format!("{}: {what}", problem.table)).of_file(problem.table);
     found.expected = Some(problem.table.schema().header());
     found.actual = problem.text.clone();
     found

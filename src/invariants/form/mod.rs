@@ -19,12 +19,11 @@ use crate::log::reader::FormProblem;
 pub(crate) fn finding(problem: &FormProblem, cx: &Cx<'_>) -> Finding {
     let column = problem.column.map(|column| format!(" {column}:")).unwrap_or_default();
     let mut finding = Finding::new(format!("{}:{column} {}", problem.table, problem.kind));
-    if let Some(at) = problem.at {
-        finding = match problem.column {
-            Some(column) => finding.at(at, column),
-            None => finding.at_row(at),
-        };
-    }
+    finding = match (problem.at, problem.column) {
+        (Some(at), Some(column)) => finding.at(at, column),
+        (Some(at), None) => finding.at_row(at),
+        (None, _) => finding.of_file(problem.table),
+    };
     if let Some(key) = problem.request {
         finding = finding.of(key, cx.ids);
     }
