@@ -169,6 +169,10 @@ fn a_file_of_nearly_the_right_name_is_told() {
         }),
     );
     assert_eq!(place.tells("check packed", &["F001", "verdict"]), 2);
+    // What is said of a file as a whole is said at the file.
+    place.tells("check packed --format github", &["file=packed/events.csv,title=F001"]);
+    place.tells("check packed --format json", &["\"file\": \"events.csv\""]);
+    place.tells("check packed --format sarif", &["packed/events.csv"]);
     place.log("named", &renamed(&|name| format!("run1_{name}")));
     assert_eq!(place.says("check named"), 2);
     place.log("above/scheduler_logs", &log);
