@@ -187,3 +187,42 @@ fn counts_that_happen_to_be_alike_are_no_part_of_one_another() {
          or flushed twice"
     );
 }
+
+/// The lines of a file, each with the moment at which it is written; the header first.
+fn by_moment(log: &Edited, name: &str) -> Vec<(u64, String)> {
+    let read = |name: &str| std::fs::read_to_string(log.path().join(name)).unwrap();
+    let field = |line: &str, place: usize| {
+        line.split(',').nth(place).and_then(|field| field.parse().ok()).unwrap_or(0)
+    };
+    let ends: Vec<u64> =
+        read("per_iteration.csv").lines().skip(1).map(|line| field(line, 2)).collect();
+    let text = read(name);
+    let moment = |line: &str| match name {
+        "per_request.csv" => field(line, 3),
+        "per_iteration.csv" => field(line, 2),
+        "per_iteration_requests.csv" => ends[field(line, 0) as usize],
+        "events.csv" => field(line, 0),
+        _ => field(line, 1),
+    };
+    text.lines().skip(1).map(|line| (moment(line), line.to_owned())).collect()
+}
+
+/// Two engines write their rows into the same files, each as its steps end.
+#[test]
+fn engines_that_write_by_turns_into_one_directory_are_no_second_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let [one, other] = [7, 8].map(|seed| run(directory.path(), seed, &[]));
+    let mixed = run(directory.path(), 7, &[]);
+    for name in TABLES {
+        let text = std::fs::read_to_string(one.path().join(name)).unwrap();
+        let mut rows = by_moment(&one, name);
+        rows.extend(by_moment(&other, name));
+        rows.sort_by_key(|(at, _)| *at);
+        let header = text.lines().next().unwrap().to_owned();
+        let lines = std::iter::once(header).chain(rows.into_iter().map(|(_, line)| line));
+        let text: String = lines.map(|line| line + "\n").collect();
+        std::fs::write(mixed.path().join(name), text).unwrap();
+    }
+    let told = first(&mixed);
+    assert!(told.starts_with("several-engines: "), "{told}");
+}

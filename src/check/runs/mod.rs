@@ -65,7 +65,8 @@ pub(crate) fn find(dir: &LogDir) -> Result<Runs, LogDirError> {
 /// Finds the joints that other files tell of, where per_iteration.csv tells of one run alone: that of a
 /// run that was killed before it was written.
 pub(crate) fn search(dir: &LogDir) -> Result<Option<Runs>, LogDirError> {
-    let cuts = if dir.is_growing() { None } else { without_steps(dir)? };
+    let is_asked = !dir.is_growing() && !steps::are_mixed(dir)?;
+    let cuts = if is_asked { without_steps(dir)? } else { None };
     Ok(cuts.map(|cuts| Runs { cuts, is_second: true }))
 }
 

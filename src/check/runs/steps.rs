@@ -166,6 +166,24 @@ pub(super) fn begin_twice(dir: &LogDir) -> Result<bool, LogDirError> {
     Ok(matches!(ids[..], [first, again, _, ..] if first == again && goes_on(&ids[1..])))
 }
 
+/// Whether ids do not rise again and again, as where two engines write into one file at a time: none of their runs
+/// stands behind the other.
+pub(super) fn are_mixed(dir: &LogDir) -> Result<bool, LogDirError> {
+    const SEVERAL: u64 = 4;
+    const ONE_IN: u64 = 8;
+    let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(false) };
+    let mut ids = IdTable::default();
+    let (mut rows, mut falls, mut last) = (0, 0, None);
+    while let Some(item) = reader.next(&mut ids) {
+        if let Item::Row(row) = item {
+            rows += 1;
+            falls += u64::from(last >= Some(row.row.iteration_id));
+            last = Some(row.row.iteration_id);
+        }
+    }
+    Ok(falls >= SEVERAL && falls * ONE_IN >= rows)
+}
+
 /// Whether the first decisions are among those of the steps before `until`.
 pub(super) fn fit(
     dir: &LogDir,

@@ -176,11 +176,12 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = reused::find(dir, board);
     let _ = reused::find_steps(dir, board);
     let _ = orders::find_rows(dir, board);
+    // Of two engines the requests may have the same ids.
+    let _ = engines::find(dir, report, board);
     if board.has(NOTHING_ELSE) {
         return;
     }
     // A file that cannot be read any more leaves the findings as they are.
-    let _ = engines::find(dir, report, board);
     let _ = block_size::find(dir, report, board);
     let _ = scaled::find(dir, report, board);
     let _ = floats::find(dir, board);
