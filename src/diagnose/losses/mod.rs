@@ -8,8 +8,10 @@
 
 mod count;
 pub(super) mod explain;
+mod preemptions;
 mod requests;
 mod rows;
+mod single;
 mod steps;
 mod stride;
 
@@ -42,6 +44,8 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     steps::find_beginning(board, &counts);
     requests::find(board, &counts);
     steps::find(board, &counts);
+    single::find(board, &counts);
+    preemptions::find(board, &counts);
     rows::find(board, &counts);
 }
 

@@ -7,9 +7,11 @@
 //! for a cause. What is folded is still listed and counted.
 
 mod again;
+mod again_steps;
 mod arrivals;
 mod block;
 mod block_size;
+mod blocks_before;
 mod cache;
 mod changes;
 mod chunks;
@@ -17,6 +19,7 @@ mod coarse;
 mod corrected;
 mod details;
 mod engines;
+mod filtered;
 mod floats;
 mod foreign;
 mod hidden;
@@ -40,6 +43,10 @@ mod spelling;
 mod stamps;
 mod strangers;
 mod twice;
+mod unread;
+mod unshared;
+mod wraps;
+mod zeroed;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::Board;
@@ -89,6 +96,7 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (EXCHANGED_COLUMNS, "Two columns of a file stand under one another's names."),
     (NEVER_FILLED, "A moment is 0 in all rows of a file."),
     (ONE_NAME, "Rows, changes or events of one kind have the name of another."),
+    (WRAPPED, "Moments begin anew where a whole number of 32 bits ends."),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
 ];
 
@@ -122,6 +130,7 @@ const ROUNDED_DURATIONS: &str = "rounded-durations";
 const EXCHANGED_COLUMNS: &str = "exchanged-columns";
 const NEVER_FILLED: &str = "never-filled";
 const ONE_NAME: &str = "one-name-for-two";
+const WRAPPED: &str = "wrapped-moments";
 const SORTED: &str = "sorted-afterwards";
 
 /// Where clocks differ, or rows are out of order, nothing else is told.
@@ -138,11 +147,14 @@ pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
 /// Folds the findings of a report under mistakes of whole files.
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
     notation::find(board);
+    let _ = unread::find(dir, board);
     let _ = twice::find(dir, board);
     let _ = partial::find(dir, board);
     let _ = reused::find(dir, board);
     let _ = reused::find_steps(dir, board);
+    let _ = again_steps::find_rows(dir, board);
     let _ = orders::find_rows(dir, board);
+    let _ = floats::find_of_calendar(dir, board);
     if board.has(NOTHING_ELSE) {
         return;
     }
@@ -150,6 +162,8 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = engines::find(dir, report, board);
     let _ = block_size::find(dir, report, board);
     let _ = floats::find(dir, board);
+    let _ = wraps::find(dir, board);
+    let _ = again_steps::find(dir, board);
     let _ = sorted::find(dir, board);
     let _ = orders::find(dir, board);
     let _ = coarse::find(dir, board);
@@ -159,6 +173,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = spelling::find(dir, board);
     let _ = reused::find_cut(dir, board);
     let _ = strangers::find(dir, board);
+    let _ = unshared::find(dir, board);
     let _ = foreign::find(dir, report, board);
     let _ = runs::find(dir, board);
     let _ = runs::find_requests(dir, board);
@@ -175,8 +190,11 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = arrivals::find(dir, board);
     let _ = snapshot::find(dir, board);
     hidden::find(board);
+    filtered::find(board);
+    let _ = zeroed::find(dir, board);
     let _ = outputs::find(dir, board);
     let _ = chunks::find(dir, report, board);
+    let _ = blocks_before::find(dir, report, board);
     let _ = cache::find(dir, board);
     let _ = order::find(dir, report, board);
 }

@@ -30,6 +30,15 @@ pub(super) fn number(text: &str) -> Option<Number> {
     })
 }
 
+/// The value of a text that has a fraction, as one with a negative power of ten may have.
+pub(super) fn fraction(text: &str) -> Option<f64> {
+    match number(text)? {
+        Number::Fraction(value) => Some(value),
+        Number::Exponent => text.parse::<f64>().ok().filter(|value| value.fract() != 0.0),
+        Number::Whole => None,
+    }
+}
+
 /// Whether the text says that there is no value.
 pub(super) fn is_nothing(text: &str) -> bool {
     NOTHING.contains(&text.to_lowercase().as_str())
@@ -117,6 +126,8 @@ mod tests {
         assert_eq!(number("12.0"), Some(Number::Whole));
         assert_eq!(number("0.25"), Some(Number::Fraction(0.25)));
         assert_eq!(number("1.2e+07"), Some(Number::Exponent));
+        assert_eq!(fraction("5.1e-05"), Some(5.1e-5));
+        assert_eq!((fraction("12.0"), fraction("1e3")), (None, None));
         for text in ["12", "-1.0", "nan", "inf", "seven", ""] {
             assert_eq!(number(text), None, "{text}");
         }
