@@ -39,6 +39,7 @@ mod golden;
 mod graph;
 mod laws;
 mod leads;
+mod leads_files;
 mod losses;
 mod messages;
 mod mutants;

@@ -77,8 +77,10 @@ mod tests {
         };
         assert_eq!(
             said_of(&case(["-2147000000", "-1907000000"])),
-            ["wrapped-at-32-bits: timestamp goes on at -2^31 where it reaches 2^31: it is held in a whole number of \
-              32 bits, and one of 64 is needed"]
+            [
+                "wrapped-at-32-bits: timestamp goes on at -2^31 where it reaches 2^31: it is held in a whole number of \
+              32 bits, and one of 64 is needed"
+            ]
         );
         assert!(!said_of(&case(["-2000", "-1907000000"]))[0].contains("2^31"));
     }

@@ -32,7 +32,8 @@ impl<T: PartialEq> Again<T> {
     fn see(&mut self, step: u64, row: T) {
         if self.block.is_none() {
             let last = self.rows.back().map(|(step, _)| *step);
-            let begins = |it: &T| last == Some(step) && self.rows.back().is_some_and(|(_, at)| at == it);
+            let begins =
+                |it: &T| last == Some(step) && self.rows.back().is_some_and(|(_, at)| at == it);
             if last.is_some_and(|last| step < last) || begins(&row) {
                 let place = self.rows.partition_point(|(at, _)| *at < step);
                 self.open = self.rows.split_off(place);

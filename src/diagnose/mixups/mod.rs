@@ -7,6 +7,7 @@
 //! for a cause. What is folded is still listed and counted.
 
 mod again;
+mod again_requests;
 mod again_steps;
 mod arrivals;
 mod block;
@@ -31,6 +32,7 @@ mod notation;
 mod numbering;
 mod order;
 mod orders;
+mod other_units;
 mod outputs;
 mod overlap;
 mod partial;
@@ -96,6 +98,7 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (EXCHANGED_COLUMNS, "Two columns of a file stand under one another's names."),
     (NEVER_FILLED, "A moment is 0 in all rows of a file."),
     (ONE_NAME, "Rows, changes or events of one kind have the name of another."),
+    (OTHER_UNIT, "A count of tokens or blocks is twice what it should be, or of something else."),
     (WRAPPED, "Moments begin anew where a whole number of 32 bits ends."),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
 ];
@@ -130,6 +133,7 @@ const ROUNDED_DURATIONS: &str = "rounded-durations";
 const EXCHANGED_COLUMNS: &str = "exchanged-columns";
 const NEVER_FILLED: &str = "never-filled";
 const ONE_NAME: &str = "one-name-for-two";
+const OTHER_UNIT: &str = "other-unit";
 const WRAPPED: &str = "wrapped-moments";
 const SORTED: &str = "sorted-afterwards";
 
@@ -152,6 +156,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = partial::find(dir, board);
     let _ = reused::find(dir, board);
     let _ = reused::find_steps(dir, board);
+    let _ = again_requests::find(dir, board);
     let _ = again_steps::find_rows(dir, board);
     let _ = orders::find_rows(dir, board);
     let _ = floats::find_of_calendar(dir, board);
@@ -196,5 +201,6 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = chunks::find(dir, report, board);
     let _ = blocks_before::find(dir, report, board);
     let _ = cache::find(dir, board);
+    let _ = other_units::find(dir, report, board);
     let _ = order::find(dir, report, board);
 }

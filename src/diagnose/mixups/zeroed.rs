@@ -30,6 +30,7 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     }
     let mut followed: BTreeMap<String, Followed> = BTreeMap::new();
     let mut zeroed: BTreeSet<String> = BTreeSet::new();
+    let mut preempted: BTreeSet<String> = BTreeSet::new();
     // Whether preempted rows say 0, and those behind a resumption go on as if they did not.
     let mut holds = true;
     each::<IterationRequestRow>(
@@ -38,13 +39,11 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         |row, id| {
             if row.state == State::Preempted {
                 holds &= row.tokens_generated == Tokens::ZERO;
-                if let Some(request) = followed.get_mut(id)
-                    && request.tokens > Tokens::ZERO
-                {
+                if preempted.len() < MOST {
+                    preempted.insert(id.to_owned());
+                }
+                if let Some(request) = followed.get_mut(id) {
                     request.zeroed = true;
-                    if zeroed.len() < MOST {
-                        zeroed.insert(id.to_owned());
-                    }
                 }
                 return;
             }
@@ -54,6 +53,10 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             }
             let known = followed.get(id).copied().unwrap_or_default();
             holds &= !known.zeroed || row.tokens_generated >= known.tokens;
+            // The output of the step before the preemption may have been its first one.
+            if known.zeroed && row.tokens_generated > Tokens::ZERO && zeroed.len() < MOST {
+                zeroed.insert(id.to_owned());
+            }
             if followed.len() < MOST || followed.contains_key(id) {
                 let now = Followed { tokens: row.tokens_generated, zeroed: false };
                 followed.insert(id.to_owned(), now);
@@ -64,12 +67,13 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         return Some(());
     }
     let text = format!(
-        "tokens_generated is 0 in each row of a preempted request, {} of which had generated some and go on from \
-         those once they run again: it is reset by a preemption, although what was generated is kept",
+        "tokens_generated is 0 in each row of a preempted request, and {} requests go on with what they had once \
+         they run again: it is reset by a preemption, although what was generated is kept",
         zeroed.len()
     );
     let explains = |seen: &Seen<'_>| {
-        seen.is(&["K004", "M018", "M015"]) && seen.request().is_some_and(|id| zeroed.contains(id))
+        seen.is(&["K004", "M018", "M015", "Q008", "Q010"])
+            && seen.request().is_some_and(|id| preempted.contains(id))
     };
     let lead = &["K004"];
     board.claim(Claim { cause: RESET, text, lead, explains: Box::new(explains) });

@@ -55,8 +55,7 @@ impl Fractions {
             _ => SHORTEST,
         };
         // Nanoseconds by a clock of floats have digits without end.
-        let in_micros =
-            self.finer == 0 && self.thousandths >= SEVERAL && self.largest < FEW_DIGITS;
+        let in_micros = self.finer == 0 && self.thousandths >= SEVERAL && self.largest < FEW_DIGITS;
         if moment && CALENDAR.contains(&self.largest) && !in_micros {
             return Some(Notation::CalendarSeconds);
         }

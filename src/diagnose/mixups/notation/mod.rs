@@ -5,6 +5,7 @@
 
 mod fields;
 mod fractions;
+mod renamed;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,7 @@ const LISTED: usize = 3;
 
 pub(super) fn find(board: &mut Board<'_, '_>) {
     Table::ALL.into_iter().for_each(|table| spaced_header(board, table));
+    Table::ALL.into_iter().for_each(|table| renamed::find(board, table));
     let units = units(board);
     let broken = broken(board);
     let notation = |seen: &Seen<'_>| {
@@ -260,6 +262,10 @@ impl Notation {
                      csv.writer and to_csv do without an escapechar"
                         .to_owned()
                 }
+                Json::QuotedNumbers => format!(
+                    "numbers in details stand in quotes ({example}): write them without, as json.dumps() writes \
+                     an int"
+                ),
                 Json::SingleQuotes => {
                     "details stands in single quotes: CSV knows double ones only, and \
                      doubles those within, as csv.writer does"
