@@ -92,7 +92,9 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     let explains = |seen: &Seen<'_>| {
         let of_step = seen.is(ROWS_OF_STEP) || seen.is(EVENTS_OF_STEP) || seen.is(ROWS_OF_REQUEST);
         let of_moments = seen.is(&["M010", "M014", "M015", "M018", "M021", "C008"]);
-        seen.rule == "M011" || near(seen) && (of_step || of_moments)
+        // What is counted from step to step is wrong from there on.
+        let behind = seen.rule == "C010" && seen.iteration().is_some_and(|step| step >= block.0);
+        seen.rule == "M011" || behind || near(seen) && (of_step || of_moments)
     };
     let lead = &["M011"];
     board.claim(Claim { cause: WRITTEN_TWICE, text, lead, explains: Box::new(explains) });
