@@ -306,8 +306,8 @@ fn every_recogniser_speaks_of_its_mistake() {
         eprintln!("{id} is silent: {found}");
     }
     assert!(silent.is_empty());
+    in_snapshots("report", || insta::assert_snapshot!("causes", text));
     let told: BTreeSet<_> = spoke.iter().map(|(_, id)| *id).collect();
     let all: BTreeSet<_> = RECOGNISERS.iter().map(|recogniser| recogniser.id).collect();
     assert_eq!(told, all);
-    in_snapshots("report", || insta::assert_snapshot!("causes", text));
 }

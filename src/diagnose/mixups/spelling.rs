@@ -55,7 +55,9 @@ fn unpadded(id: &str) -> &str {
 fn before_number(id: &str) -> Option<(&str, &str)> {
     let before = id.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = &id[before.len()..];
-    (!before.is_empty() && !number.is_empty()).then_some((before, number))
+    // What has digits of its own is another one for each request.
+    let word = !before.is_empty() && before.bytes().all(|byte| !byte.is_ascii_digit());
+    (word && !number.is_empty()).then_some((before, number))
 }
 
 /// The first characters of an id.
