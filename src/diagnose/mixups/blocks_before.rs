@@ -54,7 +54,8 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         return Some(());
     }
     let text = "kv_cache_blocks of each running row is what the request held in the step before, none in its \
-                first: it is read before the step allocates, not at the decision"
+                first: it is read before the step allocates, or made of computed_tokens alone, without \
+                scheduled_tokens"
         .to_owned();
     let lead = &["C002"];
     let explains = |seen: &Seen<'_>| seen.is(&["C002", "C003", "C004", "C008", "C009", "C010"]);

@@ -74,8 +74,9 @@ fn used(dir: &LogDir, size: Option<i128>, board: &mut Board<'_, '_>) -> Option<(
         return Some(());
     };
     // Steps of which the use is the sum of what running rows hold, and whether all are; whether all are whole
-    // blocks of tokens.
+    // blocks of tokens, and the total is one and the same.
     let (mut steps, mut sums, mut whole) = (0, true, true);
+    let (mut total, mut constant) = (None, true);
     each::<IterationRow>(
         dir,
         |_| None,
@@ -89,6 +90,7 @@ fn used(dir: &LogDir, size: Option<i128>, board: &mut Board<'_, '_>) -> Option<(
             let used = u64::from(step.kv_cache_used.0);
             steps += usize::from(used > 0);
             sums &= held == used;
+            constant &= *total.get_or_insert(step.kv_cache_total) == step.kv_cache_total;
             whole &= size.is_none_or(|size| i128::from(used) % size == 0);
         },
     )?;
@@ -96,7 +98,12 @@ fn used(dir: &LogDir, size: Option<i128>, board: &mut Board<'_, '_>) -> Option<(
         return Some(());
     }
     let in_tokens = size.filter(|_| whole).is_some_and(|size| is_in_tokens(board, size));
-    let text = if sums && board.has(&["C001", "C011"]) {
+    // Where no block is shared the sum is right; it is not where there are fewer blocks than that.
+    let over =
+        |seen: &Seen<'_>| seen.column() == Some("kv_cache_used") && seen.iteration().is_some();
+    let too_many = board.has(&["C001"])
+        && board.open().filter(|seen| seen.rule == "C001").all(|seen| over(&seen));
+    let text = if sums && constant && too_many {
         "kv_cache_used is the sum of kv_cache_blocks of the running rows of each step: a block that several \
          requests share is counted once for each of them, not once"
     } else if in_tokens {
@@ -105,7 +112,7 @@ fn used(dir: &LogDir, size: Option<i128>, board: &mut Board<'_, '_>) -> Option<(
         return Some(());
     };
     let explains = |seen: &Seen<'_>| seen.is(OF_USE);
-    let lead: &[&str] = if in_tokens { &["C003", "C001"] } else { &["C001", "C011"] };
+    let lead: &[&str] = if in_tokens { &["C003", "C001"] } else { &["C001"] };
     board.claim(Claim {
         cause: OTHER_UNIT,
         text: text.to_owned(),
@@ -127,5 +134,8 @@ fn is_in_tokens(board: &Board<'_, '_>, size: i128) -> bool {
     };
     let all: Vec<Seen<'_>> = board.open().filter(|seen| seen.is(&["C001", "C003"])).collect();
     let of = |rule: &str| all.iter().any(|seen| seen.rule == rule);
-    of("C003") && all.len() >= SEVERAL && all.iter().all(|seen| within(seen) == Some(true))
+    of("C003")
+        && of("C001")
+        && all.len() >= SEVERAL
+        && all.iter().all(|seen| within(seen) == Some(true))
 }

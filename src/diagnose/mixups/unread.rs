@@ -1,6 +1,8 @@
-//! Files of which the last rows are there and cannot be read: they do not end before the others.
+//! Rows that are there and cannot be read: the file does not end before the others, nor were its events not
+//! written.
 
 use crate::diagnose::board::{Board, Seen};
+use crate::diagnose::losses::explain::EVENT_COUNTS;
 use crate::log::ids::{IdTable, RequestKey};
 use crate::log::reader::{Item, LogDir};
 use crate::log::schema::{
@@ -18,13 +20,22 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             seen.rule == "X005" && words.is_some_and(|words| words.starts_with(" ends before"))
         };
         let unread = |seen: &Seen<'_>| seen.is(UNREAD) && seen.table() == Some(table);
-        let Some(first) = board.open().find(unread).filter(|_| board.all().any(|it| ends(&it)))
-        else {
-            continue;
+        let Some(first) = board.open().find(unread) else { continue };
+        let is_first = |seen: &Seen<'_>| std::ptr::eq(seen.finding, first.finding);
+        let cut = board.all().any(|seen| ends(&seen)) && ends_unread(dir, table)?;
+        // Events that are counted and were not read; more of them than that are missing for another reason.
+        let short = |seen: &Seen<'_>| {
+            let counts = seen.column().is_some_and(|column| EVENT_COUNTS.contains(&column));
+            let lack = seen.values().map(|(found, counted)| counted - found);
+            lack.filter(|lack| table == Table::Events && seen.rule == "Q001" && counts && *lack > 0)
         };
-        if ends_unread(dir, table)? {
-            let is_first = |seen: &Seen<'_>| std::ptr::eq(seen.finding, first.finding);
-            board.fold(UNREAD, |seen| is_first(seen) || ends(seen));
+        let lacking: i128 = board.open().filter_map(|seen| short(&seen)).sum();
+        let rows = board.open().filter(unread).count();
+        let few = lacking > 0 && i128::try_from(rows).is_ok_and(|rows| lacking <= rows);
+        if cut || few {
+            board.fold(UNREAD, |seen| {
+                is_first(seen) || cut && ends(seen) || few && short(seen).is_some()
+            });
         }
     }
     Some(())
