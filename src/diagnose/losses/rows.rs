@@ -14,15 +14,14 @@ use crate::log::values::{EventType, State};
 const SEVERAL: u64 = 2;
 
 pub(super) fn find(board: &mut Board<'_, '_>, counts: &Counts) {
-    let files: [(Table, fn(&mut Board<'_, '_>, &Counts)); 3] = [
-        (Table::PerIterationRequests, of_steps),
-        (Table::Events, of_events),
-        (Table::StateTransitions, of_changes),
-    ];
-    for (table, find) in files {
-        if !has_unread(board, table) {
-            find(board, counts);
-        }
+    if !has_unread(board, Table::PerIterationRequests) {
+        of_steps(board, counts);
+    }
+    if !has_unread(board, Table::Events) {
+        of_events(board, counts);
+    }
+    if !has_unread(board, Table::StateTransitions) {
+        of_changes(board, counts);
     }
 }
 
