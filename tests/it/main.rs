@@ -39,6 +39,7 @@ mod golden;
 mod graph;
 mod laws;
 mod leads;
+mod leads_files;
 mod leads_single;
 mod losses;
 mod messages;

@@ -9,6 +9,7 @@
 
 mod across;
 mod columns;
+mod negatives;
 mod places;
 mod quotients;
 mod scales;
@@ -72,6 +73,8 @@ pub static RECOGNISERS: &[&Recogniser] = &[
     &times::RESET,
     &times::UNCOUNTED,
     &values::MINUS_ONE,
+    &negatives::WRAPPED,
+    &negatives::TURNED,
     &values::NEGATED,
     &values::LEFT_EMPTY,
     &values::EVENT_AGAIN,

@@ -44,6 +44,7 @@ pub(super) static UNIT: Recogniser = Recogniser {
             .or_else(|| (2..=3).find_map(|parts| part_too_small(case, parts)))
             .or_else(|| gains(case))
             .or_else(|| throughput(case))
+            .or_else(|| fractional(case))
     },
 };
 
@@ -167,6 +168,21 @@ fn whole_log(case: &Case<'_>) -> Option<String> {
         "all times of the log are in {unit}, as throughput tells: what each of them cuts off is missing \
          where they are added up"
     ))
+}
+
+/// A mean of a coarser unit, which keeps its fraction.
+fn fractional(case: &Case<'_>) -> Option<String> {
+    if case.column != Some("tpot") || case.points.len() < 2 {
+        return None;
+    }
+    let is = |point: &Point<'_>, factor: i128| {
+        let right = point.wanted?.parse::<f64>().ok().filter(|right| *right > 0.0)?;
+        let told = point.text?.parse::<f64>().ok().filter(|told| told.fract() != 0.0)?;
+        // As much as six digits of it may be cut off.
+        Some((told * factor as f64 - right).abs() <= 1.0 + factor as f64 * 1e-6)
+    };
+    let fits = |(factor, ..): &&Unit| case.points.iter().all(|it| is(it, *factor) == Some(true));
+    TIMES.iter().find(fits).map(|unit| says_small(&["tpot"], *unit))
 }
 
 /// The unit of time of these throughputs, if it is not a second, and the one of all times otherwise.

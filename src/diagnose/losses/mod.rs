@@ -8,12 +8,14 @@
 
 mod count;
 pub(super) mod explain;
+mod preemptions;
 mod requests;
 mod rows;
+mod single;
 mod steps;
 mod stride;
 
-use crate::check::CheckReport;
+use crate::check::{CheckReport, Severity};
 use crate::diagnose::board::{Board, Seen};
 use crate::diagnose::losses::count::Counts;
 use crate::log::reader::LogDir;
@@ -42,7 +44,16 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     steps::find_beginning(board, &counts);
     requests::find(board, &counts);
     steps::find(board, &counts);
+    single::find(board, &counts);
+    preemptions::find(board, &counts);
     rows::find(board, &counts);
+}
+
+/// Whether rows of a file are there that cannot be read: then it is not known what it lacks.
+fn has_unread(board: &Board<'_, '_>, table: Table) -> bool {
+    let unread =
+        |seen: Seen<'_>| seen.is(&["F002", "F003", "F004", "F006"]) && seen.table() == Some(table);
+    board.all().any(|seen| seen.severity == Severity::Error && unread(seen))
 }
 
 /// Whether a finding is of a file's end.

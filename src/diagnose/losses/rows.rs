@@ -6,7 +6,7 @@ use crate::diagnose::losses::explain::{
     CHANGES, EVENT_COUNTS, EVENTS_OF_REQUEST, EVENTS_OF_STEP, GAPS, ROW_COUNTS, ROWS_OF_REQUEST,
     ROWS_OF_STEP,
 };
-use crate::diagnose::losses::{LOST_KIND, LOST_ROWS, is_of};
+use crate::diagnose::losses::{LOST_KIND, LOST_ROWS, has_unread, is_of};
 use crate::log::schema::Table;
 use crate::log::values::{EventType, State};
 
@@ -14,9 +14,15 @@ use crate::log::values::{EventType, State};
 const SEVERAL: u64 = 2;
 
 pub(super) fn find(board: &mut Board<'_, '_>, counts: &Counts) {
-    of_steps(board, counts);
-    of_events(board, counts);
-    of_changes(board, counts);
+    if !has_unread(board, Table::PerIterationRequests) {
+        of_steps(board, counts);
+    }
+    if !has_unread(board, Table::Events) {
+        of_events(board, counts);
+    }
+    if !has_unread(board, Table::StateTransitions) {
+        of_changes(board, counts);
+    }
 }
 
 impl Counts {

@@ -11,6 +11,8 @@ const PARTS: i128 = 1 << 22;
 const NANOS: i128 = 1_000_000_000;
 /// Nanoseconds since 1970 are so many apart.
 const STEP: i128 = 256;
+/// Nanoseconds since 1970 of which floats are so far apart.
+const CALENDAR: std::ops::Range<u64> = 1 << 60..1 << 61;
 /// Moments that are no chance, as one in a hundred is.
 const SEVERAL: u64 = 5;
 
@@ -49,6 +51,39 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
          since 1970 do in a float of 64 bits"
     );
     let explains = |seen: &Seen<'_>| seen.is(ASKING) || is_near(seen);
+    board.claim(Claim { cause: IN_FLOATS, text, lead: &["M010"], explains: Box::new(explains) });
+    Some(())
+}
+
+/// Moments since 1970 of which every one is a number that such a float has; what is not since the start of the
+/// scheduler is told of by itself.
+pub(super) fn find_of_calendar(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    let lasts = |seen: &Seen<'_>| seen.rule == "M010" && seen.column() == Some("duration");
+    if !board.has(&["M019"]) || !board.open().any(|seen| lasts(&seen) && is_near(&seen)) {
+        return Some(());
+    }
+    let (mut moments, mut all) = (0, true);
+    each::<IterationRow>(
+        dir,
+        |_| None,
+        |row, _| {
+            for moment in [row.start_time, row.end_time] {
+                all &= CALENDAR.contains(&moment.0) && i128::from(moment.0) % STEP == 0;
+                moments += 1;
+            }
+        },
+    )?;
+    if !all || moments < SEVERAL {
+        return Some(());
+    }
+    let text = format!(
+        "all moments of per_iteration.csv are multiples of {STEP}, as nanoseconds since 1970 are in a float of \
+         64 bits: they went through a float and lost their last digits"
+    );
+    let explains = |seen: &Seen<'_>| match seen.rule {
+        "M010" | "M001" => is_near(seen),
+        _ => seen.is(ASKING),
+    };
     board.claim(Claim { cause: IN_FLOATS, text, lead: &["M010"], explains: Box::new(explains) });
     Some(())
 }

@@ -7,10 +7,13 @@
 //! for a cause. What is folded is still listed and counted.
 
 mod again;
+mod again_requests;
+mod again_steps;
 mod arrivals;
 mod arrived;
 mod block;
 mod block_size;
+mod blocks_before;
 mod cache;
 mod changes;
 mod chunks;
@@ -19,6 +22,7 @@ mod corrected;
 mod cut;
 mod details;
 mod engines;
+mod filtered;
 mod floats;
 mod foreign;
 mod hidden;
@@ -33,6 +37,7 @@ mod one_event;
 mod one_row;
 mod order;
 mod orders;
+mod other_units;
 mod outputs;
 mod overlap;
 mod partial;
@@ -51,6 +56,10 @@ mod stamps;
 mod strangers;
 mod twice;
 mod unfilled;
+mod unread;
+mod unshared;
+mod wraps;
+mod zeroed;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::Board;
@@ -100,6 +109,8 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (EXCHANGED_COLUMNS, "Two columns of a file stand under one another's names."),
     (NEVER_FILLED, "A moment or a count is 0 in all rows of a file."),
     (ONE_NAME, "Rows, changes or events of one kind have the name of another."),
+    (OTHER_UNIT, "A count of tokens or blocks is twice what it should be, or of something else."),
+    (WRAPPED, "Moments begin anew where a whole number of 32 bits ends."),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
     (SHIFTED_MOMENT, "A moment of steps is off by one and the same time in every row."),
     (SCALED_MOMENTS, "All moments of a file are those of the others times one number."),
@@ -147,6 +158,8 @@ const ROUNDED_DURATIONS: &str = "rounded-durations";
 const EXCHANGED_COLUMNS: &str = "exchanged-columns";
 const NEVER_FILLED: &str = "never-filled";
 const ONE_NAME: &str = "one-name-for-two";
+const OTHER_UNIT: &str = "other-unit";
+const WRAPPED: &str = "wrapped-moments";
 const SORTED: &str = "sorted-afterwards";
 const SHIFTED_MOMENT: &str = "shifted-moment";
 const SCALED_MOMENTS: &str = "scaled-moments";
@@ -171,13 +184,17 @@ pub(super) fn fold_repeats(board: &mut Board<'_, '_>) {
 /// Folds the findings of a report under mistakes of whole files.
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) {
     notation::find(board);
+    let _ = unread::find(dir, board);
     let _ = twice::find(dir, board);
     let _ = partial::find(dir, board);
     let _ = reused::find(dir, board);
     let _ = reused::find_steps(dir, board);
+    let _ = again_requests::find(dir, board);
+    let _ = again_steps::find_rows(dir, board);
     let _ = orders::find_rows(dir, board);
     // Of two engines the requests may have the same ids.
     let _ = engines::find(dir, report, board);
+    let _ = floats::find_of_calendar(dir, board);
     if board.has(NOTHING_ELSE) {
         return;
     }
@@ -185,6 +202,8 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = block_size::find(dir, report, board);
     let _ = scaled::find(dir, report, board);
     let _ = floats::find(dir, board);
+    let _ = wraps::find(dir, board);
+    let _ = again_steps::find(dir, board);
     let _ = sorted::find(dir, board);
     let _ = orders::find(dir, board);
     let _ = cut::find(dir, board);
@@ -198,6 +217,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = spelling::find(dir, board);
     let _ = reused::find_cut(dir, board);
     let _ = strangers::find(dir, board);
+    let _ = unshared::find(dir, board);
     let _ = foreign::find(dir, report, board);
     let _ = runs::find(dir, board);
     let _ = runs::find_requests(dir, board);
@@ -215,9 +235,13 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = arrivals::find(dir, board);
     let _ = snapshot::find(dir, board);
     hidden::find(board);
+    filtered::find(board);
+    let _ = zeroed::find(dir, board);
     let _ = outputs::find(dir, board);
     let _ = chunks::find(dir, report, board);
+    let _ = blocks_before::find(dir, report, board);
     let _ = cache::find(dir, board);
+    let _ = other_units::find(dir, report, board);
     let _ = order::find(dir, report, board);
     let _ = arrived::find(dir, board);
     let _ = scheduled::find(dir, report, board);

@@ -24,6 +24,8 @@ pub(super) enum Spelling {
     Around(String, String),
     /// Without those around it.
     Within(String, String),
+    /// With the second text before it in place of the first.
+    OtherPrefix(String, String),
     Upper,
     Lower,
     /// With an ending of its own for each.
@@ -49,6 +51,15 @@ fn unpadded(id: &str) -> &str {
     if rest.is_empty() { &id[id.len() - 1..] } else { rest }
 }
 
+/// What stands before the number at the end of an id, and the number.
+fn before_number(id: &str) -> Option<(&str, &str)> {
+    let before = id.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = &id[before.len()..];
+    // What has digits of its own is another one for each request.
+    let word = !before.is_empty() && before.bytes().all(|byte| !byte.is_ascii_digit());
+    (word && !number.is_empty()).then_some((before, number))
+}
+
 /// The first characters of an id.
 fn cut(id: &str, length: usize) -> &str {
     id.char_indices().nth(length).map_or(id, |(end, _)| &id[..end])
@@ -69,6 +80,11 @@ impl Spelling {
             let both = !before.is_empty() && !behind.is_empty();
             both.then(|| kind(before.to_owned(), behind.to_owned()))
         };
+        let other_prefix = || {
+            let (own, number) = before_number(own)?;
+            let (other, same) = before_number(other)?;
+            (number == same).then(|| Self::OtherPrefix(own.to_owned(), other.to_owned()))
+        };
         [
             is(zeros(own, other), Self::WithoutZeros),
             is(zeros(other, own), Self::Padded(other.len())),
@@ -82,6 +98,7 @@ impl Spelling {
             is(own.to_lowercase() == other, Self::Lower),
             is(own.starts_with(other), Self::Cut(other.chars().count())),
             is(other.starts_with(own), Self::CutIn(length)),
+            other_prefix(),
         ]
         .into_iter()
         .flatten()
@@ -100,6 +117,10 @@ impl Spelling {
                 other.strip_prefix(before.as_str())?.strip_suffix(behind.as_str()).and_then(known)
             }
             Self::Within(before, behind) => known(&format!("{before}{other}{behind}")),
+            Self::OtherPrefix(before, instead) => {
+                let rest = other.strip_prefix(instead.as_str())?;
+                known(&format!("{before}{rest}"))
+            }
             Self::Upper => {
                 own.iter().find(|id| id.to_uppercase() == other).map(|id| (*id).to_owned())
             }
@@ -132,7 +153,7 @@ impl Spelling {
     /// Whether an id may be spelled so.
     fn is_of(&self, id: &str) -> bool {
         match self {
-            Self::Prefix(text) => id.starts_with(text.as_str()),
+            Self::Prefix(text) | Self::OtherPrefix(_, text) => id.starts_with(text.as_str()),
             Self::Suffix(text) => id.ends_with(text.as_str()),
             Self::Around(before, behind) => {
                 id.starts_with(before.as_str()) && id.ends_with(behind.as_str())
@@ -165,6 +186,7 @@ impl Spelling {
             Self::WithoutSuffix(text) => Self::Suffix(text),
             Self::Around(before, behind) => Self::Within(before, behind),
             Self::Within(before, behind) => Self::Around(before, behind),
+            Self::OtherPrefix(before, instead) => Self::OtherPrefix(instead, before),
             Self::Upper => Self::Lower,
             Self::Lower => Self::Upper,
             Self::Ending => Self::WithoutEnding,
@@ -187,6 +209,9 @@ impl Spelling {
             Self::Around(before, behind) => format!("between '{before}' and '{behind}'"),
             Self::Within(before, behind) => {
                 format!("without '{before}' before them and '{behind}' behind them")
+            }
+            Self::OtherPrefix(before, instead) => {
+                format!("with '{instead}' before their numbers in place of '{before}'")
             }
             Self::Upper => "in upper case".to_owned(),
             Self::Lower => "in lower case".to_owned(),
@@ -252,7 +277,7 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     Some(())
 }
 
-fn ids(dir: &LogDir, table: Table, mut see: impl FnMut(&str)) -> Option<()> {
+pub(super) fn ids(dir: &LogDir, table: Table, mut see: impl FnMut(&str)) -> Option<()> {
     match table {
         Table::PerRequest => each::<RequestRow>(dir, |row| Some(row.request_id), |_, id| see(id)),
         Table::PerIterationRequests => {
@@ -345,6 +370,7 @@ mod tests {
             ("10", "0010"),
             ("8f3a21bc90", "8f3a21"),
             ("8f3a21", "8f3a21bc90"),
+            ("r10", "req-10"),
         ] {
             let spellings = Spelling::between(own, other);
             assert!(!spellings.is_empty(), "{own} {other}");

@@ -7,6 +7,7 @@ use schedlog::invariants::ALL;
 use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::{Log, fixture};
 use crate::golden::replay_bundled;
+use crate::leads_files;
 use crate::messages::{Messages, causes};
 use crate::right_logs::late_other_batches;
 use crate::sheets::{Sheets, TABLES};
@@ -28,6 +29,12 @@ pub(super) fn of(logs: &[(String, Sheets)]) -> Messages {
     let long = long_run();
     note(other_batch(&long).log());
     note(late_other_batches().log());
+    let crowded = leads_files::crowded();
+    for case in leads_files::CASES {
+        let mut wrong = crowded.clone();
+        (case.apply)(&mut wrong);
+        note(wrong.log());
+    }
     let logs = logs.iter().map(|(_, log)| log);
     for log in logs.chain([&long]) {
         note(twice(log.log(), "events.csv"));

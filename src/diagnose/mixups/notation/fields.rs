@@ -30,6 +30,15 @@ pub(super) fn number(text: &str) -> Option<Number> {
     })
 }
 
+/// The value of a text that has a fraction, as one with a negative power of ten may have.
+pub(super) fn fraction(text: &str) -> Option<f64> {
+    match number(text)? {
+        Number::Fraction(value) => Some(value),
+        Number::Exponent => text.parse::<f64>().ok().filter(|value| value.fract() != 0.0),
+        Number::Whole => None,
+    }
+}
+
 /// Whether the text says that there is no value.
 pub(super) fn is_nothing(text: &str) -> bool {
     NOTHING.contains(&text.to_lowercase().as_str())
@@ -74,12 +83,21 @@ pub(super) fn is_clock(text: &str) -> bool {
 pub(super) enum Json {
     /// As Python prints a dict.
     Dict,
+    /// With its numbers in quotes.
+    QuotedNumbers,
     /// With backslashes before its quotes.
     Backslashes,
     /// In single quotes.
     SingleQuotes,
     /// In no quotes.
     Unquoted,
+}
+
+/// Whether it is an object of which a member is a text of digits alone.
+fn has_quoted_number(field: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(field);
+    object.is_ok_and(|object| object.values().any(|value| value.as_str().is_some_and(digits)))
 }
 
 /// How the JSON in this field is written.
@@ -90,6 +108,8 @@ pub(super) fn json(field: &str) -> Option<Json> {
         Some(Json::Backslashes)
     } else if field.starts_with("{'") {
         Some(Json::Dict)
+    } else if has_quoted_number(field) {
+        Some(Json::QuotedNumbers)
     } else {
         None
     }
@@ -117,6 +137,8 @@ mod tests {
         assert_eq!(number("12.0"), Some(Number::Whole));
         assert_eq!(number("0.25"), Some(Number::Fraction(0.25)));
         assert_eq!(number("1.2e+07"), Some(Number::Exponent));
+        assert_eq!(fraction("5.1e-05"), Some(5.1e-5));
+        assert_eq!((fraction("12.0"), fraction("1e3")), (None, None));
         for text in ["12", "-1.0", "nan", "inf", "seven", ""] {
             assert_eq!(number(text), None, "{text}");
         }
@@ -148,6 +170,8 @@ mod tests {
         assert_eq!(json("{'iteration_id': 0}"), Some(Json::Dict));
         assert_eq!(json("{\\iteration_id\\\": 0}\""), Some(Json::Backslashes));
         assert_eq!(json("{iteration_id: 0}"), None);
+        assert_eq!(json("{\"iteration_id\": \"0\"}"), Some(Json::QuotedNumbers));
+        assert_eq!(json("{\"iteration_id\": 0, \"cause\": \"x1\"}"), None);
         assert_eq!(json_of_line("0,e,r,{\"a\": 1, \"b\": 2}"), Some(Json::Unquoted));
         assert_eq!(json_of_line("0,e,r,\"{\\\"a\\\": 1}\""), Some(Json::Backslashes));
         assert_eq!(json_of_line("0,e,r,\"{\"\"a\"\": 1}\",5"), None);

@@ -4,6 +4,8 @@
 //! notation does to all rows of a file is told once, with what to write instead.
 
 mod fields;
+mod fractions;
+mod renamed;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::mixups::OTHER_NOTATION;
 use crate::diagnose::mixups::notation::fields::{Json, Number};
+use crate::diagnose::mixups::notation::fractions::Fractions;
 use crate::diagnose::mixups::notation::words::Spelled;
 use crate::log::field::Field;
 use crate::log::schema::{Column, Table};
@@ -45,15 +48,10 @@ type Place = (Table, &'static str);
 
 /// Places and lines that are listed.
 const LISTED: usize = 3;
-/// Fields with a fraction that are a column of them.
-const SEVERAL: usize = 2;
-/// No run lasts so many of a unit that is longer than a nanosecond and has a fraction.
-const LONGEST: f64 = 1e5;
-/// Seconds of the calendar of the years in which there are such logs.
-const CALENDAR: std::ops::Range<f64> = 1.5e9..4e9;
 
 pub(super) fn find(board: &mut Board<'_, '_>) {
     Table::ALL.into_iter().for_each(|table| spaced_header(board, table));
+    Table::ALL.into_iter().for_each(|table| renamed::find(board, table));
     let units = units(board);
     let broken = broken(board);
     let notation = |seen: &Seen<'_>| {
@@ -70,7 +68,11 @@ pub(super) fn find(board: &mut Board<'_, '_>) {
             example: (text(), meant.clone()),
             lines: Vec::new(),
         });
-        // A number that is 0 shows little of how it is written.
+        // A number that is 0 shows little of how it is written, and one without a fraction nothing of its unit.
+        let shows = |text: &str| match notation {
+            Notation::LongerUnit => shows(text) && fields::fraction(text).is_some(),
+            _ => shows(text),
+        };
         if !shows(&written.example.0) && shows(&text()) {
             written.example = (text(), meant);
         }
@@ -117,32 +119,16 @@ fn broken(board: &Board<'_, '_>) -> BTreeSet<Place> {
 
 /// Columns of times with a fraction, and what their unit may be.
 fn units(board: &Board<'_, '_>) -> BTreeMap<Place, Notation> {
-    let mut largest: BTreeMap<Place, (usize, f64)> = BTreeMap::new();
+    let mut columns: BTreeMap<Place, Fractions> = BTreeMap::new();
     for (place, _, text) in board
         .open()
         .filter(|seen| seen.rule == "F003")
         .filter_map(|seen| field(&seen))
         .filter(|(_, column, _)| column.kind == Nanos::KIND)
     {
-        if let Some(Number::Fraction(value)) = fields::number(text) {
-            let (count, most) = largest.entry(place).or_insert((0, 0.0));
-            *count += 1;
-            *most = value.max(*most);
-        }
+        columns.entry(place).or_default().see(text);
     }
-    let unit = |(place, (count, most)): (Place, (usize, f64))| {
-        // The parts of a step may well be a few thousand nanoseconds.
-        let moment = place.1.ends_with("_time") || place.1 == "timestamp";
-        let latency = place.0 == Table::PerRequest;
-        let unit = match most {
-            _ if count < SEVERAL => return None,
-            most if most < LONGEST && (moment || latency) => Notation::LongerUnit,
-            most if CALENDAR.contains(&most) && moment => Notation::CalendarSeconds,
-            _ => return None,
-        };
-        Some((place, unit))
-    };
-    largest.into_iter().filter_map(unit).collect()
+    columns.into_iter().filter_map(|(place, column)| Some((place, column.unit(place)?))).collect()
 }
 
 /// How the field of a finding is written, and which word it stands for.
@@ -179,7 +165,7 @@ fn notation(
     }
     let is_time = column.kind == Nanos::KIND;
     let notation = match fields::number(text) {
-        Some(Number::Whole | Number::Fraction(_)) if units.contains_key(&place) => units[&place],
+        Some(_) if units.contains_key(&place) => units[&place],
         Some(Number::Whole) => Notation::Decimal,
         Some(Number::Exponent) => Notation::Exponent,
         _ if fields::is_grouped(text) => Notation::Thousands,
@@ -276,6 +262,10 @@ impl Notation {
                      csv.writer and to_csv do without an escapechar"
                         .to_owned()
                 }
+                Json::QuotedNumbers => format!(
+                    "numbers in details stand in quotes ({example}): write them without, as json.dumps() writes \
+                     an int"
+                ),
                 Json::SingleQuotes => {
                     "details stands in single quotes: CSV knows double ones only, and \
                      doubles those within, as csv.writer does"
