@@ -19,7 +19,8 @@ declare_invariant! {
     /// that got a token from the step before has caught up, which also gives away the length of its
     /// prompt. What they leave open bounds the two columns. In logs without scheduled_tokens a step whose
     /// running requests are all in one phase has no tokens in the other, a request decodes no more than one
-    /// token and its drafts, and one after the other steps bring no more tokens than they scheduled.
+    /// token and its drafts, and one after the other steps bring no more tokens than they scheduled; and
+    /// where the events tell what was found in the cache, one catches up with no more than the rest.
     ///
     /// Blind spot: steps with requests in both phases in logs without scheduled_tokens; single tokens
     /// behind the first step of a request, where steps overlap and no prompt lengths are told.
@@ -91,6 +92,8 @@ struct Split {
     may_prefill: bool,
     /// How many may decode.
     may_decode: u64,
+    /// What those that may be in the phase can have to catch up with; none where that is not told.
+    to_catch_up: Option<u64>,
 }
 
 impl Invariant for Check {
@@ -105,7 +108,12 @@ impl Invariant for Check {
             return;
         }
         let steady = view.steady() as u64;
-        let mut split = Split { decode: steady, may_decode: steady, ..Split::default() };
+        let mut split = Split {
+            decode: steady,
+            may_decode: steady,
+            to_catch_up: Some(0),
+            ..Split::default()
+        };
         for row in view.changed().filter(|row| row.queued()) {
             let tokens = u64::from(row.scheduled_tokens.unwrap_or_default().0);
             let prefill = match row.state {
@@ -115,6 +123,10 @@ impl Invariant for Check {
             };
             split.may_prefill |= prefill != Some(false);
             split.may_decode += u64::from(prefill != Some(true));
+            if !by_tokens && prefill != Some(false) {
+                let rest = to_catch_up(row, view, cx);
+                split.to_catch_up = split.to_catch_up.zip(rest).map(|(sum, rest)| sum + rest);
+            }
             match prefill {
                 Some(true) => split.prefill += tokens,
                 Some(false) => split.decode += tokens,
@@ -130,6 +142,8 @@ impl Invariant for Check {
         if !by_tokens {
             if !split.may_prefill {
                 compare.exactly("prefill_tokens", 0, row.prefill_tokens);
+            } else if let Some(most) = split.to_catch_up {
+                compare.at_most("prefill_tokens", most, row.prefill_tokens);
             }
             // One token and the drafts for each.
             let drafts = compare.cx.facts.settings.num_speculative_tokens;
@@ -156,6 +170,17 @@ impl Invariant for Check {
             gains.judge(cx);
         }
     }
+}
+
+/// The tokens that a running request can have to catch up with: what it knew when it entered the running
+/// queue, less what was found in the cache, and a token at least for each step since.
+fn to_catch_up(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u64> {
+    // Where steps overlap, events are read ahead of the rows.
+    let history = view.history(row.request_id).filter(|_| !cx.facts.overlapping)?;
+    let known = history.input_tokens()?.saturating_add(history.entered_with?);
+    let rest = known.saturating_sub(history.totals.hit?);
+    let since = u32::from(!row.admitted());
+    Some(u64::from(rest.0.saturating_sub(since)))
 }
 
 /// Compares the values of a step with those of its rows.
