@@ -25,6 +25,7 @@ mod room;
 pub(crate) mod runs;
 mod settings;
 mod skew;
+mod speculation;
 mod view;
 
 pub use changes::ToldChange;
@@ -41,6 +42,7 @@ pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
 pub use room::Room;
 pub use settings::{DraftMethod, LogSettings, Setting};
 pub use skew::Skew;
+pub use speculation::Speculation;
 pub use view::{IterationView, Moments, RowView, Rows};
 
 use std::path::Path;

@@ -101,9 +101,9 @@ impl Invariant for Check {
             Finding::new(format!(
                 "{evicted} blocks are evicted by a step that takes {bound}{taken}{why}"
             ))
-                .at(step.at(), "evicted_blocks")
-                .in_iteration(view.id)
-                .values(format!("at most {taken}"), evicted)
+            .at(step.at(), "evicted_blocks")
+            .in_iteration(view.id)
+            .values(format!("at most {taken}"), evicted)
         });
     }
 }

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use crate::check::{DraftMethod, Room};
+use crate::check::{DraftMethod, Room, Speculation};
 use crate::config::SpeculativeMethod;
 use crate::invariants::prelude::*;
 use crate::log::ids::RequestKey;
@@ -50,10 +50,6 @@ declare_invariant! {
     } => Check
 }
 
-/// Steps that give a request one token each, after which there are no drafts: some of them would have been
-/// accepted.
-const SINGLE: u64 = 32;
-
 #[derive(Default)]
 struct Check {
     /// The longest running queue so far.
@@ -66,9 +62,7 @@ struct Check {
     /// Where no budget is known: the fewest tokens of a step and of a request that it keeps out for the budget,
     /// and what is wrong with that row if there is a step of as many.
     spent: Option<(u32, Finding)>,
-    /// How often a request got one token, and whether one got several at once, so that there are drafts.
-    single: u64,
-    several: bool,
+    drafts: Speculation,
     /// Of requests whose prompts are not known yet: the longest that would have fitted where one was
     /// kept out for its length, and what is wrong there if it is no longer.
     open: HashMap<RequestKey, (Tokens, Finding), FxBuildHasher>,
@@ -80,7 +74,11 @@ type Objection = Option<(&'static str, String, String)>;
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         self.seats(view, cx);
-        self.budgets(view);
+        if cx.facts.settings.token_budget().is_none() {
+            self.drafts.see(view);
+            self.largest =
+                self.largest.max(view.iteration.map_or(0, |step| step.row.total_tokens.0));
+        }
         // A reason is the same for all behind the head; each is judged once per step.
         let mut judged: [Option<WaitingReason>; 4] = [None; 4];
         for row in view.changed() {
@@ -129,11 +127,7 @@ impl Invariant for Check {
     fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
         let Some((spent, mut finding)) = self.spent.take() else { return };
         // Drafts take slots of the budget that no count has.
-        let without_drafts = match cx.facts.settings.num_speculative_tokens {
-            Some(drafts) => drafts == 0,
-            None => !self.several && self.single >= SINGLE,
-        };
-        if without_drafts && spent <= self.largest {
+        if spent <= self.largest && self.drafts.is_off(&cx.facts.settings) {
             finding.expected = Some(format!("total_tokens {}, as in the largest", self.largest));
             cx.found(finding);
         }
@@ -177,21 +171,6 @@ impl Check {
             finding.expected =
                 Some(format!("running_count {running}, as in iteration {}", view.id));
             cx.found(finding);
-        }
-    }
-
-    /// Notes what tells of the budget where no setting does, and how many tokens the requests get at once.
-    fn budgets(&mut self, view: &IterationView<'_>) {
-        let tokens = view.iteration.map_or(0, |step| step.row.total_tokens.0);
-        self.largest = self.largest.max(tokens);
-        self.single += view.steady() as u64;
-        for row in view.changed().filter(|row| row.queued()) {
-            let Some(before) = row.earlier() else { continue };
-            match row.tokens_generated.0.saturating_sub(before.row.tokens_generated.0) {
-                0 => {}
-                1 => self.single += 1,
-                _ => self.several = true,
-            }
         }
     }
 

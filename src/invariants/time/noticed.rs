@@ -48,23 +48,26 @@ impl Noticed {
         self.starts += 1;
         self.last = start;
         self.grid = greatest_common_divisor(self.grid, start.0);
-        let mut steps = view.recent_steps();
-        // Without the step itself.
-        steps.next_back();
-        let busy = steps.any(|step| step.end == start || step.decided == start);
+        let before = || view.recent_steps().rev().skip(1);
+        let busy = before().any(|step| [step.end, step.decided].contains(&start));
+        let last = before().next().map(|step| step.decided);
+        // A client that asks again may be answered anywhere behind the last decision.
+        let answered = self.ends.iter().any(|end| Some(*end) >= last && *end <= start);
         for event in self.ahead.extract_if(.., |event| event.row.timestamp <= start) {
             let at = event.row.timestamp;
             self.elsewhere |= at < start;
-            if busy && at == start && !self.ends.contains(&at) {
+            if busy && at == start && !answered {
                 self.at_starts.insert(at);
                 self.first = self.first.or(Some(event));
             }
         }
-        self.ends.retain(|end| *end > start);
+        self.ends.retain(|end| *end >= moments.decided);
     }
 
     pub(super) fn judge(&self, cx: &mut Cx<'_>) {
-        let Some(first) = self.first.filter(|_| !self.elsewhere) else { return };
+        // Where the clock is read more than once, answers are not where they were.
+        let told = !self.elsewhere && cx.facts.skew.is_none();
+        let Some(first) = self.first.filter(|_| told) else { return };
         let moments = self.last.0 / self.starts.max(1) / self.grid.max(1);
         if self.at_starts.len() < SEVERAL || moments < FINE {
             return;

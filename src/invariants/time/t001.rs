@@ -127,7 +127,8 @@ impl Invariant for Check {
         // A quantile is the upper edge of its bucket.
         let median = differences.value_at_quantile(0.5).min(cx.skew.most.0);
         let why = self.lost_digits(cx.skew.most.0);
-        let why = why.unwrap_or_else(|| "the clock is read more than once for one moment".to_owned());
+        let why =
+            why.unwrap_or_else(|| "the clock is read more than once for one moment".to_owned());
         let message = format!(
             "{} of {} comparisons of moments are off by a little: half of them by up to {median} ns, \
              the most by {} ns; {why}",

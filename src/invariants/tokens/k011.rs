@@ -140,12 +140,7 @@ fn in_flight(cx: &Cx<'_>) -> u32 {
 
 impl Check {
     /// The sums of a request whose preemptions may have counted drafts that were rejected.
-    fn bounds(
-        &self,
-        request: &RequestHistory,
-        record: &Located<RequestRow>,
-        cx: &Cx<'_>,
-    ) -> Sums {
+    fn bounds(&self, request: &RequestHistory, record: &Located<RequestRow>, cx: &Cx<'_>) -> Sums {
         let exact = Sums::exactly(request);
         let preempted = request.event(EventType::RequestPreempted).is_some();
         if !preempted && record.row.preemption_count.0 == 0 {

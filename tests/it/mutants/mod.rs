@@ -3,6 +3,7 @@
 
 mod bare;
 mod blocks;
+mod bounds;
 mod causes;
 mod cells;
 mod files;
@@ -78,6 +79,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         words::MUTANTS,
         cells::MUTANTS,
         bare::MUTANTS,
+        bounds::MUTANTS,
         outputs::MUTANTS,
         phases::MUTANTS,
         four_files::MUTANTS,
