@@ -1,7 +1,7 @@
 //! M015: the moments of events and changes.
 
+use crate::check::Noticed;
 use crate::invariants::prelude::*;
-use crate::invariants::time::noticed::Noticed;
 use crate::log::ids::RequestKey;
 use crate::units::IterationId;
 

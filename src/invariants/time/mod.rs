@@ -22,5 +22,3 @@ pub mod m019;
 pub mod m020;
 pub mod m021;
 pub mod t001;
-
-mod noticed;

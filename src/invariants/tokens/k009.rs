@@ -46,8 +46,11 @@ impl Invariant for Check {
                 (EventType::RequestScheduled, _) => Some(0),
                 (_, row) => row.map(|row| row.tokens_generated.0),
             };
+            let known = input.zip(generated).map(|(input, more)| input.0.saturating_add(more));
+            let whole = cached.0.is_multiple_of(block_size);
+            let below = known.is_none_or(|known| cached.0 < known);
             let caching = cx.facts.settings.enable_prefix_caching != Some(false);
-            if cx.facts.modelled && !caching && cached > Tokens::ZERO {
+            if whole && cx.facts.modelled && !caching && cached > Tokens::ZERO {
                 cx.found(
                     Finding::new("tokens are found in the cache without prefix caching")
                         .at(event.at(), "details")
@@ -57,9 +60,6 @@ impl Invariant for Check {
                 );
                 continue;
             }
-            let known = input.zip(generated).map(|(input, more)| input.0.saturating_add(more));
-            let whole = cached.0.is_multiple_of(block_size);
-            let below = known.is_none_or(|known| cached.0 < known);
             cx.expect(whole && below, |ids| {
                 let (message, expected) = if whole {
                     let known = known.unwrap_or_default();

@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::invariants::prelude::*;
+use crate::check::context::Cx;
+use crate::check::finding::{Finding, Severity};
+use crate::check::view::IterationView;
+use crate::log::reader::Located;
+use crate::log::schema::EventRow;
+use crate::log::values::EventType;
+use crate::units::Nanos;
 
 /// Moments that are no chance.
 const SEVERAL: usize = 8;
@@ -13,8 +19,8 @@ const FINE: u64 = 1_000;
 ///
 /// A step that ends a rest starts with the arrival that it was waiting for, and a client that asks again when it
 /// is answered does so at the end of a step, with which the next one starts. Neither tells anything.
-#[derive(Default)]
-pub(super) struct Noticed {
+#[derive(Debug, Default)]
+pub struct Noticed {
     ahead: Vec<Located<EventRow>>,
     ends: BTreeSet<Nanos>,
     first: Option<Located<EventRow>>,
@@ -27,7 +33,8 @@ pub(super) struct Noticed {
 }
 
 impl Noticed {
-    pub(super) fn see(&mut self, events: &[Located<EventRow>]) {
+    /// Takes in events, in the order of the file.
+    pub fn see(&mut self, events: &[Located<EventRow>]) {
         if self.elsewhere {
             return;
         }
@@ -42,7 +49,8 @@ impl Noticed {
         }
     }
 
-    pub(super) fn note(&mut self, view: &IterationView<'_>) {
+    /// Takes in a step; steps come in order.
+    pub fn note(&mut self, view: &IterationView<'_>) {
         let Some(moments) = view.moments.filter(|_| !self.elsewhere) else { return };
         let start = moments.start;
         self.starts += 1;
@@ -64,7 +72,8 @@ impl Noticed {
         self.ends.retain(|end| *end >= moments.decided);
     }
 
-    pub(super) fn judge(&self, cx: &mut Cx<'_>) {
+    /// Says so at the end of the log, if that is how it is.
+    pub fn judge(&self, cx: &mut Cx<'_>) {
         // Where the clock is read more than once, answers are not where they were.
         let told = !self.elsewhere && cx.facts.skew.is_none();
         let Some(first) = self.first.filter(|_| told) else { return };
