@@ -5,23 +5,26 @@ use schedlog::check::{CheckReport, Verdict};
 use schedlog::diagnose::Diagnosis;
 
 use crate::cuts::replayed;
+use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::tripped;
+use crate::mutants::bounds::{found_is_scheduled, memory_is_budget};
 use crate::sheets::Sheets;
 use crate::support::in_snapshots;
 
 const SMALL: &str =
     "max_num_seqs = 8\nmax_num_batched_tokens = 128\nnum_gpu_blocks = 33\nmax_model_len = 512\n";
 
-/// Requests with one prefix that arrive one by one, too many for a small cache.
+/// Requests, of which one in four begins alike, which arrive one by one, too many for a small cache.
 fn busy(settings: &str) -> Sheets {
     let request = |place: u64| {
         let (at, input) =
             (place * 3_517_291 % 97_000_003 + place * 9_000_001, 40 + place * 17 % 60);
         format!(
-            "{{\"timestamp\": {}.{:06}, \"input_length\": {input}, \"output_length\": {}}}\n",
+            "{{\"timestamp\": {}.{:06}, \"input_length\": {input}, \"output_length\": {}, \"hash_ids\": [{}]}}\n",
             at / 1_000_000,
             at % 1_000_000,
-            20 + place * 7 % 30
+            20 + place * 7 % 30,
+            place % 4
         )
     };
     let trace: String = (0..40).map(request).collect();
@@ -68,6 +71,27 @@ fn sums_are_bounded_where_drafts_are_in_flight() {
     let mut twice = log.clone();
     twice.p.map("recomputed_tokens", |tokens| 3 * tokens);
     assert_eq!(told(&twice).0.verdict(), Verdict::Violated);
+}
+
+/// Without settings, and with the fixed columns alone.
+fn bare(mut log: Sheets) -> Sheets {
+    log.run = serde_json::Value::Null;
+    let fixed = VARIATIONS.iter().find(|it| it.habit == "fixed-columns-only").unwrap();
+    (fixed.write)(&mut log);
+    log
+}
+
+#[test]
+fn what_no_setting_tells_is_bounded_by_all_steps() {
+    let log = busy("");
+    let (_directory, report) = bare(log.clone()).log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    let mut found = log.clone();
+    found_is_scheduled(&mut found);
+    assert_eq!(tripped(&told(&bare(found)).0), ["K002"]);
+    let mut budget = log;
+    memory_is_budget(&mut budget);
+    assert_eq!(tripped(&assert_told("budget", &bare(budget))), ["Q008"]);
 }
 
 fn each_time(log: &mut Sheets, change: impl Fn(i64) -> i64) {

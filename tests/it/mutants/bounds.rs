@@ -44,7 +44,7 @@ fn evictions_of_the_run(s: &mut Sheets) {
 }
 
 /// The tokens of a step include those that were found for who is admitted.
-fn found_is_scheduled(s: &mut Sheets) {
+pub(crate) fn found_is_scheduled(s: &mut Sheets) {
     for event in s.e.where_is("event_type", "request_scheduled") {
         let (Some(step), Some(found)) =
             (s.detail(event, "iteration_id"), s.detail(event, "cached_tokens"))
@@ -66,7 +66,7 @@ fn without_caching(s: &mut Sheets) {
 }
 
 /// Whoever waits for memory is said to wait for the budget.
-fn memory_is_budget(s: &mut Sheets) {
+pub(crate) fn memory_is_budget(s: &mut Sheets) {
     s.r.map_text("waiting_reason", |reason| match reason {
         "memory_insufficient" => "max_num_batched_tokens".to_owned(),
         other => other.to_owned(),

@@ -3,7 +3,7 @@
 
 mod bare;
 mod blocks;
-mod bounds;
+pub(crate) mod bounds;
 mod causes;
 mod cells;
 mod files;
