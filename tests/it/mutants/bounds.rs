@@ -58,7 +58,7 @@ pub(crate) fn found_is_scheduled(s: &mut Sheets) {
 }
 
 /// Another run's run.json: without prefix caching.
-fn without_caching(s: &mut Sheets) {
+pub(crate) fn without_caching(s: &mut Sheets) {
     let finds = |event: usize| s.detail(event, "cached_tokens").is_some_and(|found| found > 0);
     if (0..s.e.len()).any(finds) {
         s.run["config"]["enable_prefix_caching"] = false.into();
@@ -93,9 +93,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant("summary-without-prefix-caching", "run.json is of another run", &["K009"], |s| {
         in_summary(s, without_caching);
-    }),
-    mutant("run-json-without-prefix-caching", "run.json is of another run", &["K009"], |s| {
-        without_caching(s);
     }),
     mutant("bare-found-is-scheduled", "the whole prompt is counted", &["K002"], |s| {
         written(s, &["fixed-columns-only"], |_| {}, found_is_scheduled);
