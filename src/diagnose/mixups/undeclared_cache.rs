@@ -1,7 +1,5 @@
 //! Tokens found in the prefix cache although run.json says that there is none.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use crate::check::CheckReport;
@@ -11,8 +9,8 @@ use crate::diagnose::pass::each;
 use crate::log::reader::LogDir;
 use crate::log::schema::EventRow;
 
-/// Requests that are no chance.
-const SEVERAL: usize = 2;
+/// Hits that are no chance; a single one is none where blocks are shared or evicted, too.
+const SEVERAL: u64 = 2;
 
 /// Whether a finding is one that prefix caching makes right: what was found, shared or evicted.
 fn is_of_a_cache(seen: &Seen<'_>) -> bool {
@@ -32,25 +30,26 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         return Some(());
     }
     let Some(size) = report.settings.block_size.filter(|size| *size > 0) else { return Some(()) };
-    let (mut hits, mut whole) = (BTreeSet::new(), true);
+    let (mut hits, mut blocks, mut whole) = (0, 0, true);
     each::<EventRow>(
         dir,
         |row| row.request_id,
-        |row, id| {
+        |row, _| {
             let found = row.details.cached_tokens.unwrap_or_default().0;
             if found > 0 {
-                hits.insert(id.to_owned());
+                hits += 1;
+                blocks += u64::from(found / size);
                 whole &= found.is_multiple_of(size);
             }
         },
     )?;
-    if hits.len() < SEVERAL || !whole {
+    let shared = board.open().any(|seen| seen.rule != "K009" && is_of_a_cache(&seen));
+    if hits == 0 || hits < SEVERAL && !shared || !whole {
         return Some(());
     }
     let text = format!(
-        "enable_prefix_caching is false in run.json, but {} requests found whole blocks of tokens in the \
-         cache: run.json does not tell of this run",
-        hits.len()
+        "enable_prefix_caching is false in run.json, but the events tell of {blocks} blocks of tokens that were \
+         found in the cache: run.json does not tell of this run"
     );
     let lead = &["K009", "C010", "C003"];
     let explains = |seen: &Seen<'_>| is_of_a_cache(seen);
