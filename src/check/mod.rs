@@ -19,12 +19,14 @@ mod history;
 mod invariant;
 mod live;
 mod living;
+mod noticed;
 mod repeats;
 mod report;
 mod room;
 pub(crate) mod runs;
 mod settings;
 mod skew;
+mod speculation;
 mod view;
 
 pub use changes::ToldChange;
@@ -37,10 +39,12 @@ pub use history::{Phase, RequestHistory, Span, Totals};
 pub use invariant::Invariant;
 pub use live::{LiveCheck, NewFinding, Observer};
 pub use living::{Alive, Living};
+pub use noticed::Noticed;
 pub use report::{CheckReport, Outcome, RuleOutcome, TableSummary, Verdict};
 pub use room::Room;
 pub use settings::{DraftMethod, LogSettings, Setting};
 pub use skew::Skew;
+pub use speculation::Speculation;
 pub use view::{IterationView, Moments, RowView, Rows};
 
 use std::path::Path;

@@ -26,6 +26,7 @@ const BARE_LEADS: &[(&str, &[&str])] = &[
     // Without details both rows are the same.
     ("events-written-without-details", &["S005", "F009", "X002"]),
     ("scheduled-events-called-arrived", &["Q009", "X002"]),
+    ("run-json-without-prefix-caching", &["C003", "Q008"]),
     ("run-of-another-block-size", &["Q008", "Q010", "C003", "C009", "K009"]),
 ];
 

@@ -4,6 +4,7 @@
 mod analyze;
 mod appended;
 mod baselines;
+mod bounds;
 mod causes;
 mod causes_columns;
 mod cell_laws;

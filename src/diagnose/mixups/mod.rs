@@ -55,6 +55,7 @@ mod spelling;
 mod stamps;
 mod strangers;
 mod twice;
+mod undeclared_cache;
 mod unfilled;
 mod unread;
 mod unshared;
@@ -95,6 +96,7 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (CLOCK_JUMPS, "The clock of a file jumps in the middle of it."),
     (ARRIVALS_AT_STEPS, "Requests arrive where a step first sees them."),
     (OTHER_BLOCK_SIZE, "All blocks are of another size than run.json has."),
+    (UNDECLARED_CACHE, "Tokens are found in a cache that run.json says is not there."),
     (ANOTHER_CLOCK, "The clock of per_iteration.csv is not that of per_request.csv."),
     (FIRST_CHUNK, "First tokens are noted with the first part of a prompt."),
     (HIDDEN_REQUEST, "A request is counted by steps and in no file."),
@@ -150,6 +152,7 @@ const CLOCK_SET_BACK: &str = "clock-set-back";
 const CLOCK_JUMPS: &str = "clock-jumps";
 const ARRIVALS_AT_STEPS: &str = "arrivals-at-steps";
 const OTHER_BLOCK_SIZE: &str = "other-block-size";
+const UNDECLARED_CACHE: &str = "undeclared-cache";
 const ANOTHER_CLOCK: &str = "another-clock";
 const FIRST_CHUNK: &str = "first-chunk";
 const HIDDEN_REQUEST: &str = "hidden-request";
@@ -201,6 +204,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     // A file that cannot be read any more leaves the findings as they are.
     let _ = block_size::find(dir, report, board);
     let _ = scaled::find(dir, report, board);
+    let _ = undeclared_cache::find(dir, report, board);
     let _ = floats::find(dir, board);
     let _ = wraps::find(dir, board);
     let _ = again_steps::find(dir, board);

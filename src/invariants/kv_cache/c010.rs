@@ -17,6 +17,9 @@ declare_invariant! {
     /// its last row in the running queue says: the known tokens of a step are cached as it is scheduled,
     /// and those of an output in flight when it is processed.
     ///
+    /// Where there is no per_iteration_requests.csv, a step takes no more blocks than there are, and in a log
+    /// of a reference model no more than its tokens may need.
+    ///
     /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step); at
     /// least, where steps overlap, the blocks that a step takes for a request whose end has its row before
     /// that; and where events or rows were lost, or block_size or enable_prefix_caching is not known.
@@ -26,12 +29,13 @@ declare_invariant! {
         name: "evictions-take-blocks",
         reads: [
             PerIteration(evicted_blocks, preempted_count),
-            PerIterationRequests(state, kv_cache_blocks),
         ],
         also: [
             Events(event_type, details),
-            PerIteration(kv_cache_total),
-            PerIterationRequests(scheduled_tokens, computed_tokens, tokens_generated),
+            PerIteration(kv_cache_total, total_tokens, batch_size),
+            PerIterationRequests(
+                state, kv_cache_blocks, scheduled_tokens, computed_tokens, tokens_generated
+            ),
             PerRequest(input_tokens),
         ],
         severity: Error,
@@ -82,14 +86,24 @@ impl Invariant for Check {
         let taken = Taken::of(view, cx);
         self.content.note(u64::from(evicted.0), &taken, step, view, cx);
         let caching = cx.facts.settings.enable_prefix_caching != Some(false);
-        let most = if caching { taken.most } else { Some(0) };
+        let rows = cx.facts.has(Table::PerIterationRequests);
+        let most = match caching {
+            true if rows => taken.most,
+            true => by_tokens(&step.row, cx),
+            false => Some(0),
+        };
         let Some(taken) = most else { return };
         cx.expect(u64::from(evicted.0) <= taken, |_| {
-            let why = if caching { "" } else { " without prefix caching" };
-            Finding::new(format!("{evicted} blocks are evicted by a step that takes {taken}{why}"))
-                .at(step.at(), "evicted_blocks")
-                .in_iteration(view.id)
-                .values(format!("at most {taken}"), evicted)
+            let (bound, why) = match caching {
+                true => (if rows { "" } else { "at most " }, ""),
+                false => ("", " without prefix caching"),
+            };
+            Finding::new(format!(
+                "{evicted} blocks are evicted by a step that takes {bound}{taken}{why}"
+            ))
+            .at(step.at(), "evicted_blocks")
+            .in_iteration(view.id)
+            .values(format!("at most {taken}"), evicted)
         });
     }
 }
@@ -112,6 +126,26 @@ impl Check {
             .values(format!("at most {most} up to here"), self.evicted)
         });
     }
+}
+
+/// How many blocks the tokens of a step may need, beside those that its requests have.
+fn by_tokens(step: &IterationRow, cx: &Cx<'_>) -> Option<u64> {
+    // A victim may have taken blocks in the same step.
+    if step.preempted_count > Requests::ZERO {
+        return None;
+    }
+    let settings = &cx.facts.settings;
+    let total = u64::from(step.kv_cache_total.0);
+    // A real engine may take blocks for tokens that it does not compute.
+    let known = settings.block_size.filter(|size| cx.facts.modelled && *size > 0);
+    let (Some(size), Some(drafts)) = (known, settings.num_speculative_tokens) else {
+        return Some(total);
+    };
+    // Each request may begin a block with its first token, and has slots ahead of its last one.
+    let ahead = u64::from(settings.num_lookahead_tokens.unwrap_or(drafts));
+    let size = u64::from(size);
+    let slots = u64::from(step.batch_size.0) * (ahead + size - 1);
+    Some(total.min((u64::from(step.total_tokens.0) + slots) / size))
 }
 
 /// Blocks that a step took from the free ones, by the rows of its running queue.

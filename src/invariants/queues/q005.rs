@@ -8,7 +8,8 @@ declare_invariant! {
     ///
     /// The position is the request's index in its queue, in the order in which it would be served. A
     /// log that writes -1 for running requests is held to the waiting ones. One that does so in some
-    /// rows only mixes two dialects, which is told once.
+    /// rows only mixes two dialects, which is told once. So is, as a warning, that `completed` rows have a place
+    /// in a log of fixed columns alone, where 0 may stand for a value that is not defined.
     ///
     /// Blind spot: whether the order is the scheduler's; Q006 checks who is served first. In a log of fixed columns
     /// alone, which queue's rows stand first.
@@ -25,6 +26,8 @@ declare_invariant! {
 struct Check {
     /// Of a log that mixes dialects: running rows without a place, and with one.
     mixed: [Seen; 2],
+    /// `completed` rows with a place, in a log of fixed columns alone.
+    ended: Seen,
 }
 
 /// Rows of one dialect.
@@ -75,7 +78,14 @@ impl Invariant for Check {
             if skips {
                 next[place] = position.unwrap_or(0);
             }
-            if position == expected || skips || place == 2 && bare {
+            if place == 2 && bare {
+                if position >= Some(0) {
+                    self.ended.rows += 1;
+                    self.ended.first = self.ended.first.or(Some(row.row.at()));
+                }
+                continue;
+            }
+            if position == expected || skips {
                 next[place] += 1;
                 continue;
             }
@@ -88,6 +98,16 @@ impl Invariant for Check {
     }
 
     fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        if let Some(at) = self.ended.first {
+            let message = format!(
+                "{} `completed` rows have a place in a queue, although the request has left all of them",
+                self.ended.rows
+            );
+            let mut finding =
+                Finding::new(message).at(at, "queue_position").as_severity(Severity::Warning);
+            finding.expected = Some("empty".to_owned());
+            cx.found(finding);
+        }
         let [without, with] = self.mixed;
         let Some(at) = without.first.filter(|_| with.rows > 0) else { return };
         let message = format!(

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
-use crate::check::{DraftMethod, Room};
+use crate::check::{DraftMethod, Room, Speculation};
 use crate::config::SpeculativeMethod;
 use crate::invariants::prelude::*;
 use crate::log::ids::RequestKey;
@@ -31,8 +31,12 @@ declare_invariant! {
     /// inputs in a reference model, adapters where enable_lora is false, an output in flight of a
     /// request that never ran.
     ///
+    /// Where no budget is known, it is at least what the largest step schedules: a step from which a request
+    /// is kept out for the budget schedules more than that less the whole of its tokens.
+    ///
     /// Blind spot: reasons of features that a real engine may have; with drafts, a budget of which less
-    /// is left than a full set of them; without settings, a budget or memory that is not short.
+    /// is left than a full set of them; without settings, a budget of which less than the prompt is left, and
+    /// memory that is not short.
     ///
     /// Example: `memory_insufficient` with 400 of 500 blocks free and a prompt of two blocks.
     pub static Q008 = {
@@ -53,6 +57,12 @@ struct Check {
     /// How long the queue is when it is full, by the first row that says it is, where nothing else
     /// tells; and what is wrong with that row should the queue ever be longer.
     full: Option<(u32, Finding)>,
+    /// The most tokens that a step scheduled so far.
+    largest: u32,
+    /// Where no budget is known: the fewest tokens of a step and of a request that it keeps out for the budget,
+    /// and what is wrong with that row if there is a step of as many.
+    spent: Option<(u32, Finding)>,
+    drafts: Speculation,
     /// Of requests whose prompts are not known yet: the longest that would have fitted where one was
     /// kept out for its length, and what is wrong there if it is no longer.
     open: HashMap<RequestKey, (Tokens, Finding), FxBuildHasher>,
@@ -64,6 +74,11 @@ type Objection = Option<(&'static str, String, String)>;
 impl Invariant for Check {
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
         self.seats(view, cx);
+        if cx.facts.settings.token_budget().is_none() {
+            self.drafts.see(view);
+            self.largest =
+                self.largest.max(view.iteration.map_or(0, |step| step.row.total_tokens.0));
+        }
         // A reason is the same for all behind the head; each is judged once per step.
         let mut judged: [Option<WaitingReason>; 4] = [None; 4];
         for row in view.changed() {
@@ -101,8 +116,20 @@ impl Invariant for Check {
                 .or_else(|| self.shorter(reason, row, view, cx));
             match objection {
                 Some(objection) => report(row, view.iteration, objection, cx),
-                None => self.put_off(reason, row, view, cx),
+                None => {
+                    self.put_off(reason, row, view, cx);
+                    self.put_by(reason, row, view, cx);
+                }
             }
+        }
+    }
+
+    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
+        let Some((spent, mut finding)) = self.spent.take() else { return };
+        // Drafts take slots of the budget that no count has.
+        if spent <= self.largest && self.drafts.is_off(&cx.facts.settings) {
+            finding.expected = Some(format!("total_tokens {}, as in the largest", self.largest));
+            cx.found(finding);
         }
     }
 
@@ -144,6 +171,32 @@ impl Check {
             finding.expected =
                 Some(format!("running_count {running}, as in iteration {}", view.id));
             cx.found(finding);
+        }
+    }
+
+    /// Keeps the row for which there would have been most room in the largest step.
+    fn put_by(
+        &mut self,
+        reason: WaitingReason,
+        row: &RowView,
+        view: &IterationView<'_>,
+        cx: &Cx<'_>,
+    ) {
+        let unknown = cx.facts.settings.token_budget().is_none();
+        let foremost = row.is_head() || !cx.facts.dialect.hides_waiting();
+        if reason != WaitingReason::MaxNumBatchedTokens || !unknown || !foremost {
+            return;
+        }
+        let Some((step, tokens)) = view.iteration.zip(known_tokens(row, view)) else { return };
+        let total = step.row.total_tokens.0;
+        let all = total.saturating_add(tokens);
+        if self.spent.as_ref().is_none_or(|(spent, _)| all < *spent) {
+            let objection = (
+                "the budget is not spent, as others of its steps show",
+                String::new(),
+                format!("total_tokens {total}, and {tokens} of the request"),
+            );
+            self.spent = Some((all, finding(row, view.iteration, objection, cx)));
         }
     }
 

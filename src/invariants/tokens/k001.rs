@@ -1,18 +1,28 @@
 //! K001: the two phases of a step.
 
 use crate::invariants::prelude::*;
+use crate::log::schema::IterationRow;
 
 declare_invariant! {
     /// prefill_tokens + decode_tokens = total_tokens.
     ///
     /// Every scheduled token belongs to a request that is catching up or to one that has caught up.
     ///
-    /// Blind spot: tokens counted in the wrong phase; K002 adds them up by request.
+    /// K002 adds them up by request. Where there is no per_iteration_requests.csv, the step's own counts
+    /// bound them: whoever is admitted, or resumed with less than its prompt found in the cache, has tokens to
+    /// catch up with, and of the other running requests none decodes more than one token and its drafts.
+    ///
+    /// Blind spot: within these bounds, tokens counted in the wrong phase, in a log without rows.
     ///
     /// Example: recomputed tokens of a resumed request that are counted in neither phase.
     pub static K001 = {
         name: "phases-make-total",
         reads: [PerIteration(total_tokens, prefill_tokens, decode_tokens)],
+        also: [
+            PerIteration(running_count, admitted_count),
+            Events(event_type, details),
+            PerRequest(input_tokens),
+        ],
         severity: Error,
     } => Check
 }
@@ -31,5 +41,39 @@ impl Invariant for Check {
                 .in_iteration(view.id)
                 .values(sum, step.row.total_tokens)
         });
+        if !cx.facts.has(Table::PerIterationRequests) {
+            bounds(step, view, cx);
+        }
     }
+}
+
+/// What the step's own counts say of the two phases.
+fn bounds(step: &Located<IterationRow>, view: &IterationView<'_>, cx: &mut Cx<'_>) {
+    let Some(admitted) = step.row.admitted_count else { return };
+    // One whose whole prompt was found may have nothing left but its newest token.
+    let catches_up = |event: &&Located<EventRow>| {
+        let details = &event.row.details;
+        let input = event.row.request_id.and_then(|key| view.history(key)?.input_tokens());
+        event.row.event_type == EventType::RequestResumed
+            && details.iteration_id == Some(view.id)
+            && details.cached_tokens.zip(input).is_some_and(|(found, input)| found < input)
+    };
+    let resumed = view.events.iter().filter(catches_up).count() as u64;
+    let least = u64::from(admitted.0) + resumed;
+    let (prefill, decode) = (step.row.prefill_tokens, step.row.decode_tokens);
+    cx.expect(least <= u64::from(prefill.0), |_| {
+        Finding::new("the step has fewer prefill_tokens than requests that it lets in")
+            .at(step.at(), "prefill_tokens")
+            .in_iteration(view.id)
+            .values(format!("at least {least}"), prefill)
+    });
+    let Some(drafts) = cx.facts.settings.num_speculative_tokens else { return };
+    let others = u64::from(step.row.running_count.0).saturating_sub(least);
+    let most = others.saturating_mul(u64::from(drafts) + 1);
+    cx.expect(u64::from(decode.0) <= most, |_| {
+        Finding::new("the step has more decode_tokens than its running requests may decode")
+            .at(step.at(), "decode_tokens")
+            .in_iteration(view.id)
+            .values(format!("at most {most}"), decode)
+    });
 }

@@ -1,5 +1,6 @@
 //! K002: the tokens of a step, request by request.
 
+use crate::check::Speculation;
 use crate::invariants::prelude::*;
 use crate::log::schema::{IterationRequestRow, IterationRow};
 use crate::units::IterationId;
@@ -19,7 +20,8 @@ declare_invariant! {
     /// that got a token from the step before has caught up, which also gives away the length of its
     /// prompt. What they leave open bounds the two columns. In logs without scheduled_tokens a step whose
     /// running requests are all in one phase has no tokens in the other, a request decodes no more than one
-    /// token and its drafts, and one after the other steps bring no more tokens than they scheduled.
+    /// token and its drafts, and one after the other steps bring no more tokens than they scheduled; and
+    /// where the events tell what was found in the cache, one catches up with no more than the rest.
     ///
     /// Blind spot: steps with requests in both phases in logs without scheduled_tokens; single tokens
     /// behind the first step of a request, where steps overlap and no prompt lengths are told.
@@ -46,7 +48,14 @@ struct Check {
     progress: Vec<Progress>,
     /// The step before, in logs without scheduled_tokens.
     gains: Option<Gains>,
+    drafts: Speculation,
+    /// Steps with more prefill tokens than their requests can have without drafts, where no setting tells of
+    /// these.
+    too_many: Vec<Finding>,
 }
+
+/// Findings that are put off.
+const PUT_OFF: usize = 256;
 
 /// What requests got from a step: its output shows in `completed` rows, and in the rows of the next.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +100,8 @@ struct Split {
     may_prefill: bool,
     /// How many may decode.
     may_decode: u64,
+    /// What those that may be in the phase can have to catch up with; none where that is not told.
+    to_catch_up: Option<u64>,
 }
 
 impl Invariant for Check {
@@ -98,6 +109,7 @@ impl Invariant for Check {
         let by_tokens = cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens");
         if !by_tokens && !cx.facts.overlapping {
             self.note_gains(view, cx);
+            self.drafts.see(view);
         }
         let Some(step) = view.iteration else { return };
         // A step without any row is X004's business.
@@ -105,7 +117,8 @@ impl Invariant for Check {
             return;
         }
         let steady = view.steady() as u64;
-        let mut split = Split { decode: steady, may_decode: steady, ..Split::default() };
+        let mut split =
+            Split { decode: steady, may_decode: steady, to_catch_up: Some(0), ..Split::default() };
         for row in view.changed().filter(|row| row.queued()) {
             let tokens = u64::from(row.scheduled_tokens.unwrap_or_default().0);
             let prefill = match row.state {
@@ -115,6 +128,10 @@ impl Invariant for Check {
             };
             split.may_prefill |= prefill != Some(false);
             split.may_decode += u64::from(prefill != Some(true));
+            if !by_tokens && prefill != Some(false) {
+                let rest = to_catch_up(row, view, cx);
+                split.to_catch_up = split.to_catch_up.zip(rest).map(|(sum, rest)| sum + rest);
+            }
             match prefill {
                 Some(true) => split.prefill += tokens,
                 Some(false) => split.decode += tokens,
@@ -130,6 +147,9 @@ impl Invariant for Check {
         if !by_tokens {
             if !split.may_prefill {
                 compare.exactly("prefill_tokens", 0, row.prefill_tokens);
+            } else if let Some(most) = split.to_catch_up {
+                let put_off = &mut self.too_many;
+                compare.no_more_than_is_left(most, row.prefill_tokens, put_off);
             }
             // One token and the drafts for each.
             let drafts = compare.cx.facts.settings.num_speculative_tokens;
@@ -155,7 +175,20 @@ impl Invariant for Check {
         if let Some(gains) = self.gains {
             gains.judge(cx);
         }
+        if self.drafts.is_off(&cx.facts.settings) {
+            self.too_many.drain(..).for_each(|finding| cx.found(finding));
+        }
     }
+}
+
+/// The tokens that a running request can have to catch up with: what it knew when it entered the running
+/// queue, less what was found in the cache, and its drafts.
+fn to_catch_up(row: &RowView, view: &IterationView<'_>, cx: &Cx<'_>) -> Option<u64> {
+    // Where steps overlap, events are read ahead of the rows.
+    let history = view.history(row.request_id).filter(|_| !cx.facts.overlapping)?;
+    let known = history.input_tokens()?.saturating_add(history.entered_with?);
+    let rest = known.saturating_sub(history.totals.hit?);
+    Some(u64::from(rest.0) + u64::from(cx.facts.settings.drafts()))
 }
 
 /// Compares the values of a step with those of its rows.
@@ -178,6 +211,20 @@ impl Compare<'_, '_> {
         self.expect(u64::from(actual.0) <= most, column, format!("at most {most}"), actual);
     }
 
+    /// A step that catches up may have drafts behind its last token; where no setting tells of them, all rows
+    /// of the log do.
+    fn no_more_than_is_left(&mut self, most: u64, actual: Tokens, put_off: &mut Vec<Finding>) {
+        match self.cx.facts.settings.num_speculative_tokens {
+            Some(_) => self.at_most("prefill_tokens", most, actual),
+            None if u64::from(actual.0) <= most => self.cx.exercised(1),
+            None if put_off.len() < PUT_OFF => {
+                let expected = format!("at most {most}");
+                put_off.push(self.finding("prefill_tokens", expected, actual));
+            }
+            None => {}
+        }
+    }
+
     fn expect(
         &mut self,
         holds: bool,
@@ -185,15 +232,24 @@ impl Compare<'_, '_> {
         expected: impl std::fmt::Display,
         actual: Tokens,
     ) {
-        let (view, at) = (self.view, self.at);
-        self.cx.expect(holds, |_| {
-            let first = view.rows.at(0);
-            Finding::new(format!("the rows of the step do not add up to {column}"))
-                .at(at, column)
-                .with_row(first, "its first row")
-                .in_iteration(view.id)
-                .values(expected, actual)
-        });
+        if holds {
+            self.cx.exercised(1);
+        } else {
+            self.cx.found(self.finding(column, expected, actual));
+        }
+    }
+
+    fn finding(
+        &self,
+        column: &'static str,
+        expected: impl std::fmt::Display,
+        actual: Tokens,
+    ) -> Finding {
+        Finding::new(format!("the rows of the step do not add up to {column}"))
+            .at(self.at, column)
+            .with_row(self.view.rows.at(0), "its first row")
+            .in_iteration(self.view.id)
+            .values(expected, actual)
     }
 }
 

@@ -4,12 +4,13 @@ use crate::invariants::prelude::*;
 
 declare_invariant! {
     /// cached_tokens is a multiple of block_size and less than the tokens known when it was looked
-    /// up.
+    /// up; in a reference model without prefix caching it is 0.
     ///
     /// The prefix cache holds whole blocks, and the last token is always computed, or there would be
     /// nothing to sample from (vLLM: `get_computed_blocks`).
     ///
-    /// Blind spot: whether the blocks were really in the cache.
+    /// Blind spot: whether the blocks were really in the cache. Where a real engine has none, a connector may
+    /// bring tokens.
     ///
     /// Example: 37 cached tokens with blocks of 16.
     pub static K009 = {
@@ -48,6 +49,17 @@ impl Invariant for Check {
             let known = input.zip(generated).map(|(input, more)| input.0.saturating_add(more));
             let whole = cached.0.is_multiple_of(block_size);
             let below = known.is_none_or(|known| cached.0 < known);
+            let caching = cx.facts.settings.enable_prefix_caching != Some(false);
+            if whole && cx.facts.modelled && !caching && cached > Tokens::ZERO {
+                cx.found(
+                    Finding::new("tokens are found in the cache without prefix caching")
+                        .at(event.at(), "details")
+                        .of(key, cx.ids)
+                        .in_iteration(view.id)
+                        .values(0, cached),
+                );
+                continue;
+            }
             cx.expect(whole && below, |ids| {
                 let (message, expected) = if whole {
                     let known = known.unwrap_or_default();

@@ -3,6 +3,7 @@
 
 mod bare;
 mod blocks;
+pub(crate) mod bounds;
 mod causes;
 mod cells;
 mod files;
@@ -78,6 +79,7 @@ pub(crate) fn catalogue() -> Vec<&'static Mutant> {
         words::MUTANTS,
         cells::MUTANTS,
         bare::MUTANTS,
+        bounds::MUTANTS,
         outputs::MUTANTS,
         phases::MUTANTS,
         four_files::MUTANTS,
@@ -155,7 +157,7 @@ fn written(
 }
 
 /// The rates of a request's row by its times.
-fn rates(s: &mut Sheets, row: usize) {
+pub(crate) fn rates(s: &mut Sheets, row: usize) {
     let (Some(latency), tokens) = (s.p.num(row, "e2e_latency"), s.p.n(row, "output_tokens")) else {
         return;
     };
@@ -169,7 +171,7 @@ fn rates(s: &mut Sheets, row: usize) {
     }
 }
 
-fn sort_events(s: &mut Sheets) {
+pub(crate) fn sort_events(s: &mut Sheets) {
     s.e.rows.sort_by_key(|row| row[0].parse::<i64>().unwrap());
 }
 

@@ -274,4 +274,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
             s.r.map("iteration_id", |id| id % 6);
         }
     }),
+    mutant(
+        "run-json-without-prefix-caching",
+        "run.json is of another run",
+        &["K009"],
+        crate::mutants::bounds::without_caching,
+    ),
 ];
