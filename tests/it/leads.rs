@@ -91,7 +91,7 @@ fn the_rule_that_shows_the_mistake_leads() {
     }
     in_snapshots("leads", || insta::assert_snapshot!("mixups", text));
     assert!(others.is_empty(), "{}", others.join("\n"));
-    let elsewhere = [leads_single::TOLD_HERE, leads_files::TOLD_HERE].concat();
+    let elsewhere = [&leads_single::TOLD_HERE[..], &leads_files::TOLD_HERE[..]].concat();
     let here = MIXUPS.iter().filter(|(id, _)| !elsewhere.contains(id));
     let silent: Vec<_> = here.filter(|(id, _)| !text.contains(&format!(" {id}: "))).collect();
     assert!(silent.is_empty(), "{silent:?}");

@@ -172,7 +172,7 @@ const CASES: &[Case] = &[
     bare("one e2e_latency is 1000 ns too large", "M001", |s| s.p.add(5, "e2e_latency", 1_000)),
     bare("one duration is 3000 ns too large", "M010", |s| s.i.add(20, "duration", 3_000)),
     bare("one change lasted 2000 ns more", "M004", |s| s.t.add(9, "duration_in_prev_state", 2_000)),
-    bare("one step stands twice", "M011", |s| {
+    case("one step stands twice", "M011", "written-twice", |s| {
         let row = s.i.rows[20].clone();
         s.i.rows.insert(21, row);
     }),
@@ -295,7 +295,7 @@ const CASES: &[Case] = &[
             s.i.add(row, "duration", if row % 2 == 0 { -1 } else { 1 });
         }
     }),
-    bare("one scheduling has a block more in the cache, and rows do not say", "C008", |s| {
+    bare("one scheduling has a block more in the cache, and rows do not say", "K002", |s| {
         add_detail(s, "request_scheduled", "cached_tokens", 16);
         for column in ["scheduled_tokens", "computed_tokens"] {
             let column = s.r.column(column);

@@ -82,7 +82,7 @@ mod tests {
               32 bits, and one of 64 is needed"
             ]
         );
-        assert!(!said_of(&case(["-2000", "-1907000000"]))[0].contains("2^31"));
+        assert!(!said_of(&case(["-2000", "-1507000000"]))[0].contains("2^31"));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! M015: the moments of events and changes.
 
-use crate::check::Noticed;
 use crate::invariants::prelude::*;
 use crate::log::ids::RequestKey;
 use crate::units::IterationId;
@@ -18,10 +17,6 @@ declare_invariant! {
     ///
     /// In logs without the reference columns a decision may be stamped by a reading of its own; it is not
     /// exactly at another moment of its step.
-    ///
-    /// An arrival is the client's moment. Where the clock is fine, and all of many requests that arrive while the
-    /// engine is busy do so exactly as a step starts, without an answer at that moment, it is that of the step
-    /// which notices them: a warning.
     ///
     /// Blind spot: logs that lack all but one of the files; where in their step decisions fall that are
     /// stamped by readings of their own (M014); arrivals that all files note when a step takes them up, as a
@@ -45,7 +40,6 @@ declare_invariant! {
 struct Check {
     /// Freeings that name no step, with aborts, while no step is known that they fall in.
     freed: Vec<Located<EventRow>>,
-    noticed: Noticed,
 }
 
 /// Freeings that are remembered; more than fall between two steps.
@@ -73,15 +67,9 @@ impl Invariant for Check {
         };
         let room = MOST_FREED.saturating_sub(self.freed.len());
         self.freed.extend(events.iter().filter(alone).take(room));
-        self.noticed.see(events);
-    }
-
-    fn finish(&mut self, _: &LogEnd, cx: &mut Cx<'_>) {
-        self.noticed.judge(cx);
     }
 
     fn iteration(&mut self, view: &IterationView<'_>, cx: &mut Cx<'_>) {
-        self.noticed.note(view);
         if !cx.facts.dialect.is_exact() {
             rows_of_ends(view, cx);
             decisions_elsewhere(view, cx);

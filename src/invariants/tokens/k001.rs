@@ -58,7 +58,11 @@ fn bounds(step: &Located<IterationRow>, view: &IterationView<'_>, cx: &mut Cx<'_
             && details.iteration_id == Some(view.id)
             && details.cached_tokens.zip(input).is_some_and(|(found, input)| found < input)
     };
-    let resumed = view.events.iter().filter(catches_up).count() as u64;
+    // Where first schedulings are called resumptions, too, they are admissions.
+    let resumed = match cx.facts.dialect.has(Habit::ResumedAtFirst) {
+        true => 0,
+        false => view.events.iter().filter(catches_up).count() as u64,
+    };
     let least = u64::from(admitted.0) + resumed;
     let (prefill, decode) = (step.row.prefill_tokens, step.row.decode_tokens);
     cx.expect(least <= u64::from(prefill.0), |_| {
