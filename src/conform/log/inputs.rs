@@ -293,18 +293,26 @@ impl Replay<'_> {
 }
 
 /// Where a request stands in the queues of a step, those without a row behind the others in the order in which
-/// they are scheduled later.
-fn place_in(group: &Group, key: RequestKey, end: Option<End>) -> (usize, Nanos) {
+/// they are scheduled later. Of one that has no row and is never scheduled nothing tells.
+fn place_in(group: &Group, key: RequestKey, end: Option<End>) -> Option<(usize, Nanos)> {
     let scheduled = end.and_then(|end| end.scheduled).filter(|at| *at > Nanos::ZERO);
-    (group.position(key).unwrap_or(usize::MAX), scheduled.unwrap_or(Nanos(u64::MAX)))
+    let position = group.position(key);
+    let is_told = position.is_some() || scheduled.is_some();
+    is_told.then_some((position.unwrap_or(usize::MAX), scheduled.unwrap_or(Nanos(u64::MAX))))
 }
 
-/// Brings those that are ties into the order of their places; none passes one that it is no tie with.
-fn sort_ties<T, P: Ord>(items: &mut [T], ties: impl Fn(&T, &T) -> bool, place: impl Fn(&T) -> P) {
+/// Brings those that are ties into the order of their places; none passes one that it is no tie with, or that has
+/// no place.
+fn sort_ties<T, P: Ord>(
+    items: &mut [T],
+    ties: impl Fn(&T, &T) -> bool,
+    place: impl Fn(&T) -> Option<P>,
+) {
     for end in 1..items.len() {
         for at in (1..=end).rev() {
             let (one, other) = (&items[at - 1], &items[at]);
-            if place(one) <= place(other) || !ties(one, other) {
+            let behind = place(one).zip(place(other)).is_some_and(|(one, other)| one > other);
+            if !behind || !ties(one, other) {
                 break;
             }
             items.swap(at - 1, at);
