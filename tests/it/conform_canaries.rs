@@ -206,6 +206,26 @@ fn arrivals_of_one_moment_queue_up_in_any_order() {
     assert!(turned > 20, "{turned}");
 }
 
+/// Nothing tells where one that gives up in the queue stood; it may have held up those behind it.
+#[test]
+fn one_that_gives_up_in_the_queue_is_passed_by_nobody_of_its_moment() {
+    let trace = "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 60}\n\
+                 {\"timestamp\": 5, \"input_length\": 120, \"output_length\": 2, \"abort_after_ms\": 100}\n\
+                 {\"timestamp\": 5, \"input_length\": 8, \"output_length\": 4}\n";
+    let settings = "max_model_len = 128\nblock_size = 16\nnum_gpu_blocks = 9\n\
+                    max_num_batched_tokens = 256\nenable_chunked_prefill = false\nlatency = \"fixed\"\n";
+    let log = crate::cuts::replayed(trace, settings);
+    let last = log.p.where_is("input_tokens", "8")[0];
+    assert!(log.p.n(last, "first_scheduled_time") > 100_000_000);
+    for habits in
+        [&[][..], &["no-details"], &["no-initial-rows"], &["no-initial-rows", "no-details"]]
+    {
+        let place = written(&log, habits, true).write();
+        let report = conform(place.path());
+        assert_eq!(report.verdict, LogVerdict::Conforms, "{habits:?} {}", text(&report));
+    }
+}
+
 /// Changes run.json.
 fn claim(directory: &Path, change: impl FnOnce(&mut Value)) {
     let path = directory.join("run.json");
