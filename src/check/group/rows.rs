@@ -32,6 +32,13 @@ pub(super) struct Stretch {
     pub(super) offset: u64,
 }
 
+impl Stretch {
+    /// The line of the row at a place in it.
+    const fn line_of(&self, place: usize) -> u64 {
+        self.line + (place - self.place) as u64
+    }
+}
+
 /// The rows of a step.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -96,7 +103,7 @@ impl Group {
     pub(super) fn line(&self, place: usize) -> Option<u64> {
         match self.changed_at(place) {
             Ok(at) => Some(self.views.get(at)?.row.line),
-            Err(_) => self.steady_at(place).map(|at| at.line),
+            Err(_) => self.stretch(place).map(|stretch| stretch.line_of(place)),
         }
     }
 
@@ -107,7 +114,7 @@ impl Group {
         let bytes: u64 = before.iter().map(|len| u64::from(*len)).sum();
         Some(Location {
             table: Table::PerIterationRequests,
-            line: stretch.line + before.len() as u64,
+            line: stretch.line_of(place),
             offset: stretch.offset + bytes,
         })
     }
