@@ -38,17 +38,24 @@ pub(crate) fn first(log: &crate::fixtures::Log) -> Option<(&'static str, String)
     }
     let diagnosis = Diagnosis::of(&report, false);
     let group = &diagnosis.groups[0];
+    let under: Vec<_> = group.consequences.iter().map(|it| it.rule.id).collect();
+    let under = format!("      under it: {}\n", under.join(" "));
+    Some((group.rule().id, told_first(&diagnosis, &under)))
+}
+
+/// The first finding of a report and its causes, something about it, and the rules beside it.
+pub(crate) fn told_first(diagnosis: &Diagnosis<'_>, about: &str) -> String {
+    let group = &diagnosis.groups[0];
     let mut text = format!("{}: {}\n", group.rule().id, group.findings[0].message);
     for cause in &group.causes {
         writeln!(text, "      {}: {}", cause.id, cause.text).unwrap();
     }
-    let under: Vec<_> = group.consequences.iter().map(|it| it.rule.id).collect();
+    text += about;
     let beside: Vec<_> = diagnosis.groups[1..].iter().map(|it| it.rule().id).collect();
-    writeln!(text, "      under it: {}", under.join(" ")).unwrap();
     if !beside.is_empty() {
         writeln!(text, "      beside it: {}", beside.join(" ")).unwrap();
     }
-    Some((group.rule().id, text))
+    text
 }
 
 #[test]

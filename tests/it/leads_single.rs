@@ -11,6 +11,7 @@ use schedlog::log::values::LogLevel;
 use schedlog::settings::Settings;
 use schedlog::trace::{ReadOptions, Trace};
 
+use crate::leads::told_first;
 use crate::mutants::{REQUEST_TIMES, STEP_TIMES};
 use crate::sheets::{Sheet, Sheets};
 use crate::support::in_snapshots;
@@ -318,14 +319,7 @@ fn lead(s: &Sheets) -> Option<(&'static str, Vec<&'static str>, String)> {
     }
     let diagnosis = Diagnosis::of(&report, false);
     let group = &diagnosis.groups[0];
-    let mut text = format!("{}: {}\n", group.rule().id, group.findings[0].message);
-    for cause in &group.causes {
-        writeln!(text, "      {}: {}", cause.id, cause.text).unwrap();
-    }
-    let beside: Vec<_> = diagnosis.groups[1..].iter().map(|it| it.rule().id).collect();
-    if !beside.is_empty() {
-        writeln!(text, "      beside it: {}", beside.join(" ")).unwrap();
-    }
+    let text = told_first(&diagnosis, "");
     let causes = group.causes.iter().map(|cause| cause.id).collect();
     Some((group.rule().id, causes, text))
 }
