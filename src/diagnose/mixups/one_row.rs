@@ -43,11 +43,14 @@ fn of_column<'a>(
         .collect()
 }
 
-/// Whether so many rows are few of all.
+/// Whether so many rows are some, and few of all.
 fn are_few(dir: &LogDir, wrong: usize) -> Option<bool> {
+    if wrong == 0 {
+        return Some(false);
+    }
     let mut all = 0_u64;
     each::<RequestRow>(dir, |_| None, |_, _| all += 1)?;
-    Some(wrong > 0 && wrong as u64 * ONE_IN <= all.max(ONE_IN))
+    Some(wrong as u64 * ONE_IN <= all.max(ONE_IN))
 }
 
 /// Whether any of these is a moment of a step, of which more is told by that.

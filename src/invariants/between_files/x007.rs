@@ -1,5 +1,7 @@
 //! X007: what events tell of a request.
 
+use std::fmt::Display;
+
 use crate::invariants::prelude::*;
 
 declare_invariant! {
@@ -32,8 +34,9 @@ impl Invariant for Check {
         let row = &record.row;
         let arrival = request.event(EventType::RequestArrived);
         let end = request.event(EventType::RequestCompleted);
-        let mut compare = |column, told: String, event: &Located<EventRow>, own: String| {
-            cx.expect(told == own, |ids| {
+        type Values<'a> = (&'a dyn Display, &'a dyn Display);
+        let mut compare = |column, agree, event: &Located<EventRow>, (told, own): Values<'_>| {
+            cx.expect(agree, |ids| {
                 Finding::new(format!(
                     "{column} is not what the {} event says",
                     event.row.event_type
@@ -41,22 +44,23 @@ impl Invariant for Check {
                 .at(record.at(), column)
                 .with(event.at(), "details", "the event")
                 .of(request.key, ids)
-                .values(&told, &own)
+                .values(told, own)
             });
         };
         if let Some(arrival) = arrival {
             let details = &arrival.row.details;
             if let Some(tokens) = details.input_tokens {
-                compare("input_tokens", tokens.to_string(), arrival, row.input_tokens.to_string());
+                let values: Values<'_> = (&tokens, &row.input_tokens);
+                compare("input_tokens", tokens == row.input_tokens, arrival, values);
             }
             if let (Some(told), Some(own)) = (details.priority, row.priority_score) {
-                compare("priority_score", told.to_string(), arrival, own.to_string());
+                compare("priority_score", told == own, arrival, (&told, &own));
             }
         }
         let own = row.finish_reason.map(|reason| reason.as_str());
         let told = end.and_then(|end| end.row.details.finish_reason.map(|told| (end, told)));
         if let (Some((end, told)), Some(own)) = (told, own) {
-            compare("finish_reason", told.to_string(), end, own.to_owned());
+            compare("finish_reason", told.as_str() == own, end, (&told, &own));
         }
         if cx.facts.has_column(Table::PerRequest, "finish_reason") {
             let over = row.completion_time.is_some();

@@ -32,6 +32,20 @@ struct Check {
     places: BTreeMap<u64, (Location, Location)>,
 }
 
+impl Check {
+    /// The changes of the requests whose rows stand next to a place.
+    fn neighbours(&self, place: u64) -> [Option<(Location, Location)>; 2] {
+        // Nearly all come in the order of the file.
+        let last = self.places.last_key_value().filter(|(last, _)| **last < place);
+        if let Some((_, changes)) = last {
+            return [Some(*changes), None];
+        }
+        let before = self.places.range(..place).next_back();
+        let after = self.places.range(place + 1..).next();
+        [before, after].map(|other| other.map(|(_, changes)| *changes))
+    }
+}
+
 impl Invariant for Check {
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
@@ -39,8 +53,7 @@ impl Invariant for Check {
         let first = changes.clone().min_by_key(|at| at.line);
         let (Some(first), Some(last)) = (first, changes.max_by_key(|at| at.line)) else { return };
         let place = record.at().line;
-        let before = self.places.range(..place).next_back().map(|(_, changes)| *changes);
-        let after = self.places.range(place + 1..).next().map(|(_, changes)| *changes);
+        let [before, after] = self.neighbours(place);
         let early = before.filter(|(_, end)| end.line > first.line);
         let late = after.filter(|(start, _)| start.line < last.line);
         let other = early.or(late);
