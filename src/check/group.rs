@@ -135,9 +135,9 @@ impl Groups {
         ids: &mut IdTable,
     ) -> Option<Located<IterationRequestRow>> {
         let from = run.from + index;
-        let before = self.row_before(from)?;
+        let before = self.values_before(from)?;
         let place = run.place + index;
-        let mut row = echo(&before.row, 1, run.passed, place, self.block_size);
+        let mut row = echo(&before, 1, run.passed, place, self.block_size);
         if let Some(name) = self.before.gone(from) {
             row.request_id = ids.intern(name);
         }
@@ -172,9 +172,10 @@ impl Groups {
 
     /// Counts the blocks of a steady row.
     fn count_blocks(&mut self, place: usize) {
-        if let Some(view) = self.view(place) {
-            self.now.blocks += u64::from(view.kv_cache_blocks.0);
-            self.now.begun += begun(&view);
+        if let Some(row) = self.now.values(place, &self.bases, self.block_size) {
+            let before = self.now.from(place).and_then(|from| self.values_before(from));
+            self.now.blocks += u64::from(row.kv_cache_blocks.0);
+            self.now.begun += begun(&row, before.as_ref());
         }
     }
 
@@ -194,7 +195,7 @@ impl Groups {
         if row.state != State::Running || !in_place {
             return self.nothing_is_sure();
         }
-        let then = self.row_before(place)?.row;
+        let then = self.values_before(place)?;
         if then.state != State::Running {
             return self.nothing_is_sure();
         }
@@ -324,7 +325,7 @@ impl Groups {
         let place = keys.filter(|(_, other)| **other == key).map(|(place, _)| place);
         let place = place.into_iter().find(|place| self.now.is_steady(*place));
         if let Some((place, view)) = place.and_then(|place| Some((place, self.view(place)?))) {
-            self.now.begun -= begun(&view);
+            self.now.begun -= begun(&view, view.before.as_ref().map(|before| &before.row));
             self.now.change(place, RowView { steady: false, ..view });
         }
     }
@@ -338,7 +339,7 @@ impl Groups {
 }
 
 /// The blocks that a steady row has more than the one before it.
-fn begun(view: &RowView) -> u64 {
-    let before = view.before.map_or(view.kv_cache_blocks, |before| before.row.kv_cache_blocks);
-    u64::from(view.kv_cache_blocks.saturating_sub(before).0)
+fn begun(row: &IterationRequestRow, before: Option<&IterationRequestRow>) -> u64 {
+    let before = before.map_or(row.kv_cache_blocks, |before| before.kv_cache_blocks);
+    u64::from(row.kv_cache_blocks.saturating_sub(before).0)
 }

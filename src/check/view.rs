@@ -95,16 +95,13 @@ impl<'a> IterationView<'a> {
         self.rows.changed().iter()
     }
 
-    /// As [`changed`](Self::changed), each with the row right before it if that is a steady one.
-    pub fn changed_behind(
-        &self,
-    ) -> impl Iterator<Item = (Option<(usize, RowView)>, &'a RowView)> + use<'a> {
+    /// As [`changed`](Self::changed), each with the place right before it if the row there is a steady one.
+    pub fn changed_behind(&self) -> impl Iterator<Item = (Option<usize>, &'a RowView)> + use<'a> {
         let (rows, mut behind) = (self.rows, 0);
         rows.places_of_changed().iter().zip(rows.changed()).map(move |(place, row)| {
             let place = *place as usize;
             let is_behind_steady = place > std::mem::replace(&mut behind, place + 1);
-            let ahead = place.checked_sub(1).filter(|_| is_behind_steady);
-            (ahead.and_then(|place| Some((place, rows.get(place)?))), row)
+            (place.checked_sub(1).filter(|_| is_behind_steady), row)
         })
     }
 

@@ -111,7 +111,10 @@ impl Group {
     fn steady_at(&self, place: usize) -> Option<Location> {
         let stretch = self.stretch(place)?;
         let before = self.lens.get(stretch.place..place)?;
-        let bytes: u64 = before.iter().map(|len| u64::from(*len)).sum();
+        // Of so many bytes the sum fits, and is made of many at a time.
+        let some =
+            before.chunks(256).map(|lens| lens.iter().fold(0, |sum, len| sum + u16::from(*len)));
+        let bytes: u64 = some.map(u64::from).sum();
         Some(Location {
             table: Table::PerIterationRequests,
             line: stretch.line_of(place),
@@ -210,13 +213,26 @@ impl Group {
         bases: &[Base],
         block_size: u64,
     ) -> Option<Located<IterationRequestRow>> {
+        let Some(at) = self.steady_at(place) else { return self.base(place, bases).copied() };
+        let row = self.values(place, bases, block_size)?;
+        Some(Located { row, line: at.line, offset: at.offset })
+    }
+
+    /// What the row at a place says.
+    pub(super) fn values(
+        &self,
+        place: usize,
+        bases: &[Base],
+        block_size: u64,
+    ) -> Option<IterationRequestRow> {
         let base = bases.get(*self.bases.get(place)? as usize)?;
-        let Some(at) = self.steady_at(place) else { return Some(base.row) };
+        if self.stretch(place).is_none() {
+            return Some(base.row.row);
+        }
         // Of steps that follow one another in time, without a gap; a request has fewer tokens than that.
         let steps = self.id.0.saturating_sub(base.row.row.iteration_id.0) as u32;
         let passed = Nanos(self.clock.wrapping_sub(base.clock));
-        let row = echo(&base.row.row, steps, passed, place, block_size);
-        Some(Located { row, line: at.line, offset: at.offset })
+        Some(echo(&base.row.row, steps, passed, place, block_size))
     }
 
     /// Throws out the rows told in full that no row of this group follows.
@@ -244,6 +260,11 @@ impl Groups {
     /// The row at a place of the present step.
     pub(super) fn row(&self, place: usize) -> Option<Located<IterationRequestRow>> {
         self.now.row(place, &self.bases, self.block_size)
+    }
+
+    /// What the row at a place of the step before says.
+    pub(super) fn values_before(&self, place: usize) -> Option<IterationRequestRow> {
+        self.before.values(place, &self.bases, self.block_size)
     }
 
     /// The row at a place of the step before.

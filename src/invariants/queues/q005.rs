@@ -49,7 +49,7 @@ impl Invariant for Check {
         let (mut next, mut section) = ([0i32; 3], 0);
         cx.exercised(view.rows.len());
         for (ahead, row) in view.changed_behind() {
-            if let Some((place, _)) = ahead {
+            if let Some(place) = ahead {
                 next[0] = place as i32 + 1;
             }
             let place = match row.state {

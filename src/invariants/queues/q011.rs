@@ -110,11 +110,14 @@ impl Invariant for Check {
         {
             self.note_neighbours(view);
         }
+        let mut steady = None;
         for (ahead, row) in view.changed_behind().filter(|(_, row)| row.queued()) {
             // A steady row stands behind all others so far.
-            let stands = ahead.and_then(|(_, row)| Some((Place(0, row.before?.offset, ""), row)));
-            running.last = stands.or(running.last);
+            steady = ahead.or(steady);
             if row.state == State::Running {
+                let steady = steady.take().and_then(|place| view.rows.get(place));
+                let stands = steady.and_then(|row| Some((Place(0, row.before?.offset, ""), row)));
+                running.last = stands.or(running.last);
                 running.follow(listed(row, true, view), row, view, cx);
             } else if policy == Some(Policy::Fcfs) {
                 waiting.follow(listed(row, false, view), row, view, cx);

@@ -255,8 +255,9 @@ pub(super) fn never_written(
             queues_are_whole &= last == Some(step);
             last = Some(step);
         }
-        queues_are_whole |= has_state(&line, State::Completed);
-        open.retain(|state| !has_state(&line, *state));
+        let third = third_field(&line);
+        queues_are_whole |= has_state(&line, third, State::Completed);
+        open.retain(|state| !has_state(&line, third, *state));
     }
     // The last step may have been cut, but not within its queues if completed requests stand behind them.
     open.retain(|state| {
@@ -274,11 +275,19 @@ fn step(line: &[u8]) -> Option<IterationId> {
     std::str::from_utf8(&line[..end]).ok()?.parse().ok().map(IterationId)
 }
 
+/// The third field of a row without quotes.
+fn third_field(line: &[u8]) -> Option<&[u8]> {
+    let mut commas = memchr::memchr_iter(b',', line);
+    let (_, second) = (commas.next()?, commas.next()?);
+    let third = &line[second + 1..commas.next()?];
+    memchr::memchr(b'"', line).is_none().then_some(third)
+}
+
 /// Whether the third field of a row is this state; in a row with quotes, whether any field is.
-fn has_state(line: &[u8], state: State) -> bool {
+fn has_state(line: &[u8], third: Option<&[u8]>, state: State) -> bool {
     let word = state.as_str().as_bytes();
-    if memchr::memchr(b'"', line).is_some() {
-        return line.split(|byte| *byte == b',').any(|field| field == word);
+    match third {
+        Some(field) => field == word,
+        None => line.split(|byte| *byte == b',').any(|field| field == word),
     }
-    line.split(|byte| *byte == b',').nth(2) == Some(word)
 }
