@@ -14,7 +14,7 @@ use divan::{Bencher, black_box};
 use schedlog::check::{CheckOptions, Declaration, check_dir_with};
 use schedlog::invariants::ALL;
 use schedlog::log::ids::IdTable;
-use schedlog::log::reader::{Item, Reading, Shared, Splitter, StepRows, TableReader};
+use schedlog::log::reader::{Item, Reading, Shared, Splitter, StepRows, TableReader, Threads};
 use schedlog::log::schema::IterationRequestRow;
 use tempfile::TempDir;
 
@@ -97,7 +97,7 @@ fn rows_with_runs(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(LOG.count)).bench(|| {
         let mut shared = Shared::default();
         let reader = TableReader::new(Cursor::new(&LOG.rows[..]));
-        let reading = Reading { runs: Some(16), on_thread: false };
+        let reading = Reading { runs: Some(16), threads: Threads::None };
         let mut rows = StepRows::new(Some(reader), reading, None, &mut shared).unwrap();
         while let Some(id) = rows.peek().map(|row| row.row.iteration_id) {
             rows.take_step(id, &mut shared, |_, piece| {

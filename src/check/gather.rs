@@ -3,6 +3,7 @@
 mod requests;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::check::facts::{LogEnd, LogFacts};
 use crate::check::group::Groups;
@@ -14,7 +15,7 @@ use crate::log::dialect::Habit;
 use crate::log::ids::RequestKey;
 use crate::log::reader::{
     Ahead, FormKind, FormProblem, Input, Located, Location, LogDir, LogDirError, Piece, Reading,
-    Shared, StepRows, TableReader,
+    Shared, StepRows, TableFile, TableReader, Threads,
 };
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
@@ -469,11 +470,21 @@ fn step_rows(
     shared: &mut Shared,
 ) -> Result<StepRows<Input>, LogDirError> {
     const WORTH_A_THREAD: u64 = 1 << 20;
+    // Of each share the first step is told row by row, and what is ready is kept in memory.
+    const SHARE_BYTES: u64 = 4 << 20;
     let file = dir.file(Table::PerIterationRequests).filter(|_| !dir.is_growing());
-    let reading = file.map_or_else(Reading::default, |file| Reading {
-        runs: groups.wants_runs(),
-        on_thread: file.stored_bytes() >= WORTH_A_THREAD,
-    });
+    let threads = |file: &TableFile| {
+        if file.stored_bytes() < WORTH_A_THREAD {
+            return Ok(Threads::None);
+        }
+        // A file with a second run behind it is read up to there only.
+        Ok(match file.open()? {
+            Input::Plain(file) if cut.is_none() => Threads::Shares(Arc::new(file), SHARE_BYTES),
+            _ => Threads::One,
+        })
+    };
+    let threads = file.map(threads).transpose()?.unwrap_or_default();
+    let reading = Reading { runs: file.and_then(|_| groups.wants_runs()), threads };
     let path = || file.map(|file| file.path.clone()).unwrap_or_default();
     StepRows::new(rows, reading, cut, shared)
         .map_err(|source| LogDirError::Unreadable { path: path(), source })

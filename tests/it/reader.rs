@@ -1,13 +1,15 @@
 //! Any bytes in, rows and problems out; and what damage does to a verdict.
 
-use std::io::{Cursor, Write};
+use std::fmt::Debug;
+use std::io::{Cursor, Read, Write};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use schedlog::check::Verdict;
 use schedlog::log::dialect::Habit;
 use schedlog::log::ids::{IdTable, Ids};
 use schedlog::log::reader::{
-    Ending, Item, Located, Piece, Reading, Shared, Splitter, StepRows, TableReader, echo,
+    Ending, Item, Located, Piece, Reading, Shared, Splitter, StepRows, TableReader, Threads, echo,
 };
 use schedlog::log::schema::{IterationRequestRow, RawRecord, Row};
 use schedlog::report::{TextOptions, write_text};
@@ -233,9 +235,13 @@ fn read_out(mut reader: TableReader<IterationRequestRow, Cursor<Vec<u8>>>) -> Ve
 
 /// What is read step by step, the rows of runs put together from those of the step before; and how
 /// many rows stood in runs.
-fn read_steps(bytes: &[u8], reading: Reading) -> (Vec<String>, usize) {
+fn read_steps<S: Read + Send + Debug + 'static>(
+    input: S,
+    reading: Reading,
+) -> (Vec<String>, usize) {
     let mut shared = Shared::default();
-    let reader = TableReader::new(Cursor::new(bytes.to_vec()));
+    let size = reading.runs;
+    let reader = TableReader::new(input);
     let mut rows = StepRows::new(Some(reader), reading, None, &mut shared).unwrap();
     let (mut before, mut out, mut in_runs) = (Vec::new(), Vec::new(), 0);
     loop {
@@ -252,7 +258,7 @@ fn read_steps(bytes: &[u8], reading: Reading) -> (Vec<String>, usize) {
                     in_runs += run.len;
                     for index in 0..run.len {
                         let (name, row): &(String, Located<_>) = &before[run.from + index];
-                        let size = reading.runs.unwrap();
+                        let size = size.unwrap();
                         let row = echo(&row.row, 1, run.passed, run.place + index, size);
                         let (line, offset) = run.row(index, lens);
                         now.push((name.clone(), Located { row, line, offset }));
@@ -283,7 +289,7 @@ fn without_keys(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().map(keyless).collect()
 }
 
-/// The long way, the short cut, runs and the thread say the same of a file. Returns how many rows stood
+/// The long way, the short cut, runs, the thread and shares say the same of a file. Returns how many rows stood
 /// in runs.
 fn all_ways_agree(bytes: &[u8]) -> usize {
     let input = || Cursor::new(bytes.to_vec());
@@ -291,9 +297,22 @@ fn all_ways_agree(bytes: &[u8]) -> usize {
     assert_eq!(read_out(TableReader::new(input())), long, "the short cut");
     let long = without_keys(long);
     let mut in_runs = 0;
-    for (runs, on_thread) in [(None, true), (Some(0), false), (Some(16), false), (Some(16), true)] {
-        let (steps, echoes) = read_steps(bytes, Reading { runs, on_thread });
-        assert_eq!(without_keys(steps), long, "step by step: {runs:?}, {on_thread}");
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    let shares = |bytes| Threads::Shares(Arc::new(file.try_clone().unwrap()), bytes);
+    for (runs, threads) in [
+        (None, Threads::One),
+        (Some(0), Threads::None),
+        (Some(16), Threads::None),
+        (Some(16), Threads::One),
+        (None, shares(1000)),
+        (Some(0), shares(100)),
+        (Some(16), shares(3000)),
+        (Some(16), shares(50_000)),
+    ] {
+        let how = format!("step by step: {runs:?}, {threads:?}");
+        let (steps, echoes) = read_steps(input(), Reading { runs, threads });
+        assert_eq!(without_keys(steps), long, "{how}");
         in_runs += echoes;
     }
     in_runs

@@ -5,13 +5,16 @@
 //! where the rows are consumed, in the order of the file: what comes out does not depend on how the
 //! threads run.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use crate::log::reader::Located;
 use crate::log::reader::echo::{Echoes, Run, Seat};
-use crate::log::reader::splitter::{Ending, OwnedRecord, Splitter};
+use crate::log::reader::shares::Shares;
+use crate::log::reader::splitter::{Ending, OwnedRecord, Record, Splitter};
 use crate::log::schema::IterationRequestRow;
 
 /// Rows of a batch.
@@ -35,18 +38,28 @@ enum Entry {
 
 /// Some rows in the order of the file.
 #[derive(Debug, Default)]
-struct Batch {
+pub(super) struct Batch {
     entries: Vec<Entry>,
     names: Vec<u8>,
     /// The bytes of the echoes; there is room for as many as there may be.
     lens: Vec<u8>,
     echoes: usize,
+    /// What has to be added to the lines of its rows.
+    pub(super) line: u64,
+    /// Whether a record has no line break as its end.
+    is_broken: bool,
     /// Whether the file ends behind the batch, and if so, whether it could not be read on.
     end: Option<Option<io::Error>>,
 }
 
 impl Batch {
-    fn fill<S: Read>(&mut self, splitter: &mut Splitter<S>, echoes: &mut Echoes, ours: bool) {
+    pub(super) fn fill<S: Read>(
+        &mut self,
+        splitter: &mut Splitter<S>,
+        echoes: &mut Echoes,
+        ours: bool,
+    ) {
+        (self.line, self.is_broken) = (0, false);
         self.entries.clear();
         self.names.clear();
         self.lens.resize(BATCH_ROWS, 0);
@@ -70,6 +83,7 @@ impl Batch {
             match splitter.next_record() {
                 Ok(Some(record)) => {
                     let last = record.ending == Ending::EndOfFile;
+                    self.is_broken |= record.ending != Ending::LineBreak;
                     self.entries.push(Entry::Record(OwnedRecord::of(&record)));
                     if last {
                         self.end = Some(None);
@@ -89,14 +103,39 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Whether a record has no line break as its end.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Whether the file ends behind it.
+    pub(super) const fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// What is read goes on behind it. Says whether that was its end; none if it could not be read on.
+    pub(super) fn forget_end(&mut self) -> Option<bool> {
+        match self.end.take() {
+            Some(Some(_)) => None,
+            end => Some(end.is_some()),
+        }
+    }
+
+    /// Holds nothing but that the file cannot be read on.
+    pub(super) fn end_with(&mut self, error: io::Error) {
+        *self = Self { end: Some(Some(error)), ..Self::default() };
+    }
+}
+
 /// What comes next.
 pub(super) enum Next<'a> {
     /// An ordinary row, the id of its request, its seat, and whether that has another name than before.
-    Row(&'a Located<IterationRequestRow>, &'a [u8], Seat, bool),
+    Row(Located<IterationRequestRow>, &'a [u8], Seat, bool),
     /// A run of echoes, and the bytes of each.
     Run(Run, &'a [u8]),
     /// A record that is to be read the long way.
-    Record(&'a OwnedRecord),
+    Record(Record<'a>),
     /// The file could not be read on.
     Failed(io::Error),
     /// The file has ended.
@@ -104,7 +143,7 @@ pub(super) enum Next<'a> {
 }
 
 /// Where batches come from.
-trait Supply: std::fmt::Debug {
+pub(super) trait Supply: std::fmt::Debug {
     /// The next batch, in exchange for one that is used up.
     fn refill(&mut self, batch: &mut Batch);
 }
@@ -125,7 +164,7 @@ impl<S: Read + std::fmt::Debug> Supply for Here<S> {
 
 /// Batches that a thread fills.
 #[derive(Debug)]
-struct There {
+pub(super) struct There {
     full: Receiver<Batch>,
     empty: Sender<Batch>,
 }
@@ -135,8 +174,7 @@ impl Supply for There {
         // The thread sends the end of the file before it ends; should it die, its panic is on
         // standard error and what it has not read is not judged as if it were not there.
         let Ok(next) = self.full.recv() else {
-            *batch = Batch::default();
-            batch.end = Some(Some(io::Error::other("the thread that reads the file died")));
+            batch.end_with(io::Error::other("the thread that reads the file died"));
             return;
         };
         let used = std::mem::replace(batch, next);
@@ -156,6 +194,21 @@ pub(super) struct Batches {
     echo: usize,
 }
 
+impl There {
+    /// Starts a thread, which ends with the file or once nobody asks any more.
+    pub(super) fn new<S: Read + Send + 'static>(
+        mut splitter: Splitter<S>,
+        mut echoes: Echoes,
+        ours: bool,
+    ) -> io::Result<Self> {
+        let (filled, full) = sync_channel(BATCHES_AHEAD);
+        let (empty, emptied) = channel();
+        let read = move || read_all(&mut splitter, &mut echoes, ours, &filled, &emptied);
+        thread::Builder::new().name("reader".to_owned()).spawn(read)?;
+        Ok(Self { full, empty })
+    }
+}
+
 impl Batches {
     /// Reads on where the splitter stands.
     pub(super) fn new<S: Read + Send + std::fmt::Debug + 'static>(
@@ -166,18 +219,25 @@ impl Batches {
         Self::from(Box::new(Here { splitter, echoes, ours }))
     }
 
-    /// As [`new`](Self::new), on a thread of its own. That ends with the file or once nobody asks any
-    /// more.
+    /// As [`new`](Self::new), on a thread of its own.
     pub(super) fn on_thread<S: Read + Send + 'static>(
-        mut splitter: Splitter<S>,
-        mut echoes: Echoes,
+        splitter: Splitter<S>,
+        echoes: Echoes,
         ours: bool,
     ) -> io::Result<Self> {
-        let (filled, full) = sync_channel(BATCHES_AHEAD);
-        let (empty, emptied) = channel();
-        let read = move || read_all(&mut splitter, &mut echoes, ours, &filled, &emptied);
-        thread::Builder::new().name("reader".to_owned()).spawn(read)?;
-        Ok(Self::from(Box::new(There { full, empty })))
+        Ok(Self::from(Box::new(There::new(splitter, echoes, ours)?)))
+    }
+
+    /// The records of a file that begin at this line and byte, in shares of so many bytes that are read
+    /// beside one another.
+    pub(super) fn in_shares(
+        file: Arc<File>,
+        begin: (u64, u64),
+        bytes: u64,
+        block_size: Option<u64>,
+        ours: bool,
+    ) -> io::Result<Self> {
+        Ok(Self::from(Box::new(Shares::new(file, begin, bytes, block_size, ours)?)))
     }
 
     fn from(supply: Box<dyn Supply>) -> Self {
@@ -199,17 +259,20 @@ impl Batches {
             }
         }
         let entry = &self.batch.entries[self.at];
+        let line = self.batch.line;
         self.at += 1;
         match entry {
             Entry::Row(row, end, seat, is_new) => {
                 let name = std::mem::replace(&mut self.name, *end);
+                let row = Located { line: row.line + line, ..*row };
                 Next::Row(row, &self.batch.names[name..*end], *seat, *is_new)
             }
             Entry::Run(run, end) => {
                 let first = std::mem::replace(&mut self.echo, *end);
-                Next::Run(*run, &self.batch.lens[first..*end])
+                let run = Run { line: run.line + line, ..*run };
+                Next::Run(run, &self.batch.lens[first..*end])
             }
-            Entry::Record(record) => Next::Record(record),
+            Entry::Record(record) => Next::Record(record.record(line)),
         }
     }
 }

@@ -228,6 +228,20 @@ impl Echoes {
         }
     }
 
+    /// Which echoes are wanted.
+    pub(super) const fn block_size(&self) -> Option<u64> {
+        self.block_size
+    }
+
+    /// Begins anew, at the first row of a file or somewhere among the rows of a step.
+    pub(super) fn begin(&mut self, among_others: bool) {
+        let places = std::mem::take(&mut self.places);
+        *self = Self { places, ..Self::new(self.block_size) };
+        if among_others {
+            self.lose_track();
+        }
+    }
+
     /// Reads the run that comes next if one does, at most as many rows as there is room for how long they are.
     #[inline]
     pub(super) fn run<S: Read>(

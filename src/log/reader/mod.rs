@@ -12,6 +12,7 @@ mod gzip;
 mod header;
 mod instead;
 mod problem;
+mod shares;
 mod splitter;
 mod steps;
 mod table;
@@ -24,7 +25,7 @@ pub use gzip::Gzip;
 pub use header::Header;
 pub use problem::{FormKind, FormProblem};
 pub use splitter::{Ending, MAX_RECORD_BYTES, Record, Splitter};
-pub use steps::{Piece, Reading, StepRows};
+pub use steps::{Piece, Reading, StepRows, Threads};
 pub use table::{Item, TableReader};
 
 use crate::log::schema::{Row, Table};

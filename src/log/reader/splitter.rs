@@ -86,11 +86,12 @@ impl OwnedRecord {
         }
     }
 
-    pub(super) fn record(&self) -> Record<'_> {
+    /// The record, so many lines further down.
+    pub(super) fn record(&self, lines: u64) -> Record<'_> {
         Record {
             text: &self.text,
             ends: &self.ends,
-            line: self.line,
+            line: self.line + lines,
             offset: self.offset,
             ending: self.ending,
         }
@@ -147,6 +148,19 @@ impl<R: Read> Splitter<R> {
             fields: Vec::new(),
             unquoted: Vec::new(),
         }
+    }
+
+    /// Goes on in another stream, of which this is the line and the byte.
+    pub(super) fn begin(&mut self, input: R, line: u64, offset: u64) {
+        self.input = input;
+        (self.start, self.filled, self.eof, self.failed) = (0, 0, false, None);
+        (self.line, self.offset) = (line, offset);
+        self.buffer[..PADDING].fill(0);
+    }
+
+    /// The stream.
+    pub(super) const fn input(&self) -> &R {
+        &self.input
     }
 
     /// Skips a UTF-8 byte order mark, if the stream begins with one.

@@ -1,7 +1,9 @@
 //! The rows of per_iteration_requests.csv, step by step, for whoever follows them closely.
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::log::ids::{Foresight, IdTable, RequestKey};
 use crate::log::reader::batches::{Batches, Next};
@@ -13,13 +15,33 @@ use crate::log::schema::IterationRequestRow;
 use crate::units::IterationId;
 
 /// How the rows of the steps are to be read. What they say is the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Whether [runs](Run) of echoes are told as such, and the tokens of a block, 0 if that is not
     /// known.
     pub runs: Option<u64>,
-    /// Whether a thread of its own reads, some rows ahead.
-    pub on_thread: bool,
+    /// Who reads.
+    pub threads: Threads,
+}
+
+/// Who reads the rows of the steps.
+#[derive(Clone, Debug, Default)]
+pub enum Threads {
+    /// Whoever asks for them.
+    #[default]
+    None,
+    /// A thread of its own, some rows ahead.
+    One,
+    /// Threads of their own and whoever asks for them, beside one another: shares of so many bytes of this
+    /// file, which is the one that the reader was opened for.
+    Shares(Arc<File>, u64),
+}
+
+impl Reading {
+    /// Whether rows are read one by one.
+    const fn is_by_rows(&self) -> bool {
+        self.runs.is_none() && matches!(self.threads, Threads::None)
+    }
 }
 
 /// Some rows of a step.
@@ -103,16 +125,18 @@ impl<S: Read + Send + Debug + 'static> Source<S> {
         reading: Reading,
         cut: Option<Location>,
     ) -> io::Result<Self> {
-        let Some(ours) = reader.header().ordinary.filter(|_| reading != Reading::default()) else {
+        let Some(ours) = reader.header().ordinary.filter(|_| !reading.is_by_rows()) else {
             return Ok(Self::Rows(Box::new(reader)));
         };
         let (splitter, header) = reader.into_parts();
         // A cut may fall into a run.
-        let echoes = Echoes::new(reading.runs.filter(|_| cut.is_none()));
-        let batches = if reading.on_thread {
-            Batches::on_thread(splitter, echoes, ours)?
-        } else {
-            Batches::new(splitter, echoes, ours)
+        let runs = reading.runs.filter(|_| cut.is_none());
+        let batches = match reading.threads {
+            Threads::None => Batches::new(splitter, Echoes::new(runs), ours),
+            Threads::One => Batches::on_thread(splitter, Echoes::new(runs), ours)?,
+            Threads::Shares(file, bytes) => {
+                Batches::in_shares(file, splitter.position(), bytes, runs, ours)?
+            }
         };
         Ok(Self::Batches(Box::new((batches, header)), Keys::default()))
     }
@@ -180,8 +204,7 @@ impl<S: Read> StepRows<S> {
             let item = match source {
                 Source::Rows(reader) => reader.next(&mut shared.ids),
                 Source::Batches(file, keys) => match file.0.next() {
-                    Next::Row(row, name, seat, is_new) => {
-                        let mut row = *row;
+                    Next::Row(mut row, name, seat, is_new) => {
                         row.row.request_id = keys.key(name, seat, is_new, &mut shared.ids);
                         Some(Item::Row(row))
                     }
@@ -190,9 +213,7 @@ impl<S: Read> StepRows<S> {
                         take(shared, Piece::Run(run, lens));
                         continue;
                     }
-                    Next::Record(record) => {
-                        Some(read_row(&record.record(), &file.1, &mut shared.ids))
-                    }
+                    Next::Record(record) => Some(read_row(&record, &file.1, &mut shared.ids)),
                     Next::Failed(error) => {
                         let problem = unreadable::<IterationRequestRow>(&error);
                         Some(Item::Problem(Box::new(problem)))
