@@ -298,11 +298,11 @@ impl<'a, 'b> Pass<'a, 'b> {
 
     fn describe(self, dir: &LogDir) -> LogDescription {
         let rows = [
-            self.requests.reader().map_or(0, TableReader::rows),
-            self.iterations.reader().map_or(0, TableReader::rows),
-            self.rows.reader().map_or(0, TableReader::rows),
-            self.events.reader().map_or(0, TableReader::rows),
-            self.transitions.reader().map_or(0, TableReader::rows),
+            self.requests.rows(),
+            self.iterations.rows(),
+            self.rows.rows(),
+            self.events.rows(),
+            self.transitions.rows(),
         ];
         let file = |table: Table| FileDescription {
             table: table.file_name().trim_end_matches(".csv"),

@@ -441,11 +441,11 @@ impl Run {
     fn count_rows(&mut self) {
         let gather = &self.gather;
         let rows = [
-            gather.requests.reader().map_or(0, |reader| reader.rows()),
-            gather.iterations.reader().map_or(0, |reader| reader.rows()),
+            gather.requests.rows(),
+            gather.iterations.rows(),
             gather.rows.rows(),
-            gather.events.reader().map_or(0, |reader| reader.rows()),
-            gather.transitions.reader().map_or(0, |reader| reader.rows()),
+            gather.events.rows(),
+            gather.transitions.rows(),
         ];
         for (facts, rows) in self.facts.tables.iter_mut().zip(rows) {
             facts.rows = rows;

@@ -1,11 +1,12 @@
 //! Merges the five files by iteration and gathers what they say of each request, once for all rules.
 
+mod open;
 mod requests;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use crate::check::facts::{LogEnd, LogFacts};
+use crate::check::gather::open::{ahead, forget_headers, open_table, step_rows};
 use crate::check::group::Groups;
 use crate::check::history::{Histories, RequestHistory};
 use crate::check::repeats::Repeats;
@@ -14,12 +15,9 @@ use crate::check::view::{Moments, RowView, Rows};
 use crate::log::dialect::Habit;
 use crate::log::ids::RequestKey;
 use crate::log::reader::{
-    Ahead, FormKind, FormProblem, Input, Located, Location, LogDir, LogDirError, Piece, Reading,
-    Shared, StepRows, TableFile, TableReader, Threads,
+    Ahead, FormKind, FormProblem, Input, Located, LogDir, LogDirError, Piece, Shared, StepRows,
 };
-use crate::log::schema::{
-    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, Table, TransitionRow,
-};
+use crate::log::schema::{EventRow, IterationRow, RequestRow, Table, TransitionRow};
 use crate::log::values::{EventType, State};
 use crate::units::{IterationId, Nanos, Tokens};
 
@@ -77,7 +75,6 @@ impl Gather {
         let groups = Groups::of(facts, every_row);
         let events = open_table(dir, facts, &mut shared)?;
         let transitions = open_table(dir, facts, &mut shared)?;
-        let cut = |table: Table| runs.cuts[table as usize];
         if runs.is_second {
             forget_headers(runs, facts, &mut shared);
             let first = runs.second();
@@ -92,11 +89,11 @@ impl Gather {
         shared.problems.extend(twice);
         let size = dir.file(Table::PerRequest).map_or(0, |file| file.stored_bytes());
         Ok(Self {
-            iterations: Ahead::new(iterations, cut(Table::PerIteration), &mut shared),
-            rows: step_rows(rows, dir, &groups, cut(Table::PerIterationRequests), &mut shared)?,
-            requests: Ahead::new(requests, cut(Table::PerRequest), &mut shared),
-            events: Ahead::new(events, cut(Table::Events), &mut shared),
-            transitions: Ahead::new(transitions, cut(Table::StateTransitions), &mut shared),
+            iterations: ahead(iterations, dir, runs, &mut shared)?,
+            rows: step_rows(rows, dir, &groups, runs, &mut shared)?,
+            requests: ahead(requests, dir, runs, &mut shared)?,
+            events: ahead(events, dir, runs, &mut shared)?,
+            transitions: ahead(transitions, dir, runs, &mut shared)?,
             shared,
             histories: Histories::default(),
             groups,
@@ -458,59 +455,4 @@ fn note_lost_rows(shared: &Shared, groups: &mut Groups, histories: &mut Historie
             groups.touch(key, histories).rows_lost = true;
         }
     }
-}
-
-/// The rows of the steps. Of a finished file runs are read as such, and a thread reads it if it is long
-/// enough for that.
-fn step_rows(
-    rows: Option<TableReader<IterationRequestRow, Input>>,
-    dir: &LogDir,
-    groups: &Groups,
-    cut: Option<Location>,
-    shared: &mut Shared,
-) -> Result<StepRows<Input>, LogDirError> {
-    const WORTH_A_THREAD: u64 = 1 << 20;
-    // Of each share the first step is told row by row, and what is ready is kept in memory.
-    const SHARE_BYTES: u64 = 4 << 20;
-    let file = dir.file(Table::PerIterationRequests).filter(|_| !dir.is_growing());
-    let threads = |file: &TableFile| {
-        if file.stored_bytes() < WORTH_A_THREAD {
-            return Ok(Threads::None);
-        }
-        // A file with a second run behind it is read up to there only.
-        Ok(match file.open()? {
-            Input::Plain(file) if cut.is_none() => Threads::Shares(Arc::new(file), SHARE_BYTES),
-            _ => Threads::One,
-        })
-    };
-    let threads = file.map(threads).transpose()?.unwrap_or_default();
-    let reading = Reading { runs: file.and_then(|_| groups.wants_runs()), threads };
-    let path = || file.map(|file| file.path.clone()).unwrap_or_default();
-    StepRows::new(rows, reading, cut, shared)
-        .map_err(|source| LogDirError::Unreadable { path: path(), source })
-}
-
-/// What is odd about the header of a file of which nothing is the first run's.
-fn forget_headers(runs: &Runs, facts: &mut LogFacts, shared: &mut Shared) {
-    let whole = |table: Table| runs.cuts[table as usize].is_some_and(|at| at.offset == 0);
-    shared.problems.retain(|problem| !whole(problem.table));
-    for table in Table::ALL.into_iter().filter(|table| whole(*table)) {
-        facts.tables[table as usize].usable = false;
-    }
-}
-
-fn open_table<R: Row>(
-    dir: &LogDir,
-    facts: &mut LogFacts,
-    shared: &mut Shared,
-) -> Result<Option<TableReader<R, Input>>, LogDirError> {
-    let reader = dir.reader::<R>()?;
-    if let Some(reader) = &reader {
-        let header = reader.header();
-        let table = &mut facts.tables[R::SCHEMA.table as usize];
-        table.usable = header.usable;
-        table.layout = Some(header.layout.clone());
-        shared.problems.extend(header.problems.iter().cloned());
-    }
-    Ok(reader.filter(|reader| reader.header().usable))
 }

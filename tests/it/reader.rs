@@ -9,7 +9,8 @@ use schedlog::check::Verdict;
 use schedlog::log::dialect::Habit;
 use schedlog::log::ids::{IdTable, Ids};
 use schedlog::log::reader::{
-    Ending, Item, Located, Piece, Reading, Shared, Splitter, StepRows, TableReader, Threads, echo,
+    Ahead, Ending, Item, Located, Piece, Reading, Shared, Splitter, StepRows, TableReader, Threads,
+    echo,
 };
 use schedlog::log::schema::{IterationRequestRow, RawRecord, Row};
 use schedlog::report::{TextOptions, write_text};
@@ -280,6 +281,25 @@ fn read_steps<S: Read + Send + Debug + 'static>(
     (out, in_runs)
 }
 
+/// What is read with a little look-ahead, by a thread or not.
+fn read_ahead(bytes: &[u8], on_thread: bool) -> Vec<String> {
+    let mut shared = Shared::default();
+    let reader = Some(TableReader::new(Cursor::new(bytes.to_vec())));
+    let mut rows: Ahead<IterationRequestRow, _, 2> = match on_thread {
+        true => Ahead::on_thread(reader, None, &mut shared).unwrap(),
+        false => Ahead::new(reader, None, &mut shared),
+    };
+    let mut out = Vec::new();
+    loop {
+        out.extend(shared.problems.drain(..).map(|problem| format!("{problem:?}")));
+        let Some(row) = rows.pop(&mut shared) else { break };
+        out.push(format!("{} {row:?}", shared.ids.id(row.row.request_id)));
+    }
+    assert!(rows.exhausted());
+    out.push(format!("{} rows", rows.rows()));
+    out
+}
+
 /// A key is any number that stands for the id, which is there beside it.
 fn without_keys(lines: Vec<String>) -> Vec<String> {
     let keyless = |line: String| match line.split_once("request_id: RequestKey(") {
@@ -295,6 +315,7 @@ fn all_ways_agree(bytes: &[u8]) -> usize {
     let input = || Cursor::new(bytes.to_vec());
     let long = read_out(TableReader::without_short_cut(input()));
     assert_eq!(read_out(TableReader::new(input())), long, "the short cut");
+    assert_eq!(read_ahead(bytes, true), read_ahead(bytes, false), "ahead");
     let long = without_keys(long);
     let mut in_runs = 0;
     let mut file = tempfile::tempfile().unwrap();

@@ -1,8 +1,9 @@
 //! A file with a little look-ahead, and the requests that its unread rows hold on to.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use crate::log::ids::{IdTable, RequestKey};
+use crate::log::reader::remote::Remote;
 use crate::log::reader::{FormProblem, Item, Located, Location, TableReader};
 use crate::log::schema::{
     EventRow, IterationRequestRow, IterationRow, RequestRow, Row, TransitionRow,
@@ -78,10 +79,20 @@ impl Shared {
     }
 }
 
+/// Where rows come from.
+#[derive(Debug)]
+enum Source<R, S> {
+    /// As they are asked for.
+    Reader(Box<TableReader<R, S>>),
+    /// From a thread, some rows ahead.
+    Thread(Box<Remote<R>>),
+}
+
 /// A file with `DEPTH` rows of look-ahead.
 #[derive(Debug)]
 pub struct Ahead<R, S, const DEPTH: usize> {
-    reader: Option<TableReader<R, S>>,
+    source: Option<Source<R, S>>,
+    rows: u64,
     /// The next rows; those behind the first that is missing are missing too.
     window: [Option<Located<R>>; DEPTH],
     ended: bool,
@@ -90,7 +101,7 @@ pub struct Ahead<R, S, const DEPTH: usize> {
     cut: u64,
 }
 
-impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
+impl<R: Row + Keyed + Send + 'static, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
     /// Reads the first rows of a file; a file that is not there has none, and one that is cut has none
     /// from there on.
     pub fn new(
@@ -98,17 +109,40 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
         cut: Option<Location>,
         shared: &mut Shared,
     ) -> Self {
-        let ended = reader.is_none();
+        Self::of(reader.map(|reader| Source::Reader(Box::new(reader))), cut, shared)
+    }
+
+    /// As [`new`](Self::new); a thread of its own takes the rows apart. What comes out is the same.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn on_thread(
+        reader: Option<TableReader<R, S>>,
+        cut: Option<Location>,
+        shared: &mut Shared,
+    ) -> io::Result<Self>
+    where
+        S: Send + 'static,
+    {
+        // Of one whose header cannot be used nothing is read.
+        let reader = reader.filter(|reader| reader.header().usable);
+        let remote = reader.map(Remote::new).transpose()?;
+        Ok(Self::of(remote.map(|remote| Source::Thread(Box::new(remote))), cut, shared))
+    }
+
+    fn of(source: Option<Source<R, S>>, cut: Option<Location>, shared: &mut Shared) -> Self {
+        let ended = source.is_none();
         let cut = cut.map_or(u64::MAX, |at| at.offset);
-        let mut ahead = Self { reader, window: [None; DEPTH], ended, growing: false, cut };
+        let window = [None; DEPTH];
+        let mut ahead = Self { source, rows: 0, window, ended, growing: false, cut };
         ahead.fill(shared);
         ahead
     }
 
-    /// The file, if it is there.
+    /// How many rows were read so far.
     #[must_use]
-    pub const fn reader(&self) -> Option<&TableReader<R, S>> {
-        self.reader.as_ref()
+    pub const fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// The row at this distance, if the file has it.
@@ -126,12 +160,12 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
 
     /// The file is still being written: its present end is not the last one.
     pub const fn grow(&mut self) {
-        self.growing = self.reader.is_some();
+        self.growing = self.source.is_some();
     }
 
-    /// Reads on behind what was the end of the file before.
+    /// Reads on behind what was the end of the file before. Has no effect where a thread reads.
     pub fn resume(&mut self, shared: &mut Shared) {
-        if let Some(reader) = &mut self.reader {
+        if let Some(Source::Reader(reader)) = &mut self.source {
             reader.resume();
             self.ended = false;
         }
@@ -163,10 +197,15 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
 
     #[inline]
     fn fill(&mut self, shared: &mut Shared) {
-        let Some(reader) = &mut self.reader else { return };
+        let Some(source) = &mut self.source else { return };
         for place in &mut self.window {
             while place.is_none() && !self.ended {
-                match reader.next(&mut shared.ids) {
+                let item = match source {
+                    Source::Reader(reader) => reader.next(&mut shared.ids),
+                    Source::Thread(remote) => remote.next(&mut shared.ids),
+                };
+                self.rows += u64::from(matches!(item, Some(Item::Row(_))));
+                match item {
                     Some(Item::Row(row)) if row.offset >= self.cut => self.ended = true,
                     Some(Item::Row(row)) => {
                         if let Some(key) = row.row.key() {
@@ -175,6 +214,7 @@ impl<R: Row + Keyed, S: Read, const DEPTH: usize> Ahead<R, S, DEPTH> {
                         *place = Some(row);
                     }
                     Some(Item::Problem(problem)) => {
+                        self.ended = problem.kind.cuts_file();
                         if problem.at.is_some_and(|at| at.offset >= self.cut) {
                             self.ended = true;
                         } else {

@@ -8,11 +8,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
 
 use crate::log::reader::Located;
 use crate::log::reader::echo::{Echoes, Run, Seat};
+use crate::log::reader::filled::{Filled, Last};
 use crate::log::reader::shares::Shares;
 use crate::log::reader::splitter::{Ending, OwnedRecord, Record, Splitter};
 use crate::log::schema::IterationRequestRow;
@@ -21,8 +20,6 @@ use crate::log::schema::IterationRequestRow;
 const BATCH_ROWS: usize = 16384;
 /// Records of a batch that are no echoes. A batch of them stays within the second level cache of a core.
 const BATCH_ENTRIES: usize = 1024;
-/// Batches that are ready before the thread waits.
-const BATCHES_AHEAD: usize = 4;
 
 /// What stands next in the file.
 #[derive(Debug)]
@@ -164,22 +161,13 @@ impl<S: Read + std::fmt::Debug> Supply for Here<S> {
 
 /// Batches that a thread fills.
 #[derive(Debug)]
-pub(super) struct There {
-    full: Receiver<Batch>,
-    empty: Sender<Batch>,
-}
+pub(super) struct There(Filled<Batch>);
 
 impl Supply for There {
     fn refill(&mut self, batch: &mut Batch) {
-        // The thread sends the end of the file before it ends; should it die, its panic is on
-        // standard error and what it has not read is not judged as if it were not there.
-        let Ok(next) = self.full.recv() else {
-            batch.end_with(io::Error::other("the thread that reads the file died"));
-            return;
-        };
-        let used = std::mem::replace(batch, next);
-        // The thread may be through with the file and need no more batches.
-        let _ = self.empty.send(used);
+        if let Err(error) = self.0.next(batch) {
+            batch.end_with(error);
+        }
     }
 }
 
@@ -201,11 +189,11 @@ impl There {
         mut echoes: Echoes,
         ours: bool,
     ) -> io::Result<Self> {
-        let (filled, full) = sync_channel(BATCHES_AHEAD);
-        let (empty, emptied) = channel();
-        let read = move || read_all(&mut splitter, &mut echoes, ours, &filled, &emptied);
-        thread::Builder::new().name("reader".to_owned()).spawn(read)?;
-        Ok(Self { full, empty })
+        let fill = move |batch: &mut Batch| {
+            batch.fill(&mut splitter, &mut echoes, ours);
+            if batch.has_end() { Last::Yes } else { Last::No }
+        };
+        Ok(Self(Filled::start(fill)?))
     }
 }
 
@@ -273,23 +261,6 @@ impl Batches {
                 Next::Run(run, &self.batch.lens[first..*end])
             }
             Entry::Record(record) => Next::Record(record.record(line)),
-        }
-    }
-}
-
-fn read_all<S: Read>(
-    splitter: &mut Splitter<S>,
-    echoes: &mut Echoes,
-    ours: bool,
-    filled: &SyncSender<Batch>,
-    emptied: &Receiver<Batch>,
-) {
-    loop {
-        let mut batch = emptied.try_recv().unwrap_or_default();
-        batch.fill(splitter, echoes, ours);
-        let last = batch.end.is_some();
-        if filled.send(batch).is_err() || last {
-            return;
         }
     }
 }

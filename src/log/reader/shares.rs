@@ -17,6 +17,7 @@ use std::thread;
 
 use crate::log::reader::batches::{Batch, Supply, There};
 use crate::log::reader::echo::Echoes;
+use crate::log::reader::filled::died;
 use crate::log::reader::splitter::Splitter;
 
 /// Threads that only read. One that judges is kept busy by fewer.
@@ -322,7 +323,7 @@ impl Shares {
                 return Ok(share);
             }
             if state.has_died {
-                return Err(io::Error::other("a thread that reads the file died"));
+                return Err(died());
             }
             match desk.claim(&mut state, &mut self.spare) {
                 Some(number) => {

@@ -118,7 +118,7 @@ fn next_item<R: Row, S: Read>(
 
 /// Puts the row's request, if it has one, in its place.
 #[inline]
-fn named<R: Row>(
+pub(super) fn named<R: Row>(
     mut row: Located<R>,
     name: &[u8],
     foresight: &mut Foresight,
