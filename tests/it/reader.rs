@@ -403,6 +403,23 @@ fn rows_of_decoding_requests_stand_in_runs() {
 }
 
 #[test]
+fn a_share_may_end_within_quotes() {
+    let mut text = format!("{}\n", IterationRequestRow::SCHEMA.header());
+    // Nearly all lines end within quotes, and none of a few steps does.
+    for (step, quoted) in (0..600u64).map(|step| (step, step % 200 > 20)) {
+        for seat in 0..10u64 {
+            let id = if quoted { format!("\"{seat}\n\n\n\"") } else { format!("r{seat}") };
+            text += &format!("{step},{id},running,{seat},,{step},3,{step},1,{step}\n");
+        }
+    }
+    all_ways_agree(text.as_bytes());
+    // A quote that is not closed takes what stands behind it with it.
+    let open = text.replacen("\"5\n\n\n\"", "\"5", 1);
+    assert_ne!(open, text);
+    all_ways_agree(open.as_bytes());
+}
+
+#[test]
 fn rows_of_very_many_lengths_stand_in_runs() {
     let (steps, seats) = (12, 1500);
     let mut text = format!("{}\n", IterationRequestRow::SCHEMA.header());

@@ -20,12 +20,12 @@ use crate::log::reader::echo::Echoes;
 use crate::log::reader::filled::died;
 use crate::log::reader::splitter::Splitter;
 
-/// Threads that only read. One that judges is kept busy by fewer.
-const MOST_THREADS: usize = 3;
-/// Shares that may be ready before they are asked for, for each thread.
-const SHARES_AHEAD: u64 = 2;
+/// Threads that only read. One that judges is kept busy by fewer, and what is ready takes memory.
+const MOST_THREADS: usize = 2;
+/// Shares that may be ready before they are asked for, besides those that are being read.
+const SHARES_AHEAD: u64 = 1;
 /// Batches that are kept to be filled again.
-const MOST_SPARE: usize = 32;
+const MOST_SPARE: usize = 64;
 /// The end of a share is looked for in pieces of so many bytes, and within so many.
 const PIECE_BYTES: usize = 16 << 10;
 const MOST_BYTES: u64 = 256 << 10;
@@ -218,9 +218,19 @@ impl Desk {
         Some(number)
     }
 
-    fn put(&self, number: u64, share: Option<Share>) {
-        self.state().ready.insert(number, share);
+    /// Hands over a share, and the batches that it did not take.
+    fn put(
+        &self,
+        number: u64,
+        share: Option<Share>,
+        spare: &mut Vec<Batch>,
+    ) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.ready.insert(number, share);
+        state.spare.append(spare);
+        state.spare.truncate(MOST_SPARE);
         self.changed.notify_all();
+        state
     }
 
     fn end(&self) {
@@ -240,8 +250,7 @@ impl Desk {
             };
             drop(state);
             let share = worker.read(number, &mut spare);
-            self.put(number, share);
-            state = self.state();
+            state = self.put(number, share, &mut spare);
         }
     }
 }
@@ -288,7 +297,7 @@ impl Shares {
             state: Mutex::default(),
             changed: Condvar::new(),
             count: division.count,
-            ahead: threads as u64 * SHARES_AHEAD,
+            ahead: threads as u64 + SHARES_AHEAD,
         });
         // Of what follows an error ends the threads that were started.
         let shares = Self {
@@ -314,9 +323,7 @@ impl Shares {
         let desk = Arc::clone(&self.desk);
         let mut state = desk.state();
         state.judged = self.next;
-        if state.spare.len() < MOST_SPARE {
-            state.spare.append(&mut self.spare);
-        }
+        state.spare.append(&mut self.spare);
         desk.changed.notify_all();
         loop {
             if let Some(share) = state.ready.remove(&self.next) {
@@ -329,8 +336,7 @@ impl Shares {
                 Some(number) => {
                     drop(state);
                     let share = self.worker.read(number, &mut self.spare);
-                    state = desk.state();
-                    state.ready.insert(number, share);
+                    state = desk.put(number, share, &mut self.spare);
                 }
                 None => state = desk.wait(state),
             }
