@@ -9,7 +9,7 @@ use crate::check::gather::Gather;
 use crate::check::invariant::Invariant;
 use crate::check::live::Observer;
 use crate::check::report::{CheckReport, RuleOutcome, TableSummary};
-use crate::check::runs::{self, Runs};
+use crate::check::runs::{self, Found};
 use crate::check::skew::Skew;
 use crate::check::view::{IterationView, Moments, Rows};
 use crate::check::{CheckError, CheckOptions, LogSettings};
@@ -58,7 +58,8 @@ pub(super) fn run(
     rules: &[&'static Declaration],
 ) -> Result<CheckReport, CheckError> {
     let found = runs::find(dir)?;
-    let report = pass(dir, options, rules, &found)?;
+    let is_second = found.runs.is_second;
+    let report = pass(dir, options, rules, found)?;
     if !dir.is_growing()
         && has_findings(&report)
         && let Some(rest) = dir.without_spoiled()
@@ -66,10 +67,13 @@ pub(super) fn run(
         // What was read of those is not what was written.
         return run(&rest, options, rules);
     }
-    if found.is_second || !starts_again(&report) {
+    if is_second || !starts_again(&report) {
         return Ok(report);
     }
-    runs::search(dir)?.map_or(Ok(report), |found| pass(dir, options, rules, &found))
+    match runs::search(dir)? {
+        Some(runs) => pass(dir, options, rules, Found { runs, counts: None }),
+        None => Ok(report),
+    }
 }
 
 fn has_findings(report: &CheckReport) -> bool {
@@ -90,17 +94,21 @@ fn pass(
     dir: &LogDir,
     options: &CheckOptions,
     rules: &[&'static Declaration],
-    runs: &Runs,
+    found: Found,
 ) -> Result<CheckReport, CheckError> {
-    let mut run = Run::start(dir, options, rules, runs)?;
+    let mut run = Run::start(dir, options, rules, found)?;
     run.missing_files(dir);
     run.all_steps();
     run.rest(dir)?;
     Ok(run.into_report(dir))
 }
 
-fn first_facts(dir: &LogDir, options: &CheckOptions, runs: &Runs) -> Result<LogFacts, CheckError> {
-    let dialect = Dialect::detect_until(dir, options.skew_bound, &runs.cuts)?;
+fn first_facts(
+    dir: &LogDir,
+    options: &CheckOptions,
+    Found { runs, counts }: Found,
+) -> Result<LogFacts, CheckError> {
+    let dialect = Dialect::detect_until(dir, options.skew_bound, &runs.cuts, counts)?;
     let run_info = run_info(dir, runs.is_second);
     let summary = dialect.is_summary.then_some(LogLevel::Summary);
     let given = options.settings.clone();
@@ -204,10 +212,11 @@ impl Run {
         dir: &LogDir,
         options: &CheckOptions,
         rules: &[&'static Declaration],
-        runs: &Runs,
+        found: Found,
     ) -> Result<Self, CheckError> {
-        let mut facts = first_facts(dir, options, runs)?;
-        let gather = Gather::open(dir, &mut facts, options.every_row, runs)?;
+        let runs = found.runs;
+        let mut facts = first_facts(dir, options, found)?;
+        let gather = Gather::open(dir, &mut facts, options.every_row, &runs)?;
         let events_end = runs.cuts[Table::Events as usize];
         let ends = Ends::open(dir, &facts.dialect, events_end)?;
         let rules = select(rules, &facts);

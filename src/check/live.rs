@@ -41,7 +41,7 @@ impl LiveCheck {
     /// # Errors
     /// If a file of it cannot be opened.
     pub fn open(dir: &LogDir, options: &CheckOptions) -> Result<Self, CheckError> {
-        let mut run = Run::start(dir, options, crate::invariants::ALL, &runs::find(dir)?)?;
+        let mut run = Run::start(dir, options, crate::invariants::ALL, runs::find(dir)?)?;
         run.gather.grow();
         Ok(Self { run, known: Vec::new() })
     }

@@ -29,6 +29,7 @@ const SEVERAL: usize = 2;
 /// First schedulings that are looked at for a resumption beside them.
 const PAIRED_EVENTS: usize = 100;
 
+pub use rows::StepCounts;
 pub use skew::{Compared, DEFAULT_SKEW_BOUND};
 
 macro_rules! habits {
@@ -206,10 +207,11 @@ impl Dialect {
     /// # Errors
     /// If a file cannot be opened.
     pub fn detect(dir: &LogDir, skew_bound: Nanos) -> Result<Self, LogDirError> {
-        Self::detect_until(dir, skew_bound, &[None; 5])
+        Self::detect_until(dir, skew_bound, &[None; 5], None)
     }
 
-    /// Looks at the first rows of each file, and at none behind the place where it is cut.
+    /// Looks at the first rows of each file, and at none behind the place where it is cut; at the counts of all
+    /// steps if they are not known.
     ///
     /// # Errors
     /// If a file cannot be opened.
@@ -217,6 +219,7 @@ impl Dialect {
         dir: &LogDir,
         skew_bound: Nanos,
         cuts: &[Option<Location>; 5],
+        counts: Option<StepCounts>,
     ) -> Result<Self, LogDirError> {
         let mut dialect = Self::default();
         let mut ids = IdTable::default();
@@ -232,7 +235,7 @@ impl Dialect {
         dialect.look_at_iterations(&iterations);
         dialect.look_for_overlap(&iterations.rows, &rows.rows, &events.rows);
         dialect.look_at_queues(&rows, &iterations);
-        dialect.look_for_rows((dir, cuts), &rows, &iterations, &events)?;
+        dialect.look_for_rows((dir, cuts), counts, &rows, &iterations, &events)?;
         dialect.is_summary = dir.file(Table::PerIterationRequests).is_none()
             && !events.rows.iter().any(|event| {
                 matches!(event.event_type, EventType::KvCacheAllocated | EventType::KvCacheFreed)
@@ -373,6 +376,7 @@ impl Dialect {
     fn look_for_rows(
         &mut self,
         (dir, cuts): (&LogDir, &[Option<Location>; 5]),
+        counts: Option<StepCounts>,
         sample: &Sample<IterationRequestRow>,
         iterations: &Sample<IterationRow>,
         events: &Sample<EventRow>,
@@ -385,7 +389,10 @@ impl Dialect {
             return Ok(());
         }
         let run = rows::FirstRun { dir, cuts };
-        let mut wanted = rows::Wanted::by_counts(run)?;
+        let mut wanted = match counts {
+            Some(counts) => counts,
+            None => StepCounts::read(run)?,
+        };
         // Requests that ended while they were preempted stay counted as away; the rows tell.
         if !(absent.contains(&State::Preempted) && wanted.is(State::Preempted))
             && let Some(at) = waiting_missing(sample, iterations)

@@ -13,6 +13,7 @@ mod steps;
 
 use crate::check::doubled::second_half;
 use crate::check::runs::events::Told;
+use crate::log::dialect::StepCounts;
 use crate::log::ids::IdTable;
 use crate::log::reader::{FormKind, Item, Location, LogDir, LogDirError};
 use crate::log::schema::{
@@ -40,17 +41,25 @@ impl Runs {
     }
 }
 
+/// What is found out by looking at all steps.
+pub(crate) struct Found {
+    pub(crate) runs: Runs,
+    /// The counts of the steps, if there is one run.
+    pub(crate) counts: Option<StepCounts>,
+}
+
 /// Finds the joints as far as per_iteration.csv or a header tells of any. Where there is one run, where a
 /// file that was appended to itself begins again.
-pub(crate) fn find(dir: &LogDir) -> Result<Runs, LogDirError> {
-    let restart = steps::restart(dir)?;
+pub(crate) fn find(dir: &LogDir) -> Result<Found, LogDirError> {
+    let mut counts = StepCounts::default();
+    let restart = steps::restart(dir, &mut counts)?;
     let cuts = match restart {
         Some((at, end)) => Some(behind(dir, at, end)?),
         None if !dir.is_growing() && headers(dir)?.hide_the_steps() => without_steps(dir)?,
         None => None,
     };
     if let Some(cuts) = cuts {
-        return Ok(Runs { cuts, is_second: true });
+        return Ok(Found { runs: Runs { cuts, is_second: true }, counts: None });
     }
     let mut cuts = Cuts::default();
     for file in Table::ALL.iter().filter_map(|table| dir.file(*table)) {
@@ -59,7 +68,7 @@ pub(crate) fn find(dir: &LogDir) -> Result<Runs, LogDirError> {
             cuts[file.table as usize] = second_half(file);
         }
     }
-    Ok(Runs { cuts, is_second: false })
+    Ok(Found { runs: Runs { cuts, is_second: false }, counts: Some(counts) })
 }
 
 /// Finds the joints that other files tell of, where per_iteration.csv tells of one run alone: that of a

@@ -1,6 +1,7 @@
 //! The joint of per_iteration.csv.
 
 use crate::check::runs::joint::{is_header, joint};
+use crate::log::dialect::StepCounts;
 use crate::log::ids::IdTable;
 use crate::log::reader::{Item, Location, LogDir, LogDirError};
 use crate::log::schema::IterationRow;
@@ -60,7 +61,12 @@ impl Before {
 /// An id that is wrong in one row starts nothing: the ids behind it go on as before. A counter that is
 /// set back while the engine runs on starts nothing either: the clock goes on, and so do the requests.
 /// The first row of the second run may be lost in one that was torn.
-pub(super) fn restart(dir: &LogDir) -> Result<Option<(Location, Option<Nanos>)>, LogDirError> {
+///
+/// `counts` takes in the steps on the way, up to there.
+pub(super) fn restart(
+    dir: &LogDir,
+    counts: &mut StepCounts,
+) -> Result<Option<(Location, Option<Nanos>)>, LogDirError> {
     let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(None) };
     let mut ids = IdTable::default();
     let mut first: Option<IterationId> = None;
@@ -78,6 +84,7 @@ pub(super) fn restart(dir: &LogDir) -> Result<Option<(Location, Option<Nanos>)>,
                 continue;
             }
         };
+        counts.note(&row);
         let (torn, header) = between.take().unzip();
         let header = header == Some(true);
         let id = row.row.iteration_id;

@@ -87,7 +87,7 @@ pub(super) struct Tape {
 impl Tape {
     pub(super) fn open(dir: &LogDir, skew_bound: Nanos) -> Result<Self, Trouble> {
         let mut ids = IdTable::default();
-        let found = runs::find(dir)?;
+        let found = runs::find(dir)?.runs;
         let other = if found.is_second { None } else { runs::search(dir)? };
         let runs = other.unwrap_or(found);
         let cuts = runs.cuts;

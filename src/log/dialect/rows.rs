@@ -46,9 +46,9 @@ impl<R: Row> Until<R> {
     }
 }
 
-/// The first step whose counts say that it should have rows of a state.
+/// What the counts of steps say of the states that should have rows: the first step of each that should.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
+pub struct StepCounts {
     waiting: Option<IterationId>,
     preempted: Option<IterationId>,
     completed: Option<IterationId>,
@@ -56,45 +56,58 @@ pub(super) struct Wanted {
     waited_at: Vec<Nanos>,
     /// Those of them at which the step behind is decided, too.
     again_at: Vec<Nanos>,
+    /// At most so many of the waiting requests have run before.
+    away: u64,
 }
 
-impl Wanted {
-    /// By the counts of all steps, read to the end or until every state is wanted.
-    pub(super) fn by_counts(run: FirstRun<'_>) -> Result<Self, LogDirError> {
-        let mut wanted = Self::default();
-        let Some(mut reader) = run.reader::<IterationRow>()? else { return Ok(wanted) };
+impl StepCounts {
+    /// By all steps, read to the end or until every state is wanted.
+    pub(super) fn read(run: FirstRun<'_>) -> Result<Self, LogDirError> {
+        let mut counts = Self::default();
+        let Some(mut reader) = run.reader::<IterationRow>()? else { return Ok(counts) };
         let mut ids = IdTable::default();
-        // At most so many of the waiting requests have run before.
-        let mut away = 0u64;
-        while let Some(item) = reader.next(&mut ids) {
-            let Item::Row(row) = item else { continue };
-            let id = Some(row.iteration_id);
-            let decided = row.start_time.saturating_add(row.scheduling_overhead);
-            if wanted.waited_at.last() == Some(&decided) {
-                wanted.again_at.push(decided);
-            }
-            away += u64::from(row.preempted_count.0);
-            away = away.saturating_sub(u64::from(row.resumed_count.unwrap_or_default().0));
-            if u64::from(row.waiting_count.0) > away {
-                wanted.waiting = wanted.waiting.or(id);
-                if wanted.waited_at.len() < WAITED_STEPS {
-                    wanted.waited_at.push(decided);
-                }
-            }
-            // Those among them that gave up wait no more.
-            away = away.min(u64::from(row.waiting_count.0));
-            if row.preempted_count.0 > 0 {
-                wanted.preempted = wanted.preempted.or(id);
-            }
-            if row.completed_count.is_some_and(|count| count.0 > 0) {
-                wanted.completed = wanted.completed.or(id);
-            }
-            let all = wanted.waiting.and(wanted.preempted).and(wanted.completed).is_some();
-            if all && wanted.waited_at.len() == WAITED_STEPS {
-                break;
+        while let Some(item) = reader.next(&mut ids)
+            && !counts.are_settled()
+        {
+            if let Item::Row(row) = item {
+                counts.note(&row);
             }
         }
-        Ok(wanted)
+        Ok(counts)
+    }
+
+    /// Whether every state is wanted, so that more steps tell nothing new.
+    fn are_settled(&self) -> bool {
+        let all = self.waiting.and(self.preempted).and(self.completed).is_some();
+        all && self.waited_at.len() == WAITED_STEPS
+    }
+
+    /// Takes in the next step.
+    pub(crate) fn note(&mut self, row: &IterationRow) {
+        if self.are_settled() {
+            return;
+        }
+        let id = Some(row.iteration_id);
+        let decided = row.start_time.saturating_add(row.scheduling_overhead);
+        if self.waited_at.last() == Some(&decided) {
+            self.again_at.push(decided);
+        }
+        self.away += u64::from(row.preempted_count.0);
+        self.away = self.away.saturating_sub(u64::from(row.resumed_count.unwrap_or_default().0));
+        if u64::from(row.waiting_count.0) > self.away {
+            self.waiting = self.waiting.or(id);
+            if self.waited_at.len() < WAITED_STEPS {
+                self.waited_at.push(decided);
+            }
+        }
+        // Those among them that gave up wait no more.
+        self.away = self.away.min(u64::from(row.waiting_count.0));
+        if row.preempted_count.0 > 0 {
+            self.preempted = self.preempted.or(id);
+        }
+        if row.completed_count.is_some_and(|count| count.0 > 0) {
+            self.completed = self.completed.or(id);
+        }
     }
 
     /// Notes `D` of a step that requests waited in.
@@ -138,7 +151,7 @@ const WAITED_STEPS: usize = 64;
 
 /// Whether a request waited at the decision of a step that counts waiting requests: it had arrived and
 /// was scheduled, or over, later. A count without any is a wrong count.
-fn somebody_waited(run: FirstRun<'_>, wanted: &Wanted) -> Result<bool, LogDirError> {
+fn somebody_waited(run: FirstRun<'_>, wanted: &StepCounts) -> Result<bool, LogDirError> {
     let Some(mut reader) = run.reader::<RequestRow>()? else { return Ok(true) };
     let mut ids = IdTable::default();
     while let Some(item) = reader.next(&mut ids) {
@@ -167,7 +180,7 @@ fn somebody_waited(run: FirstRun<'_>, wanted: &Wanted) -> Result<bool, LogDirErr
 }
 
 /// Whether a request waited then of which per_request.csv, cut before its end, has no row: by the events.
-fn somebody_untold_waited(run: FirstRun<'_>, wanted: &Wanted) -> Result<bool, LogDirError> {
+fn somebody_untold_waited(run: FirstRun<'_>, wanted: &StepCounts) -> Result<bool, LogDirError> {
     let (Some(mut requests), Some(mut events)) =
         (run.reader::<RequestRow>()?, run.reader::<EventRow>()?)
     else {
@@ -233,7 +246,7 @@ fn lacks_requests(run: FirstRun<'_>) -> Result<bool, LogDirError> {
 pub(super) fn never_written(
     run: FirstRun<'_>,
     states: &[State],
-    wanted: &Wanted,
+    wanted: &StepCounts,
 ) -> Result<Vec<State>, LogDirError> {
     let mut open: Vec<_> =
         states.iter().copied().filter(|state| wanted.step(*state).is_some()).collect();
