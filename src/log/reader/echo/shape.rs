@@ -13,7 +13,7 @@ pub(super) const TEXT_BYTES: usize = 96;
 const MOST_SHAPES: usize = 1024;
 
 /// How long the parts of a text are, in their order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lengths {
     /// The name and the state.
     pub(super) lead: u8,
@@ -26,6 +26,14 @@ pub(super) struct Lengths {
     pub(super) scheduled: u8,
     pub(super) computed: u8,
     pub(super) line_break: u8,
+}
+
+impl Lengths {
+    /// All of them as one number.
+    const fn key(self) -> u64 {
+        let Self { lead, place, tokens, blocks, time, scheduled, computed, line_break } = self;
+        u64::from_le_bytes([lead, place, tokens, blocks, time, scheduled, computed, line_break])
+    }
 }
 
 /// Where things stand in the text of an echo; many of them have the same. It fills two lines of the cache.
@@ -83,7 +91,8 @@ impl Shape {
 pub(super) struct Shapes {
     shapes: Vec<Shape>,
     lengths: Vec<Lengths>,
-    known: HashMap<Lengths, u16, FxBuildHasher>,
+    /// The numbers of the shapes by the keys of their lengths.
+    known: HashMap<u64, u16, FxBuildHasher>,
 }
 
 impl Shapes {
@@ -98,13 +107,13 @@ impl Shapes {
 
     /// The number of a shape. None if there are too many of them, or if there is none of these lengths.
     pub(super) fn number(&mut self, lengths: Lengths) -> Option<u16> {
-        if let Some(number) = self.known.get(&lengths) {
+        if let Some(number) = self.known.get(&lengths.key()) {
             return Some(*number);
         }
         let number = u16::try_from(self.shapes.len()).ok().filter(|_| !self.are_too_many())?;
         self.shapes.push(Shape::of(lengths)?);
         self.lengths.push(lengths);
-        self.known.insert(lengths, number);
+        self.known.insert(lengths.key(), number);
         Some(number)
     }
 

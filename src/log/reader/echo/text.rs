@@ -39,8 +39,10 @@ impl Digits {
     }
 
     /// How many digits it has without zeros in front, but one at least.
-    pub(super) fn len(self) -> usize {
-        self.number().checked_ilog10().map_or(1, |tens| tens as usize + 1)
+    pub(super) const fn len(self) -> usize {
+        let [high, low] = self.0;
+        let zeros = if high == 0 { 64 + low.leading_zeros() } else { high.leading_zeros() };
+        if zeros == 128 { 1 } else { 16 - zeros as usize / 8 }
     }
 
     /// The last sixteen digits of a sum.
