@@ -1,6 +1,6 @@
 //! The joint of events.csv, and what the first run tells of its requests.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use crate::check::runs::joint::joint;
@@ -64,6 +64,21 @@ impl Told {
             _ => false,
         })
     }
+}
+
+/// Whether a request arrives that has arrived before, behind something else.
+pub(super) fn arrive_again(dir: &LogDir) -> Result<bool, LogDirError> {
+    let mut arrived: HashSet<String, FxBuildHasher> = HashSet::default();
+    let mut last = None;
+    let found = joint::<EventRow>(dir, |event, place, ids| {
+        let arrives = event.row.event_type == EventType::RequestArrived;
+        let key = event.row.request_id.filter(|_| arrives)?;
+        // A row that stands twice is no other arrival.
+        let copies = last.replace(event.row.timestamp) == Some(event.row.timestamp);
+        let again = !arrived.insert(ids.id(key).to_owned());
+        (again && !copies).then_some(place.at)
+    })?;
+    Ok(found.is_some())
 }
 
 /// Reads the events up to the joint, given the end of the first run if the clock went on behind it.

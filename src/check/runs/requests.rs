@@ -45,6 +45,19 @@ pub(super) fn ends_begin_again(dir: &LogDir, others_do: bool) -> Result<bool, Lo
     Ok(found.is_some())
 }
 
+/// Whether the first request that is over was alive at the end of the first run, by its events.
+pub(super) fn ends_are_of_the_second(dir: &LogDir, told: &Told) -> Result<bool, LogDirError> {
+    let mut is_of_the_second = false;
+    joint::<RequestRow>(dir, |request, place, ids| {
+        let id = ids.id(request.row.request_id);
+        let end = request.row.completion_time;
+        let is_alive = told.knows(id) == Some(true) && told.fits(id, None) == Some(true);
+        is_of_the_second = end.is_some() && is_alive;
+        Some(place.at)
+    })?;
+    Ok(is_of_the_second)
+}
+
 /// Whether the changes of requests begin again: one has some already, and ends earlier than that before, or
 /// at any time where the steps or the events tell that a run began again.
 pub(super) fn changes_begin_again(dir: &LogDir, others_do: bool) -> Result<bool, LogDirError> {
