@@ -3,6 +3,7 @@
 mod coarse;
 mod readings;
 mod short;
+mod whole_units;
 
 use std::path::Path;
 
