@@ -327,6 +327,7 @@ fn completed_rows_may_be_left_out_of_a_log_whose_requests_all_end_in_its_last_st
     for (settings, habits) in [
         ("", &["no-completed-rows"][..]),
         ("", &["no-completed-rows", "fixed-columns-only"]),
+        ("", &["no-completed-rows", "fixed-columns-only", "ends-at-decision"]),
         ("max_num_seqs = 1\n", &["no-completed-rows", "no-initial-rows"]),
         ("max_num_seqs = 1\n", &["no-completed-rows", "no-initial-rows", "no-details"]),
     ] {

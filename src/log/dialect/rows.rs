@@ -267,17 +267,16 @@ pub(super) fn never_written(
     let is_open = |state| open.contains(&state);
     let hides_queued = is_open(State::Waiting) || is_open(State::Preempted);
     let mut ends_are_left_out = false;
-    if let Some(last) = last.filter(|last| wanted.completed == Some(*last) && cut.is_none())
+    if let Some(last) = last.filter(|last| wanted.completed >= Some(*last) && cut.is_none())
         && is_open(State::Completed)
     {
         ends_are_left_out = queues.are_all_of(run, last, hides_queued)? && !lacks_requests(run)?;
     }
     open.retain(|state| {
-        let whole = match state {
-            State::Completed => ends_are_left_out,
-            _ => queues_are_whole,
-        };
-        wanted.step(*state) < last || whole && wanted.step(*state) == last
+        let whole = queues_are_whole && *state != State::Completed;
+        wanted.step(*state) < last
+            || whole && wanted.step(*state) == last
+            || *state == State::Completed && ends_are_left_out
     });
     if open.contains(&State::Waiting) && !somebody_waited(run, wanted)? {
         open.retain(|state| *state != State::Waiting);
