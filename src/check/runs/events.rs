@@ -18,6 +18,7 @@ const SEVERAL: usize = 16;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
     arrived: bool,
+    scheduled: bool,
     end: Option<Nanos>,
 }
 
@@ -53,6 +54,11 @@ impl Told {
     /// Whether a request is one of the first run, if that can be told.
     pub(super) fn knows(&self, id: &str) -> Option<bool> {
         Some(self.lives.as_ref()?.contains_key(id))
+    }
+
+    /// Whether a request ran in the first run.
+    pub(super) fn ran(&self, id: &str) -> bool {
+        self.lives.as_ref().and_then(|lives| lives.get(id)).is_some_and(|life| life.scheduled)
     }
 
     /// Whether a request had this end, or none, in the first run, if that can be told.
@@ -110,6 +116,7 @@ pub(super) fn read(dir: &LogDir, end: Option<Nanos>) -> Result<Told, LogDirError
         }
         if let Some(life) = life {
             life.arrived |= arrives;
+            life.scheduled |= event.row.event_type == EventType::RequestScheduled;
             if event.row.event_type == EventType::RequestCompleted {
                 life.end = life.end.or(Some(now));
             }
