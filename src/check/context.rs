@@ -121,6 +121,13 @@ impl Cx<'_> {
         self.facts.skew.unwrap_or(Nanos::ZERO)
     }
 
+    /// Whether requests of one arrival came at one moment: what came within the clock's readings may have come
+    /// in any order.
+    #[must_use]
+    pub fn knows_order(&self) -> bool {
+        self.slack() == Nanos::ZERO && !self.facts.dialect.is_coarse
+    }
+
     /// Records a finding.
     #[cold]
     pub fn found(&mut self, finding: Finding) {

@@ -22,6 +22,7 @@ mod living;
 mod repeats;
 mod report;
 mod room;
+mod rotated;
 pub(crate) mod runs;
 mod settings;
 mod skew;
@@ -104,5 +105,7 @@ pub fn check_dir_with(
     rules: &[&'static Declaration],
 ) -> Result<CheckReport, CheckError> {
     let dir = LogDir::open(path)?;
-    driver::run(&dir, options, rules)
+    let mut report = driver::run(&dir, options, rules)?;
+    rotated::excuse(&dir, &mut report)?;
+    Ok(report)
 }

@@ -126,6 +126,14 @@ impl<'i, 'a> Board<'i, 'a> {
         }
     }
 
+    /// Takes findings away from roots that are to be explained without them.
+    pub(super) fn part(&mut self, stays: impl Fn(&Seen<'_>) -> bool) {
+        let stay: Vec<bool> = self.seen.iter().map(stays).collect();
+        for (index, item) in self.items.iter_mut().enumerate() {
+            item.root = item.root.filter(|root| !stay[index] || stay[*root]);
+        }
+    }
+
     /// Folds some findings under the best of them, of these rules, and returns that.
     pub(super) fn fold(
         &mut self,

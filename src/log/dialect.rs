@@ -30,7 +30,7 @@ const SEVERAL: usize = 2;
 const PAIRED_EVENTS: usize = 100;
 
 pub use rows::StepCounts;
-pub use skew::{Compared, DEFAULT_SKEW_BOUND};
+pub use skew::{COARSE, Compared, DEFAULT_SKEW_BOUND};
 
 macro_rules! habits {
     ($( $(#[doc = $doc:literal])* $variant:ident = $name:literal, )*) => {
@@ -119,6 +119,9 @@ pub struct Dialect {
     /// How much two readings of one moment may differ, if the clock is read more than once: what was
     /// asked for, and at most a quarter of a usual step.
     pub skew_bound: Nanos,
+    /// Whether all sampled moments are in [coarse](COARSE) units, in the log of a logger that may have rounded
+    /// them: what came at one moment may have come in any order.
+    pub is_coarse: bool,
     /// Whether most sampled decisions are stamped with the `D` of a step exactly.
     pub decisions_at_d: bool,
     /// The unit of the clock, if most sampled first tokens and ends are stamped with moments of steps and
@@ -258,6 +261,7 @@ impl Dialect {
             let reading = skew::Reading::of(&samples, &dialect);
             dialect.set(Habit::ClockSkew, reading.skewed);
             dialect.skew_bound = dialect.skew_bound.max(reading.coarse.unwrap_or_default());
+            dialect.is_coarse = reading.is_coarse;
             dialect.stamps_vary = reading.stamps_vary;
             dialect.ends_vary = reading.ends_vary;
             dialect.mistaken = reading.mistaken;

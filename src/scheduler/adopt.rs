@@ -4,13 +4,14 @@
 use hashbrown::HashSet;
 use rustc_hash::FxBuildHasher;
 
+use crate::config::Policy;
 use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::pass::{BatchEntry, Kind, Pass, TokenBound};
 use crate::scheduler::request::Status;
 use crate::scheduler::slab::Slot;
 use crate::scheduler::waiting::WaitingQueue;
 use crate::scheduler::{Scheduler, asynchronous};
-use crate::units::{BlockId, Blocks, Tokens};
+use crate::units::{BlockId, Blocks, Nanos, Tokens};
 
 /// Where a request is after the other scheduler's pass.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +84,25 @@ impl<K: KvCache> Scheduler<K> {
         Some(taken)
     }
 
-    /// Puts the waiting requests into another order.
+    /// Puts the waiting requests into another order. Where their arrivals make the order, those that change
+    /// places change these, too.
     pub(crate) fn queue_up(&mut self, order: &[Slot]) {
+        if self.config.policy == Policy::Priority {
+            let arrival = |slot: Slot| self.requests[slot].arrival_time;
+            let arrivals: Vec<_> = self.waiting.iter().map(arrival).collect();
+            for (slot, arrival) in order.iter().zip(arrivals) {
+                self.requests[*slot].arrival_time = arrival;
+            }
+        }
         self.waiting = WaitingQueue::new(self.config.policy);
         for slot in order {
             self.waiting.push_back(*slot, &self.requests[*slot]);
         }
+    }
+
+    /// Makes the arrival of a running request, by which `priority` chooses whom to preempt, another one.
+    pub(crate) fn arrive_at(&mut self, slot: Slot, arrival: Nanos) {
+        self.requests[slot].arrival_time = arrival;
     }
 
     /// Whether the seats name everybody in the queues, and leave nobody with more than it can have.

@@ -288,3 +288,41 @@ fn rows_that_all_have_one_field_more_stay_errors() {
     assert_eq!(rule.errors as usize, log.t.len());
     assert_eq!(rule.damages, 0);
 }
+
+/// The clock goes on, and the first run was killed after its first step, while it ran one request: that it arrives
+/// again is told.
+#[test]
+fn a_second_run_is_found_behind_a_single_step_though_the_clock_goes_on() {
+    let line = |at: u32, input: u32, tokens: u32| {
+        format!("{{\"timestamp\": {at}, \"input_length\": {input}, \"output_length\": {tokens}}}\n")
+    };
+    let settings = "max_model_len = 64\nlatency = \"fixed\"\n";
+    let first = replayed(&line(3, 18, 13), settings);
+    for tokens in [1, 4] {
+        let second = replayed(&[line(39, 1, tokens), line(80, 19, 2)].concat(), settings);
+        for header in [false, true] {
+            let again = started_again(&first, &second, [0, 1, 1, 3, 0], 0, header);
+            damaged("one request", &format!("{tokens} tokens, header {header}"), &again);
+            let summary = again.without("per_iteration_requests.csv");
+            damaged("one request", &format!("{tokens} tokens, no rows"), &summary);
+        }
+    }
+}
+
+/// The second run has no step: its only prompt is longer than any that the model takes.
+#[test]
+fn a_second_run_of_a_rejected_request_is_found_where_it_arrives() {
+    let line = |input: u32| {
+        format!("{{\"timestamp\": 0, \"input_length\": {input}, \"output_length\": 9}}\n")
+    };
+    let settings = "max_model_len = 100\nmax_num_batched_tokens = 16\nlatency = \"fixed\"\n";
+    let [first, second] = [33, 100].map(|input| replayed(&line(input), settings));
+    assert_eq!((second.i.len(), second.p.text(0, "finish_reason")), (0, "error"));
+    for steps in [1, 2, 4] {
+        for header in [false, true] {
+            let rows = rows_after(&first, steps, 0);
+            let again = started_again(&first, &second, rows, 0, header);
+            damaged("one request", &format!("{steps} steps, header {header}"), &again);
+        }
+    }
+}

@@ -6,7 +6,7 @@ use schedlog::settings::Settings;
 
 use crate::conform_cases::{Job, log};
 use crate::cuts::replayed;
-use crate::dialect_writer::VARIATIONS;
+use crate::dialect_writer::{VARIATIONS, written};
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
@@ -316,5 +316,61 @@ fn waiting_rows_may_be_left_out_where_the_step_behind_is_decided_at_the_same_mom
     assert_eq!(waiting.len(), 1);
     log.r.rows.remove(waiting[0]);
     let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+}
+
+/// All requests end in the last step that has rows, so that no step in front of it tells that their `completed`
+/// rows are left out.
+#[test]
+fn completed_rows_may_be_left_out_of_a_log_whose_requests_all_end_in_its_last_step() {
+    let line = "{\"timestamp\": 0, \"input_length\": 15, \"output_length\": 1}\n";
+    for (settings, habits) in [
+        ("", &["no-completed-rows"][..]),
+        ("", &["no-completed-rows", "fixed-columns-only"]),
+        ("", &["no-completed-rows", "fixed-columns-only", "ends-at-decision"]),
+        ("max_num_seqs = 1\n", &["no-completed-rows", "no-initial-rows"]),
+        ("max_num_seqs = 1\n", &["no-completed-rows", "no-initial-rows", "no-details"]),
+    ] {
+        let log = replayed(&line.repeat(3), &format!("latency = \"fixed\"\n{settings}"));
+        for run_json in [true, false] {
+            let (_directory, report) = written(&log, habits, run_json).check();
+            let clean = report.verdict() == Verdict::Clean;
+            assert!(clean, "{habits:?}, run.json {run_json}: {:?}", tripped(&report));
+            assert!(report.dialect.has(Habit::NoCompletedRows), "{habits:?}");
+        }
+    }
+}
+
+/// Rows were cut off where others of the last step are missing, too, or another step behind it.
+#[test]
+fn completed_rows_are_lost_where_others_are() {
+    let line = "{\"timestamp\": 0, \"input_length\": 15, \"output_length\": 1}\n";
+    let log = replayed(&line.repeat(3), "latency = \"fixed\"\nmax_num_seqs = 3\n");
+    let kept = |rows: usize| {
+        let mut log = log.clone();
+        log.r.rows.truncate(rows);
+        log.log().check().1.verdict()
+    };
+    assert_eq!([2, 3, 4].map(kept), [Verdict::Damaged, Verdict::Clean, Verdict::Damaged]);
+    let log = replayed(&line.repeat(4), "latency = \"fixed\"\nmax_num_seqs = 3\n");
+    let mut cut = log.clone();
+    cut.r.rows.truncate(4);
+    assert_eq!(cut.log().check().1.verdict(), Verdict::Damaged);
+}
+
+/// The step behind is decided as it begins, at the very moment of the decision before it, and preempts: nothing
+/// tells of which of the two the preemption is, and no row shows who is preempted.
+#[test]
+fn a_preemption_may_be_of_the_step_behind_that_is_decided_at_the_same_moment() {
+    let trace = r#"{"timestamp": 26, "input_length": 8, "output_length": 1}
+{"timestamp": 26, "input_length": 14, "output_length": 2}
+"#;
+    let settings = "max_model_len = 32\nnum_gpu_blocks = 3\nasync_scheduling = true\n\
+                    speculative_method = \"eagle\"\nnum_speculative_tokens = 1\n\
+                    schedule_base_ns = 0\n";
+    let log = replayed(trace, settings);
+    assert_eq!(log.moments(0)[1], log.moments(1)[1]);
+    assert_eq!([0, 1].map(|row| log.i.n(row, "preempted_count")), [0, 1]);
+    let (_directory, report) = written(&log, &["no-preempted-rows", "no-details"], true).check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }

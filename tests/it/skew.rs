@@ -3,6 +3,8 @@
 mod coarse;
 mod readings;
 mod short;
+mod whole_units;
+pub(crate) mod wide;
 
 use std::path::Path;
 

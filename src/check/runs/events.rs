@@ -1,6 +1,6 @@
 //! The joint of events.csv, and what the first run tells of its requests.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use crate::check::runs::joint::joint;
@@ -18,6 +18,7 @@ const SEVERAL: usize = 16;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
     arrived: bool,
+    scheduled: bool,
     end: Option<Nanos>,
 }
 
@@ -55,6 +56,11 @@ impl Told {
         Some(self.lives.as_ref()?.contains_key(id))
     }
 
+    /// Whether a request ran in the first run.
+    pub(super) fn ran(&self, id: &str) -> bool {
+        self.lives.as_ref().and_then(|lives| lives.get(id)).is_some_and(|life| life.scheduled)
+    }
+
     /// Whether a request had this end, or none, in the first run, if that can be told.
     pub(super) fn fits(&self, id: &str, end: Option<Nanos>) -> Option<bool> {
         let lives = self.lives.as_ref()?;
@@ -64,6 +70,21 @@ impl Told {
             _ => false,
         })
     }
+}
+
+/// Whether a request arrives that has arrived before, behind something else.
+pub(super) fn arrive_again(dir: &LogDir) -> Result<bool, LogDirError> {
+    let mut arrived: HashSet<String, FxBuildHasher> = HashSet::default();
+    let mut last = None;
+    let found = joint::<EventRow>(dir, |event, place, ids| {
+        let arrives = event.row.event_type == EventType::RequestArrived;
+        let key = event.row.request_id.filter(|_| arrives)?;
+        // A row that stands twice is no other arrival.
+        let copies = last.replace(event.row.timestamp) == Some(event.row.timestamp);
+        let again = !arrived.insert(ids.id(key).to_owned());
+        (again && !copies).then_some(place.at)
+    })?;
+    Ok(found.is_some())
 }
 
 /// Reads the events up to the joint, given the end of the first run if the clock went on behind it.
@@ -95,6 +116,7 @@ pub(super) fn read(dir: &LogDir, end: Option<Nanos>) -> Result<Told, LogDirError
         }
         if let Some(life) = life {
             life.arrived |= arrives;
+            life.scheduled |= event.row.event_type == EventType::RequestScheduled;
             if event.row.event_type == EventType::RequestCompleted {
                 life.end = life.end.or(Some(now));
             }

@@ -113,6 +113,7 @@ fn without_steps(dir: &LogDir) -> Result<Option<Cuts>, LogDirError> {
         rows.is_some(),
         events.is_certain,
         requests::ends_begin_again(dir, others_do)?,
+        events.is_certain && requests::ends_are_of_the_second(dir, &events)?,
         requests::changes_begin_again(dir, others_do)?,
     ];
     // A file that begins again alone holds rows twice.

@@ -45,6 +45,21 @@ pub(super) fn ends_begin_again(dir: &LogDir, others_do: bool) -> Result<bool, Lo
     Ok(found.is_some())
 }
 
+/// Whether the first request that is over was alive at the end of the first run, by its events, and ran in that and
+/// in no run of its own. Where events stand twice, it is over in the same run.
+pub(super) fn ends_are_of_the_second(dir: &LogDir, told: &Told) -> Result<bool, LogDirError> {
+    let mut is_of_the_second = false;
+    joint::<RequestRow>(dir, |request, place, ids| {
+        let id = ids.id(request.row.request_id);
+        let end = request.row.completion_time;
+        let ran = request.row.first_scheduled_time.is_some_and(|at| at > Nanos::ZERO);
+        let is_alive = told.ran(id) && told.fits(id, None) == Some(true);
+        is_of_the_second = end.is_some() && is_alive && !ran;
+        Some(place.at)
+    })?;
+    Ok(is_of_the_second)
+}
+
 /// Whether the changes of requests begin again: one has some already, and ends earlier than that before, or
 /// at any time where the steps or the events tell that a run began again.
 pub(super) fn changes_begin_again(dir: &LogDir, others_do: bool) -> Result<bool, LogDirError> {

@@ -1,5 +1,6 @@
 //! The joint of per_iteration.csv.
 
+use crate::check::runs::events;
 use crate::check::runs::joint::{is_header, joint};
 use crate::log::dialect::StepCounts;
 use crate::log::ids::IdTable;
@@ -47,10 +48,11 @@ struct Before {
 
 impl Before {
     /// Whether the first step of a run stands behind that of a run which was killed after it: it is another
-    /// one, no later, and has nobody of a step before. One that is a copy was written twice.
-    fn is_followed_by_another_first(&self, now: &IterationRow) -> bool {
+    /// one, no later unless requests arrive again, and has nobody of a step before. One that is a copy was
+    /// written twice.
+    fn is_followed_by_another_first(&self, now: &IterationRow, arrive_again: bool) -> bool {
         self.id == now.iteration_id
-            && now.start_time <= self.start
+            && (now.start_time <= self.start || arrive_again && now.start_time >= self.end)
             && begins_empty(now)
             && self.row != *now
     }
@@ -74,6 +76,7 @@ pub(super) fn restart(
     let mut between: Option<(Location, bool)> = None;
     let mut restart: Option<Restart> = None;
     let twice = begin_twice(dir)?;
+    let arrive_again = twice && events::arrive_again(dir)?;
     while let Some(item) = reader.next(&mut ids) {
         let row = match item {
             Item::Row(row) => row,
@@ -109,7 +112,7 @@ pub(super) fn restart(
         let whole = if joined.is_some() { before_last } else { Some(before) };
         before_last = Some(before);
         let Some(before) = whole else { continue };
-        let another_first = twice && before.is_followed_by_another_first(&now.row);
+        let another_first = twice && before.is_followed_by_another_first(&now.row, arrive_again);
         let clock_goes_on = now.start >= before.start && !another_first;
         // A step that stands twice or late is no run.
         let pauses = now.start > before.start && now.start >= before.end;
@@ -122,7 +125,7 @@ pub(super) fn restart(
             restart = Some(Restart {
                 at: joined.or(torn).unwrap_or(row.at()),
                 id,
-                end: clock_goes_on.then_some(before.end),
+                end: Some(before.end).filter(|end| clock_goes_on || now.start > *end),
                 is_certain: header || !clock_goes_on || lost_first,
                 begins_empty: begins_empty(&row.row),
             });

@@ -59,6 +59,10 @@ impl Replay<'_> {
             self.lose();
             return Ok(None);
         }
+        if self.lacks_keys() {
+            // Whom the step preempted is in the queue now.
+            self.order_ties(&group);
+        }
         let sight = self.sight(&group, &pass);
         let (differences, evictions) = (sight.differences(), sight.evictions());
         if differences.is_empty() {

@@ -60,13 +60,19 @@ impl Replay<'_> {
                 }
             }
         }
-        if self.config.policy == Policy::Fcfs {
+        if self.tells_order_of_ties() {
             let ties = |one: &(Arrived, Option<End>), other: &(Arrived, Option<End>)| {
                 self.are_at_once((one.0.at, one.1), (other.0.at, other.1))
             };
             sort_ties(&mut due, ties, |(arrived, end)| place_in(group, arrived.key, *end));
         }
         due.into_iter().try_for_each(|(arrived, end)| self.add(&arrived, end))
+    }
+
+    /// Whether the rows tell in which order requests of one moment came: under `priority` the reference orders them
+    /// by their ids, but where the moment is one of a coarse clock only.
+    fn tells_order_of_ties(&self) -> bool {
+        self.config.policy == Policy::Fcfs || self.lacks_keys()
     }
 
     /// Whether nothing tells which of two requests arrived first.
@@ -80,9 +86,11 @@ impl Replay<'_> {
     }
 
     /// In a dialect without rows of those that wait, who arrived at once stands in the order in which they
-    /// are admitted: that tells how they queued up. Of those that one step admits later, the events do.
-    pub(super) fn order_hidden_ties(&mut self, group: &Group) {
-        if self.config.policy != Policy::Fcfs || !self.tape.hides(Status::Waiting) {
+    /// are admitted: that tells how they queued up. Of those that one step admits later, the events do. Where the
+    /// clock does not tell in which order `priority` serves them, the rows do, too.
+    pub(super) fn order_ties(&mut self, group: &Group) {
+        let by_rows = self.config.policy == Policy::Fcfs && self.tape.hides(Status::Waiting);
+        if !by_rows && !self.lacks_keys() {
             return;
         }
         let queue: Vec<_> = self.scheduler.waiting().collect();
@@ -90,14 +98,19 @@ impl Replay<'_> {
         let waits = |slot: Slot| self.scheduler.request(slot).status() == Status::Waiting;
         let arrival = |slot: Slot| {
             let end = self.live.get(&self.owners[slot.index()]).and_then(|live| live.end);
-            (self.scheduler.request(slot).arrival_time(), end)
+            let (urgency, arrival) = self.told_key(slot);
+            (urgency, (arrival, end))
         };
         let ties = |one: &Slot, other: &Slot| {
-            waits(*one) && waits(*other) && self.are_at_once(arrival(*one), arrival(*other))
+            let ((urgency, at), (other_urgency, other_at)) = (arrival(*one), arrival(*other));
+            let wait = self.lacks_keys() || waits(*one) && waits(*other);
+            urgency == other_urgency && wait && self.are_at_once(at, other_at)
         };
         let place = |slot: &Slot| {
             let key = self.owners[slot.index()];
-            place_in(group, key, self.live.get(&key).and_then(|live| live.end))
+            // When it was scheduled first says nothing of one that was preempted.
+            let end = self.live.get(&key).and_then(|live| live.end).filter(|_| waits(*slot));
+            place_in(group, key, end)
         };
         sort_ties(&mut sorted, ties, place);
         if sorted != queue {
@@ -145,6 +158,9 @@ impl Replay<'_> {
         if priority.is_none() && end.is_some() && self.config.policy == Policy::Priority {
             return Err(Void::NoPriority);
         }
+        // The stamp of the event may be late; two requests are told apart by the moment itself.
+        let exact = end.map(|end| end.arrival).filter(|_| self.tape.slack > Nanos::ZERO);
+        let arrival_time = self.key(exact.unwrap_or(arrived.at));
         let id = self.tape.ids.id(arrived.key);
         let traced = match &mut self.prompts {
             Some(prompts) => Some(prompts.take(id, input)?),
@@ -156,14 +172,12 @@ impl Replay<'_> {
             None => (None, end.and_then(length).unwrap_or(self.config.max_model_len)),
         };
         let unknown = || vec![TokenRun { first: TokenId(0), len: input }];
-        // The stamp of the event may be late; two requests are told apart by the moment itself.
-        let exact = end.map(|end| end.arrival).filter(|_| self.tape.slack > Nanos::ZERO);
         let slot = self.scheduler.add_request(NewRequest {
             id: RequestId::from(id),
             prompt: traced.map_or_else(unknown, |request| request.prompt),
             max_tokens,
             priority: priority.unwrap_or(Priority(0)),
-            arrival_time: exact.unwrap_or(arrived.at),
+            arrival_time,
             cache_salt: None,
             skip_reading_prefix_cache: false,
         });

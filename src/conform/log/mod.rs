@@ -10,6 +10,7 @@ mod amounts;
 mod cache;
 mod choices;
 mod claims;
+mod coarse;
 mod compare;
 mod config;
 mod counted;

@@ -95,6 +95,8 @@ pub(super) struct Replay<'t> {
     pub(super) live: LiveRequests,
     /// Requests whose rows came before the event of their arrival.
     pub(super) early: HashSet<RequestKey, FxBuildHasher>,
+    /// The moment of the last request that arrived, and how many came before it then.
+    pub(super) last_arrival: (Nanos, u64),
     /// Whether a request arrived of which nothing tells how long its prompt is.
     pub(super) has_stranger: bool,
     /// Whose slot it is, or was last.
@@ -150,6 +152,7 @@ impl<'t> Replay<'t> {
             spare: Vec::new(),
             live: LiveRequests::default(),
             early: HashSet::default(),
+            last_arrival: (Nanos::ZERO, 0),
             has_stranger: false,
             owners: Vec::new(),
             track: Track::Following,
@@ -294,7 +297,8 @@ impl<'t> Replay<'t> {
             self.hand_in(&group)?;
             self.abort_due(Before::Pass(&group));
             self.hand_in_hidden(&group)?;
-            self.order_hidden_ties(&group);
+            self.order_ties(&group);
+            self.settle_victims(&group);
             if self.has_stranger {
                 return Ok(Some(Table::PerRequest));
             }

@@ -42,6 +42,7 @@ mod outputs;
 mod overlap;
 mod partial;
 mod parts;
+mod readings;
 mod reused;
 mod runs;
 mod scaled;
@@ -127,6 +128,7 @@ pub static MIXUPS: &[(&str, &str)] = &[
         STEPS_LEFT_OUT,
         "Only one step in so many is written, and those are numbered as if they were all.",
     ),
+    (WIDE_READINGS, "The clock is read more than once for one moment, and not soon enough."),
     (NEVER_FITS, "The next request to be admitted needs more tokens at once than a step may have."),
 ];
 
@@ -171,6 +173,7 @@ const ALL_TIMES_CUT: &str = "all-times-cut";
 const WRONG_PART: &str = "wrong-part";
 const ONE_WRONG_VALUE: &str = "one-wrong-value";
 const STEPS_LEFT_OUT: &str = "steps-left-out";
+const WIDE_READINGS: &str = "clock-skew";
 const NEVER_FITS: &str = "never-fits";
 
 /// Where clocks differ, or rows are out of order, nothing else is told.
@@ -227,6 +230,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = runs::find_requests(dir, board);
     let _ = block::find(dir, board);
     let _ = skipped::find(dir, report, board);
+    let _ = readings::find(dir, report, board);
     let _ = jump::find(dir, report, board);
     let _ = overlap::find(dir, report, board);
     let _ = numbering::find(dir, report, board);

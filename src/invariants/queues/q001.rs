@@ -129,7 +129,9 @@ fn by_the_living(
     let running = u64::from(step.row.running_count.0);
     // Logs without the reference columns may notice an arrival late.
     let noticed = if cx.facts.dialect.has(Habit::FixedColumnsOnly) { 0 } else { alive.least };
-    let shown = waiting as u64 + alive.away.max(preempted as u64);
+    // A preemption may be of the step behind, which is decided at the same moment.
+    let away = if view.blurred { 0 } else { alive.away };
+    let shown = waiting as u64 + away.max(preempted as u64);
     let least = noticed.saturating_sub(running).max(shown);
     let most = alive.most.saturating_sub(running);
     let waiting = step.row.waiting_count;

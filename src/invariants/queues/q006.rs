@@ -17,8 +17,8 @@ declare_invariant! {
     /// the ids among those of one moment (vLLM: `Request.__lt__`).
     ///
     /// Blind spot: under FCFS the order of arrivals of one moment; under `priority`, in logs of other
-    /// engines, where equally urgent requests belong that are new in the queue; requests preempted with
-    /// output in flight.
+    /// engines, where equally urgent requests belong that are new in the queue, and the ids where another
+    /// logger wrote whole microseconds or coarser moments; requests preempted with output in flight.
     ///
     /// Example: a short prompt admitted past a long one that did not fit.
     pub static Q006 = {
@@ -126,8 +126,7 @@ fn place(row: &RowView) -> Option<i64> {
 /// Priority, where arrival_time is the client's clock.
 fn by_key<'a>(row: &RowView, view: &IterationView<'_>, cx: &Cx<'a>) -> Option<Rank<'a>> {
     let arrival = view.history(row.request_id)?.arrival()?;
-    // What came within the clock's readings may have come at one moment, or in any order.
-    let id = if cx.slack() == Nanos::ZERO { cx.ids.id(row.request_id) } else { "" };
+    let id = if cx.knows_order() { cx.ids.id(row.request_id) } else { "" };
     Some(Rank(urgency(row, view)?, i64::try_from(arrival.0).ok()?, id))
 }
 

@@ -21,7 +21,8 @@ declare_invariant! {
     /// are over.
     ///
     /// Blind spot: under FCFS the order among requests of one arrival; under `priority`, in logs of other
-    /// engines, where a request that is new in the queue belongs among equally urgent ones.
+    /// engines, where a request that is new in the queue belongs among equally urgent ones, and the ids
+    /// where another logger wrote whole microseconds or coarser moments.
     ///
     /// Example: a snapshot that lists the running queue from its end.
     pub static Q011 = {
@@ -269,8 +270,7 @@ fn listed(row: &RowView, running: bool, view: &IterationView<'_>) -> Option<Plac
 /// By what a reference model orders its queue by.
 fn by_key<'a>(row: &RowView, view: &IterationView<'_>, cx: &Cx<'a>) -> Option<Place<'a>> {
     let arrival = view.history(row.request_id)?.arrival()?;
-    // What came within the clock's readings may have come at one moment, or in any order.
-    let id = if cx.slack() == Nanos::ZERO { cx.ids.id(row.request_id) } else { "" };
+    let id = if cx.knows_order() { cx.ids.id(row.request_id) } else { "" };
     Some(Place(urgency(row, view)?, arrival.0, id))
 }
 

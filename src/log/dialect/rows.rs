@@ -255,6 +255,7 @@ pub(super) fn never_written(
     let mut input = BufReader::with_capacity(1 << 16, file.open()?);
     let (mut line, mut last) = (Vec::new(), None);
     let mut queues_are_whole = false;
+    let mut queues = Queues::default();
     let cut = run.cuts[Table::PerIterationRequests as usize];
     let mut left = cut.map_or(u64::MAX, |cut| cut.offset);
     while !open.is_empty() {
@@ -264,23 +265,81 @@ pub(super) fn never_written(
             break;
         }
         left = left.saturating_sub(line.len() as u64);
+        let third = third_field(&line);
         if let Some(step) = step(&line) {
             queues_are_whole &= last == Some(step);
+            if last != Some(step) {
+                queues = Queues::default();
+            }
+            queues.note(&line, third);
             last = Some(step);
         }
-        let third = third_field(&line);
         queues_are_whole |= has_state(&line, third, State::Completed);
         open.retain(|state| !has_state(&line, third, *state));
     }
     // The last step may have been cut, but not within its queues if completed requests stand behind them.
+    let is_open = |state| open.contains(&state);
+    let hides_queued = is_open(State::Waiting) || is_open(State::Preempted);
+    let mut ends_are_left_out = false;
+    if let Some(last) = last.filter(|last| wanted.completed >= Some(*last) && cut.is_none())
+        && is_open(State::Completed)
+    {
+        ends_are_left_out = queues.are_all_of(run, last, hides_queued)? && !lacks_requests(run)?;
+    }
     open.retain(|state| {
         let whole = queues_are_whole && *state != State::Completed;
-        wanted.step(*state) < last || whole && wanted.step(*state) == last
+        wanted.step(*state) < last
+            || whole && wanted.step(*state) == last
+            || *state == State::Completed && ends_are_left_out
     });
     if open.contains(&State::Waiting) && !somebody_waited(run, wanted)? {
         open.retain(|state| *state != State::Waiting);
     }
     Ok(open)
+}
+
+/// The rows of one step.
+#[derive(Debug, Default)]
+struct Queues {
+    running: u32,
+    rows: u32,
+    /// Whether the last of them is whole.
+    is_whole: bool,
+}
+
+impl Queues {
+    fn note(&mut self, line: &[u8], third: Option<&[u8]>) {
+        self.rows += 1;
+        self.running += u32::from(has_state(line, third, State::Running));
+        self.is_whole = line.ends_with(b"\n");
+    }
+
+    /// Whether they are those of the last step that anybody runs in, of which none is missing but those of the
+    /// requests that it finished: then these are never written, or the file was cut just before them, which
+    /// nothing tells apart.
+    fn are_all_of(
+        &self,
+        run: FirstRun<'_>,
+        step: IterationId,
+        hides_queued: bool,
+    ) -> Result<bool, LogDirError> {
+        let Some(mut steps) = run.reader::<IterationRow>()? else { return Ok(false) };
+        let mut ids = IdTable::default();
+        let mut own = None;
+        while let Some(item) = steps.next(&mut ids) {
+            let Item::Row(row) = item else { return Ok(false) };
+            if row.iteration_id == step {
+                own = Some((row.running_count.0, row.waiting_count.0));
+            } else if own.is_some() && row.running_count.0 > 0 {
+                return Ok(false);
+            }
+        }
+        let all = |(running, waiting): (u32, u32)| {
+            self.running == running
+                && (hides_queued || self.rows == running.saturating_add(waiting))
+        };
+        Ok(self.is_whole && own.is_some_and(all))
+    }
 }
 
 fn step(line: &[u8]) -> Option<IterationId> {

@@ -31,8 +31,9 @@ fn is_habit(differences: &[u64], bound: Nanos) -> bool {
         && small.len() >= FEWEST
 }
 
-/// A clock that is so coarse hides most of a small skew: two readings tell the same, or the next unit.
-const COARSE: Nanos = Nanos(1_000);
+/// The unit of a clock that is so coarse that it hides most of a small skew (two readings tell the same, or the next
+/// unit) and what came first of things that happened soon after one another.
+pub const COARSE: Nanos = Nanos(1_000);
 
 /// Units by which readings of a coarse clock may differ before their differences are many enough to be seen
 /// to [vary](is_habit).
@@ -124,6 +125,8 @@ pub(super) struct Reading {
     pub(super) mistaken: BTreeSet<Compared>,
     /// By how much readings differ at least, if they do by units of a coarse clock.
     pub(super) coarse: Option<Nanos>,
+    /// Whether the clock is coarse, be it read once for each moment.
+    pub(super) is_coarse: bool,
 }
 
 impl Reading {
@@ -157,7 +160,8 @@ impl Reading {
             || vary(&stamps::contradictions(samples, &clock))
             || dialect.is_exact() && (stamps_vary || ends_vary)
             || coarse.is_some();
-        Self { skewed, stamps_vary, ends_vary, mistaken, coarse }
+        let is_coarse = unit >= COARSE;
+        Self { skewed, stamps_vary, ends_vary, mistaken, coarse, is_coarse }
     }
 }
 
