@@ -256,7 +256,11 @@ impl<'t> Replay<'t> {
         ];
         for (count, what) in why {
             if count > 0 {
-                self.notes.push(format!("{count} iterations {what}"));
+                let (steps, what) = match count {
+                    1 => ("iteration", what.replacen("have ", "has ", 1)),
+                    _ => ("iterations", what.to_owned()),
+                };
+                self.notes.push(format!("{count} {steps} {what}"));
             }
         }
         if self.skipped > 0 {
