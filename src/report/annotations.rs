@@ -40,19 +40,18 @@ fn write_sheet(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
     }
     let known = sheet.applied.accepted.as_ref().map_or(0, |accepted| accepted.total());
     let verdict = sheet.report.verdict().as_str();
+    let ignored = ignored_damage(sheet.applied);
+    let command = if ignored.is_some() { "warning" } else { "notice" };
+    let ignored = ignored.map_or_else(String::new, |told| format!(", {told}"));
     writeln!(
         out,
-        "::notice title=schedlog::{directory}: {verdict}, {}, {}, {}, {}, {} not run",
+        "::{command} title=schedlog::{directory}: {verdict}, {}, {}, {}, {}, {} not run{ignored}",
         counted(errors, "error", "errors"),
         counted(damages, "damage", "damages"),
         counted(warnings, "warning", "warnings"),
         counted(known, "known finding", "known findings"),
         counted(sheet.applied.deselected.len() as u64, "rule", "rules")
-    )?;
-    match ignored_damage(sheet.applied) {
-        Some(told) => writeln!(out, "::warning title=schedlog::{directory}: {verdict}, {told}"),
-        None => Ok(()),
-    }
+    )
 }
 
 fn write_finding(

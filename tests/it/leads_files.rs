@@ -234,7 +234,7 @@ fn change_at_end(s: &mut Sheets) {
         .collect();
     for place in 0..s.p.len() {
         let mut before = s.p.n(place, "arrival_time");
-        for change in s.changes(&s.p.text(place, "request_id").to_owned()) {
+        for change in s.changes(s.p.text(place, "request_id")) {
             let at = s.t.n(change, "timestamp");
             let at = ends.get(&at).copied().unwrap_or(at);
             s.t.set(change, "timestamp", at);
@@ -417,6 +417,13 @@ pub(crate) const CASES: &[Case] = &[
         rename(s, |s| &mut s.e, hashed);
         s.e.map("timestamp", |at| at + 7_000_000);
     }),
+    case("steps and rows of another engine", "X001", "another-run", |s| {
+        rename(s, |s| &mut s.r, hashed);
+        for row in 0..s.i.len() {
+            let by = 7_000_000 + 1_000 * row as i64;
+            ["start_time", "end_time"].iter().for_each(|column| s.i.add(row, column, by));
+        }
+    }),
     case("events and changes of another engine", "X001", "another-run", |s| {
         rename(s, |s| &mut s.e, hashed);
         rename(s, |s| &mut s.t, hashed);
@@ -437,7 +444,7 @@ pub(crate) const CASES: &[Case] = &[
             let id = s.e.text(event, "request_id").to_owned();
             let step = s.detail(event, "iteration_id");
             let row = step.and_then(|step| s.row_of(step, &id, "preempted"));
-            for row in row {
+            if let Some(row) = row {
                 s.r.set(row, "state", "running");
                 s.r.set(row, "waiting_reason", "");
             }

@@ -84,7 +84,7 @@ fn damage_that_is_ignored_is_told() {
         ),
         ("json", "\"ignored_damages\": {\n      \"F004\": 1"),
         ("sarif", "F004 whole-last-row found 1 damage: ignored"),
-        ("github", "::warning title=schedlog::damaged: clean, but the log is damaged: "),
+        ("github", "::warning title=schedlog::damaged: clean, 0 errors, "),
     ];
     for (format, told) in told {
         let output =

@@ -59,18 +59,22 @@ struct Needed {
 }
 
 impl Needed {
-    fn note(&mut self, request: &RequestHistory) {
+    fn note(&mut self, request: &RequestHistory, events: bool) {
         let Some(record) = request.record.as_ref().filter(|_| !request.damaged) else { return };
         let row = &record.row;
         let Some(end) = row.completion_time.filter(|_| row.output_tokens > Tokens::ZERO) else {
             return;
         };
+        let event = request.event(EventType::RequestScheduled);
+        // One of another run has no steps here.
+        if events && event.is_none() {
+            return;
+        }
         self.end = self.end.max(end);
         let known = |tokens: Tokens| u64::from(tokens.0);
         if row.preemption_count.0 == 0 {
             self.decode += known(row.output_tokens) - 1;
         }
-        let event = request.event(EventType::RequestScheduled);
         let found = row.cached_tokens.or_else(|| event?.row.details.cached_tokens);
         if let Some(found) = found {
             self.prefill += known(row.input_tokens.saturating_sub(found));
@@ -102,7 +106,7 @@ impl Invariant for Check {
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
         if !cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens") {
-            self.needed.note(request);
+            self.needed.note(request, cx.facts.has(Table::Events));
         }
     }
 
@@ -111,8 +115,11 @@ impl Invariant for Check {
             return;
         }
         let Self { steps, needed } = self;
-        // Steps that are not told of may have had the tokens.
-        if steps.gap || needed.end > steps.end.saturating_add(cx.slack()) {
+        // Steps that are not told of may have had the tokens; where no end is told, it is open which was the last.
+        if steps.gap
+            || cx.facts.dialect.hides_ends()
+            || needed.end > steps.end.saturating_add(cx.slack())
+        {
             return;
         }
         let columns = [
