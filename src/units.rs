@@ -11,6 +11,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+/// A count with its noun, or with what is said of so many.
+#[must_use]
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 macro_rules! quantity {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*

@@ -21,7 +21,7 @@ use crate::report::{
     Sheet, Suite, TextOptions, Unread, write_annotations, write_json_suite, write_junit,
     write_sarif, write_suite, write_text,
 };
-use crate::units::Nanos;
+use crate::units::{Nanos, counted};
 
 /// Check logs against every rule.
 ///
@@ -236,8 +236,12 @@ fn accept_known(args: &Args, logs: &mut [Checked]) -> anyhow::Result<()> {
         let (total, kinds) = (collector.total(), collector.kinds());
         let (bytes, baseline) = collector.finish(path)?;
         output::write_file(path, &bytes)?;
-        let kinds = kinds.map_or_else(String::new, |kinds| format!(" of {kinds} kinds"));
-        output::note(&format!("{total} findings{kinds} are now known: {}", path.display()));
+        let kinds = kinds.map_or_else(String::new, |kinds| {
+            format!(" of {}", counted(kinds as u64, "kind", "kinds"))
+        });
+        let (total, are) =
+            (counted(total, "finding", "findings"), if total == 1 { "is" } else { "are" });
+        output::note(&format!("{total}{kinds} {are} now known: {}", path.display()));
         let mut lists = BTreeMap::from([(path.clone(), baseline)]);
         logs.iter_mut().for_each(|log| log.baseline = Some(path.clone()));
         return apply_lists(&mut lists, logs);

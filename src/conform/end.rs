@@ -4,6 +4,7 @@ use crate::conform::compare::{Comparison, Difference};
 use crate::conform::record::{BadRecord, End, MAX_ITERATIONS};
 use crate::conform::report::Moment;
 use crate::engine::EngineCore;
+use crate::units::counted;
 
 /// A record counts as stalled when nothing moved for this many iterations, the one in which the
 /// last request lost its blocks not included.
@@ -64,15 +65,15 @@ impl Comparison<'_, '_> {
     }
 
     fn status(&self, end: &End<'_>, core: &EngineCore) -> Option<Difference> {
-        let recorded = format!("{} after {} iterations", end.status, end.iterations);
+        let steps = |count| counted(count, "iteration", "iterations");
+        let recorded = format!("{} after {}", end.status, steps(end.iterations));
         let model = format!(
-            "{} iterations, {} still to arrive, {} waiting or running, {} batches in flight, \
-             nothing scheduled for {} iterations",
-            self.iterations,
+            "{}, {} still to arrive, {} waiting or running, {} in flight, nothing scheduled for {}",
+            steps(self.iterations),
             self.requests.len() - self.arrived,
             core.scheduler().running().len() + core.scheduler().waiting_len(),
-            core.in_flight().len(),
-            self.quiet,
+            counted(core.in_flight().len() as u64, "batch", "batches"),
+            steps(self.quiet),
         );
         Some(("status", recorded, model))
     }

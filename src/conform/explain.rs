@@ -4,6 +4,7 @@ use crate::scheduler::kv_cache::KvCache;
 use crate::scheduler::{
     AdmissionStop, AllocationCheck, Kind, Pass, Refusal, Scheduler, Slot, TokenBound,
 };
+use crate::units::counted;
 
 /// The reasons behind a pass: preemptions, limits that cut a request's tokens, the end of admission.
 #[must_use]
@@ -77,7 +78,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         AllocationCheck::FullSequence => "the full sequence needs",
         AllocationCheck::Slots => "the step needs",
     };
-    let mut text = format!("{what} {needed} blocks");
+    let mut text = format!("{what} {}", counted(needed.0.into(), "block", "blocks"));
     if shared.0 > 0 {
         text.push_str(&format!(" beside {shared} that it shares"));
     }

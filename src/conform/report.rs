@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::conform::compare::Counts;
 use crate::conform::record::BadRecord;
+use crate::units::counted;
 
 /// The result for a set of records, in the order of their paths.
 #[derive(Clone, Debug, Default)]
@@ -204,10 +205,10 @@ impl fmt::Display for ConformReport {
         let counts = self.counts();
         write!(
             f,
-            "{} records, {} steps, {} decisions compared; {} diverged, {} void",
-            self.records.len(),
-            counts.steps,
-            counts.decisions(),
+            "{}, {}, {} compared; {} diverged, {} void",
+            counted(self.records.len() as u64, "record", "records"),
+            counted(counts.steps, "step", "steps"),
+            counted(counts.decisions(), "decision", "decisions"),
             self.divergences().count(),
             self.void().count(),
         )

@@ -62,7 +62,7 @@ const fn of_all(
 /// that one may be folded in turn.
 pub static DEPENDENCIES: &[Dependency] = &[
     of_request("M001", &["M002", "M008", "M009"], "they use e2e_latency"),
-    of_request("M003", &["M002"], "the sum has the wrong part"),
+    of_request("M003", &["M002", "M017"], "the sum has the wrong part"),
     of_request("M004", &["M003", "M002"], "the sums have the wrong duration"),
     of_request("M007", &["M005", "M008"], "they use ttft"),
     of_request("M006", &["M005", "M003", "M004", "M017"], "they use the first scheduling"),
@@ -78,6 +78,9 @@ pub static DEPENDENCIES: &[Dependency] = &[
     of_request("K004", &["K005"], "the tokens were miscounted on the way"),
     of_request("K005", &["C009", "K007", "K008", "M008", "M009"], "they use output_tokens"),
     of_request("X007", &["C009"], "they use input_tokens"),
+    of_request("X007", &["S008", "K007"], "they use finish_reason"),
+    of_request("K011", &["K007"], "they use cached_tokens and recomputed_tokens"),
+    of_request("C009", &["C005"], "the bytes are those of other blocks"),
     of_request("K006", &["C002", "K007", "K010", "C004"], "they use computed_tokens"),
     of_request("K010", &["K007"], "they use scheduled_tokens"),
     of_request("C004", &["C002"], "the blocks are wrong"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::check::{CheckReport, Declaration, Finding, RuleOutcome, Severity};
-use crate::diagnose::causes::Cause;
+use crate::diagnose::causes::{self, Cause};
 use crate::diagnose::fold::Item;
 use crate::diagnose::shape::shape;
 use crate::diagnose::story::Story;
@@ -37,7 +37,31 @@ pub struct Group<'a> {
     pub stories: Vec<Option<Story>>,
 }
 
-impl Group<'_> {
+impl<'a> Group<'a> {
+    /// Whether both have one cause, which is how the values of one column, or the times of one file, are wrong.
+    fn is_of_one_mistake_with(&self, other: &Self) -> bool {
+        let told = |cause: &&Cause| !causes::is_of_places(cause.id);
+        let same = |cause: &Cause| {
+            let in_row = [self, other].map(|it| it.place().map(|(table, _)| table));
+            other.causes.contains(cause)
+                && (self.place().is_some() && self.place() == other.place()
+                    || causes::names_its_place(cause) && in_row[0] == in_row[1]
+                    || cause.text.contains(".csv"))
+        };
+        self.severity == other.severity && self.causes.iter().filter(told).any(same)
+    }
+
+    fn take_in(&mut self, other: Self) {
+        let own = Consequence { rule: other.rule(), findings: other.findings };
+        for consequence in std::iter::once(own).chain(other.consequences) {
+            let rule = consequence.rule.id;
+            match self.consequences.iter_mut().find(|it| it.rule.id == rule) {
+                Some(same) => same.findings.extend(consequence.findings),
+                None => self.consequences.push(consequence),
+            }
+        }
+    }
+
     /// The rule.
     #[must_use]
     pub const fn rule(&self) -> &'static Declaration {
@@ -98,6 +122,19 @@ pub(super) fn group<'a>(
         (std::cmp::Reverse(group.severity), alone, *rule)
     });
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// Folds groups under an earlier one of the same place of which the values are wrong in the same way: that is one
+/// mistake, which several rules have seen.
+pub(super) fn merge(groups: &mut Vec<Group<'_>>) {
+    let mut kept: Vec<Group<'_>> = Vec::new();
+    for group in std::mem::take(groups) {
+        match kept.iter_mut().find(|other| other.is_of_one_mistake_with(&group)) {
+            Some(other) => other.take_in(group),
+            None => kept.push(group),
+        }
+    }
+    *groups = kept;
 }
 
 const fn empty(outcome: &RuleOutcome, severity: Severity, shape: String) -> Group<'_> {

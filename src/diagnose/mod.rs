@@ -71,6 +71,7 @@ impl<'a> Diagnosis<'a> {
         let facts = lookup::tell(&dir, &mut groups, &excerpts);
         let windows = Excerpts::load(&dir, facts.windows.values().flatten().copied());
         causes::explain(&mut groups, &excerpts, &windows, &facts);
+        group::merge(&mut groups);
         complete_rows(&mut excerpts, &dir, &groups);
         Self { groups, excerpts }
     }

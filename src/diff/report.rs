@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::diff::{DiffReport, Difference, Side};
+use crate::units::counted;
 
 /// The report as a user reads it: what differs first, in context, then the rest in a line each.
 #[must_use]
@@ -13,7 +14,8 @@ pub fn render(report: &DiffReport) -> String {
         let _ = writeln!(text, "setting {setting}");
     }
     let Some((first, others)) = report.differences.split_first() else {
-        let _ = writeln!(text, "the same: {} rows compared", report.rows);
+        let rows = counted(report.rows, "row", "rows");
+        let _ = writeln!(text, "the same: {rows} compared");
         return text;
     };
     let _ = writeln!(text, "{} differ, first in {}", first.class.as_str(), first.table);

@@ -105,6 +105,8 @@ pub struct Applied {
     pub config: Option<PathBuf>,
     /// Rules that were not run.
     pub deselected: Vec<(&'static str, &'static str)>,
+    /// Damage that rules found which do not count, of each how much.
+    pub ignored: BTreeMap<&'static str, u64>,
     /// Rules whose severity was changed.
     pub severities: Vec<Changed>,
     /// Known findings, if there is a list of them.
@@ -146,7 +148,11 @@ impl Policy {
             skew_bound: self.skew_bound.unwrap_or(DEFAULT_SKEW_BOUND),
             every_row: false,
         };
-        let mut report = check_dir_with(dir, &options, &self.rules)?;
+        // What is ignored is looked for all the same if it says that parts of the log are missing, so that it
+        // can be said that it was ignored.
+        let damage = self.deselected.iter().filter(|rule| rule.severity == Severity::Damage);
+        let rules: Vec<_> = self.rules.iter().chain(damage).copied().collect();
+        let mut report = check_dir_with(dir, &options, &rules)?;
         report.notes.extend(self.overridden(dir)?);
         Ok(report)
     }
@@ -181,9 +187,23 @@ impl Policy {
         Applied {
             config: self.config.clone(),
             deselected: self.deselected.iter().map(|rule| (rule.id, rule.name)).collect(),
+            ignored: self.ignore(report),
             severities: self.reclassify(report),
             accepted: None,
         }
+    }
+
+    /// Takes the parts of deselected rules out of a report, and says how much damage they found.
+    fn ignore(&self, report: &mut CheckReport) -> BTreeMap<&'static str, u64> {
+        let mut ignored = BTreeMap::new();
+        report.rules.retain(|outcome| {
+            let counts = !self.deselected.iter().any(|rule| rule.id == outcome.rule.id);
+            if !counts && outcome.damages > 0 {
+                ignored.insert(outcome.rule.id, outcome.damages);
+            }
+            counts
+        });
+        ignored
     }
 
     /// Gives findings of a rule's own severity the one that the policy wants.

@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use crate::check::{Finding, Severity};
 use crate::diagnose::{Group, SHOWN_FINDINGS};
 use crate::report::explain::about;
+use crate::report::summary::ignored_damage;
 use crate::report::{Sheet, Suite, visible};
+use crate::units::counted;
 
 /// Writes the first findings of every group, a line each, and the verdicts as notices; what was not
 /// checked or covered is an error.
@@ -38,11 +40,17 @@ fn write_sheet(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
     }
     let known = sheet.applied.accepted.as_ref().map_or(0, |accepted| accepted.total());
     let verdict = sheet.report.verdict().as_str();
+    let ignored = ignored_damage(sheet.applied);
+    let command = if ignored.is_some() { "warning" } else { "notice" };
+    let ignored = ignored.map_or_else(String::new, |told| format!(", {told}"));
     writeln!(
         out,
-        "::notice title=schedlog::{directory}: {verdict}, {errors} errors, {damages} damages, \
-         {warnings} warnings, {known} known findings, {} rules not run",
-        sheet.applied.deselected.len()
+        "::{command} title=schedlog::{directory}: {verdict}, {}, {}, {}, {}, {} not run{ignored}",
+        counted(errors, "error", "errors"),
+        counted(damages, "damage", "damages"),
+        counted(warnings, "warning", "warnings"),
+        counted(known, "known finding", "known findings"),
+        counted(sheet.applied.deselected.len() as u64, "rule", "rules")
     )
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::conform::log::{
     Basis, Difference, LogCounts, LogDivergence, LogReport, LogSide, LogVerdict, location_text,
 };
+use crate::units::counted;
 
 /// The version of the JSON report; members are only ever added within one version.
 pub const CONFORM_SCHEMA: &str = "schedlog.conform/1";
@@ -110,8 +111,9 @@ fn evictions_text(counts: &LogCounts) -> String {
         (counts.evictions_untold(), "not compared", ", as the log does not tell them"),
     ];
     let told = kinds.into_iter().filter(|(count, ..)| *count > 0);
+    let steps = |count| counted(count, "iteration", "iterations");
     let parts: Vec<_> =
-        told.map(|(count, how, why)| format!("{how} in {count} iterations{why}")).collect();
+        told.map(|(count, how, why)| format!("{how} in {}{why}", steps(count))).collect();
     if parts.is_empty() { "not compared".to_owned() } else { parts.join("; ") }
 }
 

@@ -12,6 +12,7 @@ use crate::log::reader::{FormProblem, Item, LogDir, LogDirError};
 use crate::log::schema::{Row, Table, TransitionRow};
 use crate::log::values::State;
 use crate::state_graph::{LEGAL, is_legal, legal_graph, node};
+use crate::units::counted;
 
 /// How the graph is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +155,10 @@ fn edges(traffic: Option<&Traffic>) -> Vec<Drawn> {
     let label = |cause: &str, seen: Seen| match (traffic, seen.count) {
         (None, _) => cause.to_owned(),
         (Some(_), 0) => format!("{cause}: never"),
-        (Some(_), count) => format!("{cause}: {count} times, after {:.3} ms", seen.mean_ms()),
+        (Some(_), count) => {
+            let times = counted(count, "time", "times");
+            format!("{cause}: {times}, after {:.3} ms", seen.mean_ms())
+        }
     };
     let seen = |from, to| traffic.map(|traffic| traffic.seen(from, to)).unwrap_or_default();
     let mut edges: Vec<_> = LEGAL

@@ -50,6 +50,8 @@ struct Wanted<'a> {
     config: Option<String>,
     /// Rules that were not run.
     not_run: Vec<&'static str>,
+    /// Damage that rules of these would have found.
+    ignored_damages: &'a BTreeMap<&'static str, u64>,
     severities: Vec<Level>,
     known_findings: Option<Known<'a>>,
 }
@@ -344,6 +346,7 @@ fn wanted(applied: &Applied) -> Wanted<'_> {
     Wanted {
         config: applied.config.as_ref().map(|path| path.display().to_string()),
         not_run: applied.deselected.iter().map(|(id, _)| *id).collect(),
+        ignored_damages: &applied.ignored,
         severities: applied
             .severities
             .iter()

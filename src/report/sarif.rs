@@ -12,6 +12,7 @@ use crate::diagnose::{Group, fingerprint};
 use crate::invariants::{ALL, JOINED};
 use crate::report::explain::about;
 use crate::report::{Sheet, Suite, Unread, visible};
+use crate::units::counted;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -283,7 +284,16 @@ fn notifications(sheet: &Sheet<'_>) -> Vec<Notification> {
         .applied
         .deselected
         .iter()
-        .map(|(id, name)| note(format!("{id} {name} was not run: deselected"), Some(id)))
+        .map(|(id, name)| {
+            let text = match sheet.applied.ignored.get(id) {
+                Some(damages) => {
+                    let damages = counted(*damages, "damage", "damages");
+                    format!("{id} {name} found {damages}: ignored")
+                }
+                None => format!("{id} {name} was not run: deselected"),
+            };
+            note(text, Some(id))
+        })
         .collect();
     for rule in &sheet.report.rules {
         if let crate::check::Outcome::NotExercised { reason } = &rule.outcome {
@@ -292,11 +302,12 @@ fn notifications(sheet: &Sheet<'_>) -> Vec<Notification> {
                 Some(rule.rule.id),
             ));
         }
-        let counted = rule.errors + rule.damages + rule.warnings;
-        let more = counted - rule.findings.len() as u64;
+        let total = rule.errors + rule.damages + rule.warnings;
+        let more = total - rule.findings.len() as u64;
         if more > 0 {
-            let text =
-                format!("{more} findings of {} beyond these were only counted", rule.rule.id);
+            let were = if more == 1 { "was" } else { "were" };
+            let more = counted(more, "finding", "findings");
+            let text = format!("{more} of {} beyond these {were} only counted", rule.rule.id);
             notes.push(note(text, Some(rule.rule.id)));
         }
     }

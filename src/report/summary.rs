@@ -7,6 +7,7 @@ use crate::policy::{Applied, Match};
 use crate::report::Sheet;
 use crate::report::coverage::write_coverage;
 use crate::report::text::TextOptions;
+use crate::units::counted;
 
 pub(super) fn write_summary(
     sheet: &Sheet<'_>,
@@ -16,7 +17,10 @@ pub(super) fn write_summary(
     let report = sheet.report;
     for table in &report.tables {
         match &table.file {
-            Some(file) => writeln!(out, "{file:<30} {:>12} rows", table.rows)?,
+            Some(file) => {
+                let rows = if table.rows == 1 { "row" } else { "rows" };
+                writeln!(out, "{file:<30} {:>12} {rows}", table.rows)?;
+            }
             None => writeln!(out, "{:<30} not there", table.table.file_name())?,
         }
     }
@@ -50,10 +54,12 @@ fn write_rule(rule: &RuleOutcome, out: &mut dyn Write) -> io::Result<()> {
     let (id, name) = (rule.rule.id, rule.rule.name);
     match &rule.outcome {
         Outcome::Holds { exercised } => {
-            writeln!(out, "{id} {name:<34} holds          {exercised} comparisons")
+            let compared = counted(*exercised, "comparison", "comparisons");
+            writeln!(out, "{id} {name:<34} holds          {compared}")
         }
         Outcome::Violated { count } => {
-            writeln!(out, "{id} {name:<34} violated       {count} findings")
+            let found = counted(*count, "finding", "findings");
+            writeln!(out, "{id} {name:<34} violated       {found}")
         }
         Outcome::NotExercised { reason } => {
             writeln!(out, "{id} {name:<34} not exercised  {reason}")
@@ -90,8 +96,9 @@ fn write_applied(applied: &Applied, out: &mut dyn Write) -> io::Result<()> {
         for (rule, count) in &accepted.by_number {
             writeln!(
                 out,
-                "known by number only: {count} findings of {rule} beyond the first thousand, which are \
-                 not told apart: {shows}"
+                "known by number only: {} of {rule} beyond the first thousand, which are not told apart: \
+                 {shows}",
+                counted(*count, "finding", "findings")
             )?;
         }
     }
@@ -105,7 +112,8 @@ fn write_counts(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
     let holds = count(|outcome| matches!(outcome, Outcome::Holds { .. }));
     let violated = count(|outcome| matches!(outcome, Outcome::Violated { .. }));
     let idle = count(|outcome| matches!(outcome, Outcome::NotExercised { .. }));
-    write!(out, "rules: {holds} hold, {violated} with findings, {idle} not exercised")?;
+    let hold = if holds == 1 { "holds" } else { "hold" };
+    write!(out, "rules: {holds} {hold}, {violated} with findings, {idle} not exercised")?;
     let deselected = &sheet.applied.deselected;
     if deselected.is_empty() {
         return writeln!(out);
@@ -119,18 +127,32 @@ fn write_verdict(sheet: &Sheet<'_>, out: &mut dyn Write) -> io::Result<()> {
     let verdict = sheet.report.verdict();
     write!(
         out,
-        "verdict: {} ({errors} errors, {damages} damages, {warnings} warnings",
-        verdict.as_str()
+        "verdict: {} ({}, {}, {}",
+        verdict.as_str(),
+        counted(errors, "error", "errors"),
+        counted(damages, "damage", "damages"),
+        counted(warnings, "warning", "warnings")
     )?;
     let known = sheet.applied.accepted.as_ref().map_or(0, |accepted| accepted.total());
     if known > 0 {
-        write!(out, "; {known} known findings not counted")?;
+        write!(out, "; {} not counted", counted(known, "known finding", "known findings"))?;
     }
     write!(out, ")")?;
     if verdict == Verdict::Clean && !sheet.applied.deselected.is_empty() {
         write!(out, " by the rules that were run")?;
     }
+    if let Some(told) = ignored_damage(sheet.applied) {
+        write!(out, ", {told}")?;
+    }
     writeln!(out)
+}
+
+/// That deselected rules found damage.
+pub(super) fn ignored_damage(applied: &Applied) -> Option<String> {
+    let ids: Vec<_> = applied.ignored.keys().copied().collect();
+    let of = (!ids.is_empty()).then(|| ids.join(", "))?;
+    let count = counted(applied.ignored.values().sum(), "damage is", "damages are");
+    Some(format!("but the log is damaged: {count} ignored ({of})"))
 }
 
 /// Ids with neighbours of one family joined: `M001-M003, Q002`.

@@ -14,6 +14,7 @@ use crate::policy::Applied;
 use crate::report::explain::{about, consequences, timeline};
 use crate::report::summary::write_summary;
 use crate::report::{Sheet, Suite, visible, write_coverage};
+use crate::units::counted;
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +109,9 @@ pub fn write_sheet(
         let total = rule.errors + rule.damages + rule.warnings;
         let lost = total - rule.findings.len() as u64;
         if lost > 0 {
-            writeln!(out, "{}: {lost} findings beyond these were only counted\n", rule.rule.id)?;
+            let were = if lost == 1 { "was" } else { "were" };
+            let lost = counted(lost, "finding", "findings");
+            writeln!(out, "{}: {lost} beyond these {were} only counted\n", rule.rule.id)?;
         }
     }
     write_summary(sheet, options, out)

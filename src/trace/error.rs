@@ -5,6 +5,7 @@ use std::io;
 
 use super::MAX_LENGTH;
 use super::summary::DropReason;
+use crate::units::counted;
 
 /// A trace that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +77,7 @@ pub enum Problem {
         limit: u64,
     },
     /// No rows, or none left.
-    #[error("the trace has no requests{}", if *.dropped == 0 { String::new() } else { format!(": {} left out", plural(*.dropped, "row was", "rows were")) })]
+    #[error("the trace has no requests{}", if *.dropped == 0 { String::new() } else { format!(": {} left out", counted(*.dropped, "row was", "rows were")) })]
     Empty {
         /// Rows that were read and left out.
         dropped: u64,
@@ -181,8 +182,8 @@ pub enum Problem {
     /// A number of hash ids that does not fit the prompt.
     #[error(
         "{} for {}, but blocks of {block} need {expected}",
-        plural(*.found, "hash id", "hash ids"),
-        plural(u64::from(*.input), "prompt token", "prompt tokens")
+        counted(*.found, "hash id", "hash ids"),
+        counted(u64::from(*.input), "prompt token", "prompt tokens")
     )]
     HashIdCount {
         /// Hash ids of the row.
@@ -199,8 +200,8 @@ pub enum Problem {
     /// A number of token ids that does not fit the prompt.
     #[error(
         "{} for {}",
-        plural(*.found, "token id", "token ids"),
-        plural(u64::from(*.input), "prompt token", "prompt tokens")
+        counted(*.found, "token id", "token ids"),
+        counted(u64::from(*.input), "prompt token", "prompt tokens")
     )]
     TokenIdCount {
         /// Token ids of the row.
@@ -318,11 +319,6 @@ fn hash_block_remedy(fits: Option<u32>) -> String {
         Some(block) => format!("--hash-block-size {block} fits this row"),
         None => "no block size fits this row; fix hash_ids or pass --skip-invalid".to_owned(),
     }
-}
-
-/// A count with its noun.
-pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The largest length a trace may have, as an error states it.

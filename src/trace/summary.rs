@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::error::plural;
 use super::{RateScale, TimeUnit, TraceFormat};
-use crate::units::{Nanos, Tokens};
+use crate::units::{Nanos, Tokens, counted};
 
 /// Why a row did not become a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -150,7 +149,7 @@ impl TraceSummary {
             Order::Sorted { descents } => notes.push(format!(
                 "arrivals are not in order ({} before the row above); the trace was loaded and \
                  sorted, ties in file order",
-                plural(descents, "row arrives", "rows arrive")
+                counted(descents, "row arrives", "rows arrive")
             )),
             Order::Regrouped => notes.push(
                 "turns do not follow their predecessor's row; the trace was loaded and turns \
@@ -169,13 +168,13 @@ impl TraceSummary {
             notes.push(format!(
                 "{} of {} at the same time as the one before; file order is kept",
                 arrivals - self.ties.distinct,
-                plural(arrivals, "request arrives", "requests arrive")
+                counted(arrivals, "request arrives", "requests arrive")
             ));
         }
         if self.rounded > 0 {
             notes.push(format!(
                 "{} times finer than a nanosecond; rounded to the nearest",
-                plural(self.rounded, "row has", "rows have")
+                counted(self.rounded, "row has", "rows have")
             ));
         }
         notes
@@ -186,7 +185,7 @@ impl fmt::Display for TraceSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let format = self.format.map_or("requests", TraceFormat::title);
         writeln!(f, "trace     {} ({format})", self.name)?;
-        write!(f, "requests  {} of {}", self.requests, plural(self.rows, "row", "rows"))?;
+        write!(f, "requests  {} of {}", self.requests, counted(self.rows, "row", "rows"))?;
         if self.turns > 0 {
             write!(f, ", {} of them follow-up turns", self.turns)?;
         }
@@ -218,7 +217,7 @@ impl fmt::Display for TraceSummary {
             hashed => writeln!(
                 f,
                 "prefixes  given for {} ({} tokens per hash id)",
-                plural(hashed, "request", "requests"),
+                counted(hashed, "request", "requests"),
                 self.hash_block_size
             )?,
         }

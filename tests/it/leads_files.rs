@@ -16,7 +16,8 @@ use crate::sheets::{Sheet, Sheets};
 use crate::support::in_snapshots;
 
 /// Causes that no mistake in the list of mutants brings about.
-pub(crate) const TOLD_HERE: [&str; 2] = ["other-unit", "wrapped-moments"];
+pub(crate) const TOLD_HERE: [&str; 5] =
+    ["other-unit", "wrapped-moments", "arrivals-as-changes", "other-place", "undeclared-drafts"];
 
 /// What is wrong, the rule that leads, its cause, and how.
 pub(crate) struct Case {
@@ -186,6 +187,74 @@ fn sum_holders(s: &mut Sheets) {
     }
 }
 
+/// The mean time of a token, in milliseconds.
+fn tpot_in_millis(s: &mut Sheets, write: fn(f64) -> String) {
+    for row in 0..s.p.len() {
+        let tokens = s.p.n(row, "output_tokens");
+        let times = s.p.num(row, "e2e_latency").zip(s.p.num(row, "ttft"));
+        if let Some((e2e, ttft)) = times.filter(|_| tokens > 1) {
+            s.p.set(row, "tpot", write((e2e - ttft) as f64 / (tokens - 1) as f64 / 1e6));
+        }
+    }
+}
+
+fn use_as_share_of(s: &mut Sheets, all: f64) {
+    for row in 0..s.i.len() {
+        let share = s.i.n(row, "kv_cache_used") as f64 / s.i.n(row, "kv_cache_total") as f64;
+        s.i.set(row, "kv_cache_used", format!("{:?}", share * all));
+    }
+}
+
+/// Each word of a column's name written so, by its place in it, and this between them.
+fn headers(s: &mut Sheets, word: impl Fn(&str, usize) -> String, between: &str) {
+    for sheet in [&mut s.p, &mut s.i, &mut s.r, &mut s.e, &mut s.t] {
+        for name in &mut sheet.header {
+            let words = name.split('_').enumerate().map(|(place, text)| word(text, place));
+            *name = words.collect::<Vec<_>>().join(between);
+        }
+    }
+}
+
+/// The places of those that wait follow on those of the running queue.
+fn count_through(s: &mut Sheets) {
+    for row in 0..s.r.len() {
+        if matches!(s.r.text(row, "state"), "waiting" | "preempted") {
+            let step = s.step(s.r.n(row, "iteration_id"));
+            let running = s.i.n(step, "running_count");
+            s.r.add(row, "queue_position", running);
+        }
+    }
+}
+
+/// Changes that steps decide have the moment of their ends.
+fn change_at_end(s: &mut Sheets) {
+    let ends: std::collections::BTreeMap<i64, i64> = (0..s.i.len())
+        .map(|row| s.moments(row))
+        .map(|[_, decided, _, end]| (decided, end))
+        .collect();
+    for place in 0..s.p.len() {
+        let mut before = s.p.n(place, "arrival_time");
+        for change in s.changes(s.p.text(place, "request_id")) {
+            let at = s.t.n(change, "timestamp");
+            let at = ends.get(&at).copied().unwrap_or(at);
+            s.t.set(change, "timestamp", at);
+            s.t.set(change, "duration_in_prev_state", at - before);
+            before = at;
+        }
+    }
+}
+
+/// Each request begins with a change to `waiting`.
+fn arrive_by_change(s: &mut Sheets) {
+    for place in 0..s.p.len() {
+        let id = s.p.text(place, "request_id").to_owned();
+        let Some(first) = s.changes(&id).first().copied() else { continue };
+        let arrival = s.p.text(place, "arrival_time").to_owned();
+        let change = [&id, &arrival, "waiting", "0", ""].map(str::to_owned);
+        s.t.rows.insert(first, change.to_vec());
+    }
+}
+
 fn quote_numbers(s: &mut Sheets) {
     s.e.map_text("details", |details| {
         let Ok(mut all) = serde_json::from_str::<Value>(details) else { return details.to_owned() };
@@ -216,19 +285,183 @@ pub(crate) const CASES: &[Case] = &[
     case("events in microseconds", "F003", "other-notation", |s| {
         divide(&mut s.e, "timestamp", 1e3)
     }),
-    Case {
-        name: "kv_cache_used as a share",
-        rule: "F003",
-        cause: None,
-        beside: &[],
-        apply: |s| {
-            for row in 0..s.i.len() {
-                let share =
-                    s.i.n(row, "kv_cache_used") as f64 / s.i.n(row, "kv_cache_total") as f64;
-                s.i.set(row, "kv_cache_used", format!("{share:?}"));
+    case("kv_cache_used as a share", "F003", "other-notation", |s| use_as_share_of(s, 1.0)),
+    case("kv_cache_used as a percentage", "F003", "other-notation", |s| use_as_share_of(s, 100.0)),
+    case("names of columns as titles", "F001", "other-notation", |s| {
+        headers(s, |word, _| word[..1].to_uppercase() + &word[1..], " ")
+    }),
+    case("names of columns with capitals between words", "F001", "other-notation", |s| {
+        let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+        headers(s, |word, place| if place == 0 { word.to_owned() } else { capital(word) }, "");
+    }),
+    case("moments in seconds of the calendar", "F003", "other-notation", |s| {
+        let calendar = |text: &str| {
+            text.parse::<f64>()
+                .map_or(String::new(), |at| format!("{:?}", 1_767_225_600.0 + at / 1e9))
+        };
+        for column in ["arrival_time", "first_scheduled_time", "completion_time"] {
+            s.p.map_text(column, calendar);
+        }
+        ["start_time", "end_time"].iter().for_each(|column| s.i.map_text(column, calendar));
+        s.e.map_text("timestamp", calendar);
+        s.t.map_text("timestamp", calendar);
+    }),
+    case("moments in 32 bits with a sign", "F003", "wrapped-moments", |s| {
+        if s.i.len() > 20 {
+            around_the_end(s);
+            moments(s, |at| i64::from(at as i32));
+        }
+    }),
+    case("no request has a place", "Q005", "never-filled", |s| s.r.map("queue_position", |_| 0)),
+    case("places from one", "Q005", "other-numbering", |s| s.r.map("queue_position", |it| it + 1)),
+    case("places go on", "Q005", "other-numbering", count_through),
+    case("arrivals are changes", "S001", "arrivals-as-changes", arrive_by_change),
+    case("events in whole microseconds", "M015", "wrong-unit", |s| {
+        s.e.map("timestamp", |at| at / 1_000)
+    }),
+    case("first schedulings 1 ns late", "M006", "off-by-one", |s| {
+        s.p.map("first_scheduled_time", |at| at + 1);
+    }),
+    case("arrivals 1 ns late", "M015", "shifted-moment", |s| s.p.map("arrival_time", |at| at + 1)),
+    case("completions 1 ns late", "S003", "off-by-one", |s| {
+        s.p.map("completion_time", |at| at + 1)
+    }),
+    case("steps begin at the decision", "M010", "other-place", |s| {
+        for row in 0..s.i.len() {
+            let overhead = s.i.n(row, "scheduling_overhead");
+            s.i.add(row, "start_time", overhead);
+        }
+    }),
+    case("steps end at the output", "M010", "other-place", |s| {
+        for row in 0..s.i.len() {
+            let [start, _, output, _] = s.moments(row);
+            s.i.set(row, "end_time", output);
+            s.i.set(row, "duration", output - start);
+        }
+    }),
+    case("steps have no overhead", "M015", "never-filled", |s| {
+        for row in 0..s.i.len() {
+            let overhead = s.i.n(row, "scheduling_overhead");
+            s.i.set(row, "scheduling_overhead", 0);
+            s.i.add(row, "forward_pass_duration", overhead);
+        }
+    }),
+    case("changes at the end of their steps", "M006", "other-place", change_at_end),
+    case("who is admitted still waits", "S004", "count-of-another-step", |s| {
+        for event in s.e.where_is("event_type", "request_scheduled") {
+            let (id, step) =
+                (s.e.text(event, "request_id").to_owned(), s.detail(event, "iteration_id"));
+            let row = step.and_then(|step| s.row_of(step, &id, "running"));
+            row.into_iter().for_each(|row| s.r.set(row, "state", "waiting"));
+        }
+    }),
+    case("found tokens are in the prompt once more", "C009", "other-unit", |s| {
+        for row in 0..s.p.len() {
+            let found = s.p.n(row, "cached_tokens");
+            s.p.add(row, "input_tokens", found);
+        }
+        for event in s.e.where_is("event_type", "request_arrived") {
+            if let Some(row) = s.request(s.e.text(event, "request_id")) {
+                let input = s.p.n(row, "input_tokens");
+                s.set_detail(event, "input_tokens", input);
             }
-        },
-    },
+        }
+    }),
+    case("prompts are whole blocks", "X007", "other-unit", |s| {
+        let size = s.setting("block_size");
+        s.p.map("input_tokens", |tokens| (tokens + size - 1) / size * size);
+    }),
+    case("blocks of another run.json", "C005", "other-block-size", |s| {
+        let size = s.setting("kv_bytes_per_block");
+        s.run["config"]["kv_bytes_per_block"] = (size * 2).into();
+    }),
+    case("generated tokens with the prompt", "K004", "other-unit", |s| {
+        for row in 0..s.r.len() {
+            let input = s.request(s.r.text(row, "request_id")).map(|it| s.p.n(it, "input_tokens"));
+            s.r.add(row, "tokens_generated", input.unwrap_or(0));
+        }
+    }),
+    case("computed tokens behind the step", "K006", "count-of-another-step", |s| {
+        for row in s.r.where_is("state", "running") {
+            let tokens = s.r.n(row, "scheduled_tokens");
+            s.r.add(row, "computed_tokens", tokens);
+        }
+    }),
+    case("computed tokens without those of the cache", "K006", "other-unit", |s| {
+        for row in s.r.where_is("state", "running") {
+            let found = s.request(s.r.text(row, "request_id")).map(|it| s.p.n(it, "cached_tokens"));
+            let computed = s.r.n(row, "computed_tokens");
+            s.r.set(row, "computed_tokens", (computed - found.unwrap_or(0)).max(0));
+        }
+    }),
+    case("blocks of rows in tokens", "C002", "other-unit", |s| {
+        let size = s.setting("block_size");
+        if s.setting("num_speculative_tokens") == 0 {
+            s.r.map("kv_cache_blocks", |blocks| blocks * size);
+        }
+    }),
+    case("who waits is given tokens", "K002", "other-unit", |s| {
+        for row in s.r.where_is("state", "waiting") {
+            s.r.set(row, "scheduled_tokens", 7);
+        }
+    }),
+    case("blocks before the allocation, of fixed columns", "C003", "count-of-another-step", |s| {
+        blocks_before(s);
+        for column in ["scheduled_tokens", "computed_tokens"] {
+            let column = s.r.column(column);
+            s.r.header.remove(column);
+            s.r.rows.iter_mut().for_each(|row| drop(row.remove(column)));
+        }
+    }),
+    case("events of another engine", "X001", "another-run", |s| {
+        rename(s, |s| &mut s.e, hashed);
+        s.e.map("timestamp", |at| at + 7_000_000);
+    }),
+    case("steps and rows of another engine", "X001", "another-run", |s| {
+        rename(s, |s| &mut s.r, hashed);
+        for row in 0..s.i.len() {
+            let by = 7_000_000 + 1_000 * row as i64;
+            ["start_time", "end_time"].iter().for_each(|column| s.i.add(row, column, by));
+        }
+    }),
+    case("events and changes of another engine", "X001", "another-run", |s| {
+        rename(s, |s| &mut s.e, hashed);
+        rename(s, |s| &mut s.t, hashed);
+    }),
+    case("durations of requests in whole milliseconds", "M001", "rounded-durations", |s| {
+        for column in ["waiting_time", "execution_time", "e2e_latency", "ttft"] {
+            s.p.map(column, |time| (time + 500_000) / 1_000_000 * 1_000_000);
+        }
+    }),
+    case("preempted requests have no computed tokens", "K011", "always-the-same", |s| {
+        let events = s.e.where_is("event_type", "request_preempted");
+        if events.len() > 2 {
+            events.into_iter().for_each(|event| s.set_detail(event, "computed_tokens", 0));
+        }
+    }),
+    case("who is preempted still runs", "S004", "count-of-another-step", |s| {
+        for event in s.e.where_is("event_type", "request_preempted") {
+            let id = s.e.text(event, "request_id").to_owned();
+            let step = s.detail(event, "iteration_id");
+            let row = step.and_then(|step| s.row_of(step, &id, "preempted"));
+            if let Some(row) = row {
+                s.r.set(row, "state", "running");
+                s.r.set(row, "waiting_reason", "");
+            }
+        }
+    }),
+    case("drafts are not declared", "K004", "undeclared-drafts", |s| {
+        if s.setting("num_speculative_tokens") > 0 {
+            s.run["config"]["num_speculative_tokens"] = 0.into();
+        }
+    }),
+    case("both phases of requests exchanged", "M003", "swapped-columns", |s| {
+        for row in 0..s.p.len() {
+            let (waiting, execution) = (s.p.n(row, "waiting_time"), s.p.n(row, "execution_time"));
+            s.p.set(row, "waiting_time", execution);
+            s.p.set(row, "execution_time", waiting);
+        }
+    }),
     case("ids of steps are hashes", "X001", "other-spelling", |s| rename(s, |s| &mut s.r, hashed)),
     case("ids of events are hashes", "X001", "other-spelling", |s| rename(s, |s| &mut s.e, hashed)),
     case("ids of changes are hashes", "X001", "other-spelling", |s| {
@@ -264,17 +497,11 @@ pub(crate) const CASES: &[Case] = &[
         let (state, before) = (s.t.column("state"), s.t.column("prev_state"));
         s.t.rows.retain(|row| row[state] != "preempted" && row[before] != "preempted");
     }),
-    Case {
-        name: "moments of the calendar through a float",
-        rule: "M010",
-        cause: Some("in-floats"),
-        beside: &["M019"],
-        apply: |s| {
-            if s.i.len() > 20 {
-                moments(s, as_float);
-            }
-        },
-    },
+    case("moments of the calendar through a float", "M010", "in-floats", |s| {
+        if s.i.len() > 20 {
+            moments(s, as_float);
+        }
+    }),
     case("steps written twice", "M011", "written-twice", |s| write_again(&mut s.i)),
     case("one step written twice", "M011", "written-twice", |s| {
         let row = s.i.rows[s.i.len() / 2].clone();
@@ -314,18 +541,10 @@ pub(crate) const CASES: &[Case] = &[
     }),
     case("blocks of all holders", "C001", "other-unit", sum_holders),
     case("tpot in milliseconds", "M008", "wrong-unit", |s| {
-        for row in 0..s.p.len() {
-            let tokens = s.p.n(row, "output_tokens");
-            if let (Some(e2e), Some(ttft), true) =
-                (s.p.num(row, "e2e_latency"), s.p.num(row, "ttft"), tokens > 1)
-            {
-                s.p.set(
-                    row,
-                    "tpot",
-                    format!("{:?}", (e2e - ttft) as f64 / (tokens - 1) as f64 / 1e6),
-                );
-            }
-        }
+        tpot_in_millis(s, |tpot| format!("{tpot:?}"))
+    }),
+    case("tpot in milliseconds with two digits", "M008", "wrong-unit", |s| {
+        tpot_in_millis(s, |tpot| format!("{tpot:.2}"));
     }),
     case("numbers of details in quotes", "F003", "other-notation", quote_numbers),
     case("a column with another name", "F001", "other-notation", |s| {

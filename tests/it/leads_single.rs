@@ -159,6 +159,12 @@ fn with_tokens(s: &Sheets) -> Vec<usize> {
     rows.filter(|row| s.r.n(*row, "scheduled_tokens") > 0).collect()
 }
 
+/// Whether nothing lies between a step and its neighbours.
+fn is_between(s: &Sheets, row: usize) -> bool {
+    let meets = |row: usize| s.i.n(row, "end_time") == s.i.n(row + 1, "start_time");
+    meets(row - 1) && meets(row)
+}
+
 fn move_stamp(s: &mut Sheets, by: i64) {
     let Some(event) = middle(&s.e, "event_type", "first_token_generated") else { return };
     s.e.add(event, "timestamp", by);
@@ -172,6 +178,16 @@ fn one_by_one(s: &Sheets) -> bool {
 const CASES: &[Case] = &[
     bare("one e2e_latency is 1000 ns too large", "M001", |s| s.p.add(5, "e2e_latency", 1_000)),
     bare("one duration is 3000 ns too large", "M010", |s| s.i.add(20, "duration", 3_000)),
+    case("one step ends 7 ms late", "M010", ONE, |s| {
+        if is_between(s, 20) {
+            s.i.add(20, "end_time", 7_000_000);
+        }
+    }),
+    case("one step begins 1 ns late", "M010", ONE, |s| {
+        if is_between(s, 20) {
+            s.i.add(20, "start_time", 1);
+        }
+    }),
     bare("one change lasted 2000 ns more", "M004", |s| s.t.add(9, "duration_in_prev_state", 2_000)),
     case("one step stands twice", "M011", "written-twice", |s| {
         let row = s.i.rows[20].clone();
@@ -296,7 +312,7 @@ const CASES: &[Case] = &[
             s.i.add(row, "duration", if row % 2 == 0 { -1 } else { 1 });
         }
     }),
-    bare("one scheduling has a block more in the cache, and rows do not say", "K002", |s| {
+    case("one scheduling has a block more in the cache, and rows do not say", "C008", ONE, |s| {
         add_detail(s, "request_scheduled", "cached_tokens", 16);
         for column in ["scheduled_tokens", "computed_tokens"] {
             let column = s.r.column(column);

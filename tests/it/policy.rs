@@ -72,6 +72,31 @@ fn selection_by_id_and_prefix_never_passes_in_silence() {
     }
 }
 
+/// Who ignores it wants no other exit code, and is told all the same.
+#[test]
+fn damage_that_is_ignored_is_told() {
+    let place = place();
+    assert_eq!(code(&check(place.path(), &["damaged"])), 2);
+    let told = [
+        (
+            "text",
+            "verdict: clean (0 errors, 0 damages, 0 warnings) by the rules that were run, but the log is damaged: ",
+        ),
+        ("json", "\"ignored_damages\": {\n      \"F004\": 1"),
+        ("sarif", "F004 whole-last-row found 1 damage: ignored"),
+        ("github", "::warning title=schedlog::damaged: clean, 0 errors, "),
+    ];
+    for (format, told) in told {
+        let output =
+            check(place.path(), &["damaged", "--ignore", "F004,X,Q,S", "--format", format]);
+        assert_eq!(code(&output), 0, "{format}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(told), "{format}: {text}");
+    }
+    let whole = check(place.path(), &["clean", "--ignore", "F004,X005"]);
+    assert!(!String::from_utf8_lossy(&whole.stdout).contains("damaged"));
+}
+
 #[test]
 fn known_findings_do_not_fail_and_new_ones_do() {
     let place = place();

@@ -33,7 +33,8 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 /// Objects whose members are names, not fixed keys.
-const MAPS: [&str; 4] = [
+const MAPS: [&str; 5] = [
+    "policy.ignored_damages",
     "policy.known_findings.by_rule",
     "policy.known_findings.by_number",
     "coverage",

@@ -231,35 +231,44 @@ impl<'t> Replay<'t> {
                 self.notes.push(format!("{file} is cut: what its end would tell is not compared"));
             }
         }
+        // Of how many iterations, whether they have what follows, and that.
         let why = [
-            (self.damaged, "could not be read in full"),
+            (self.damaged, false, "could not be read in full"),
             (
                 self.untold,
-                "have an output of which nothing tells how many drafts it accepted, as the dialect \
+                true,
+                "an output of which nothing tells how many drafts it accepted, as the dialect \
                  has no rows of preempted requests: not compared from there",
             ),
             (
                 self.undecided,
+                false,
                 "may be decided in more than one way, as prompts are unknown: not compared",
             ),
             (
                 self.undrafted,
+                false,
                 "may be decided in more than one way, as the dialect has no tokens per request and \
                  fewer drafts may have been proposed than can be: not compared",
             ),
             (
                 self.unreasoned,
-                "have waiting requests without a waiting_reason: what kept those out is not compared",
+                true,
+                "waiting requests without a waiting_reason: what kept those out is not compared",
             ),
             (
                 self.foreign_reasons,
-                "have waiting requests whose waiting_reason is unknown, or of a feature that the \
+                true,
+                "waiting requests whose waiting_reason is unknown, or of a feature that the \
                  reference does not have: what kept those out is not compared",
             ),
         ];
-        for (count, what) in why {
+        for (count, has, what) in why {
             if count > 0 {
-                self.notes.push(format!("{count} iterations {what}"));
+                let (steps, have) =
+                    if count == 1 { ("iteration", "has ") } else { ("iterations", "have ") };
+                let have = if has { have } else { "" };
+                self.notes.push(format!("{count} {steps} {have}{what}"));
             }
         }
         if self.skipped > 0 {

@@ -27,8 +27,10 @@ pub(super) static SWAPPED: Recogniser = Recogniser {
             point.expected.zip(point.actual).is_some_and(|(one, other)| one.abs_diff(other) > 1)
         };
         let all = case.points.iter().all(|point| other(point) == Some(first));
-        (all && case.points.iter().any(far))
-            .then(|| format!("{} and {first} are exchanged", case.column_name()))
+        let pair = (case.column_name(), first);
+        // Both columns are told of in the same words.
+        let (one, other) = PARTNERS.into_iter().find(|it| *it == (pair.1, pair.0)).unwrap_or(pair);
+        (all && case.points.iter().any(far)).then(|| format!("{one} and {other} are exchanged"))
     },
 };
 

@@ -15,7 +15,7 @@ mod quotients;
 mod scales;
 mod steps;
 mod times;
-mod units;
+pub(super) mod units;
 mod values;
 mod whole;
 
@@ -261,6 +261,16 @@ pub(super) fn explain(
             group.causes = causes;
         }
     }
+}
+
+/// Whether a cause of this id says where the findings are, not how they are wrong.
+pub(super) fn is_of_places(id: &str) -> bool {
+    RECOGNISERS.iter().any(|it| it.id == id && it.about == About::Places)
+}
+
+/// Whether the cause is of two columns, whichever of them is looked at.
+pub(super) fn names_its_place(cause: &Cause) -> bool {
+    cause.id == across::SWAPPED.id
 }
 
 fn peer<'a>(rule: &'static str, finding: &'a Finding) -> Peer<'a> {

@@ -29,7 +29,7 @@ const SIZES: [Unit; 6] = [
 const RATES: [&str; 3] = ["millisecond", "microsecond", "nanosecond"];
 
 /// Values of the wrong unit.
-pub(super) static UNIT: Recogniser = Recogniser {
+pub(in crate::diagnose) static UNIT: Recogniser = Recogniser {
     id: "wrong-unit",
     doc: "Every value, or a part of what it is compared with, is off by the same power of 1000 (or of 1024): \
           microseconds for nanoseconds, and so on.",
@@ -177,9 +177,12 @@ fn fractional(case: &Case<'_>) -> Option<String> {
     }
     let is = |point: &Point<'_>, factor: i128| {
         let right = point.wanted?.parse::<f64>().ok().filter(|right| *right > 0.0)?;
-        let told = point.text?.parse::<f64>().ok().filter(|told| told.fract() != 0.0)?;
-        // As much as six digits of it may be cut off.
-        Some((told * factor as f64 - right).abs() <= 1.0 + factor as f64 * 1e-6)
+        let text = point.text?;
+        let told = text.parse::<f64>().ok().filter(|told| *told > 0.0 && text.contains('.'))?;
+        // What stands behind the last digit is cut off or rounded.
+        let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len().min(6));
+        let digit = 10f64.powi(-i32::try_from(decimals).unwrap_or(0));
+        Some((told * factor as f64 - right).abs() <= 1.0 + factor as f64 * digit)
     };
     let fits = |(factor, ..): &&Unit| case.points.iter().all(|it| is(it, *factor) == Some(true));
     TIMES.iter().find(fits).map(|unit| says_small(&["tpot"], *unit))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnose::board::{Board, Claim, Seen};
-use crate::diagnose::mixups::ARRIVALS_AT_STEPS;
+use crate::diagnose::mixups::{ARRIVALS_AT_STEPS, SHIFTED_MOMENT};
 use crate::diagnose::pass::each;
 use crate::log::reader::LogDir;
 use crate::log::schema::IterationRow;
@@ -12,7 +12,7 @@ use crate::log::schema::IterationRow;
 const SEVERAL: usize = 2;
 /// Rules that count from the arrival that per_request.csv has.
 const FROM_ARRIVAL: &[&str] =
-    &["M001", "M002", "M003", "M004", "M005", "M006", "M007", "M008", "M009", "M013"];
+    &["M001", "M002", "M003", "M004", "M005", "M006", "M007", "M008", "M009", "M013", "M017"];
 
 fn is_arrival(seen: &Seen<'_>) -> bool {
     seen.rule == "M015" && seen.column() == Some("arrival_time")
@@ -51,6 +51,8 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             }
         },
     )?;
+    let mut offs = wrong.values().map(|(arrived, told)| told - arrived);
+    let same = offs.next().filter(|first| offs.all(|off| off == *first));
     let noticed = |(arrived, told): &(i128, i128)| next.get(arrived) == Some(&Some(*told));
     if wrong.len() >= SEVERAL && wrong.values().all(noticed) {
         let text =
@@ -59,6 +61,16 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
                 .to_owned();
         let lead = &["M015"];
         board.claim(Claim { cause: ARRIVALS_AT_STEPS, text, lead, explains: Box::new(explains) });
+    } else if let Some(by) = same.filter(|_| wrong.len() >= SEVERAL) {
+        let way = if by > 0 { "later" } else { "earlier" };
+        let text = format!(
+            "arrival_time of per_request.csv is {} ns {way} in each of {} requests than the request_arrived event, from \
+             which all else is counted: it is arrival_time that is off",
+            by.abs(),
+            wrong.len()
+        );
+        let lead = &["M015"];
+        board.claim(Claim { cause: SHIFTED_MOMENT, text, lead, explains: Box::new(explains) });
     } else {
         board.fold(&["M015"], explains);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::listed;
-use crate::diagnose::mixups::ONE_WRONG_VALUE;
+use crate::diagnose::mixups::{ONE_WRONG_VALUE, OTHER_UNIT};
 use crate::diagnose::pass::each;
 use crate::log::reader::LogDir;
 use crate::log::schema::{IterationRequestRow, RequestRow};
@@ -49,9 +49,8 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             }
         },
     )?;
-    if said.len() as u64 * ONE_IN > all.max(ONE_IN) {
-        return Some(());
-    }
+    let few = said.len() as u64 * ONE_IN <= all.max(ONE_IN);
+    let cause = if few { ONE_WRONG_VALUE } else { OTHER_UNIT };
     // Of one that is taken for another more is wrong than this.
     let is_more = |seen: &Seen<'_>| {
         seen.request().is_some_and(|id| said.contains_key(id)) && !is_of_input(seen)
@@ -75,7 +74,7 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             _ => false,
         };
         let lead = &["X007"];
-        board.claim(Claim { cause: ONE_WRONG_VALUE, text, lead, explains: Box::new(explains) });
+        board.claim(Claim { cause, text, lead, explains: Box::new(explains) });
     }
     Some(())
 }

@@ -202,7 +202,10 @@ fn durations(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         let rows: u64 = lacking().map(|(rows, _)| rows).sum();
         let amounts: BTreeSet<i128> = lacking().flat_map(|(_, amounts)| amounts).copied().collect();
         let shows = rows >= SEVERAL && are_rests(&amounts, unit);
-        if cut.len() < 2 || files.iter().any(coarse) || !shows {
+        // In one file of which only one column is compared that is told of the column.
+        let alone = matches!(cut.as_slice(), [] | [_])
+            && !matches!(cut.as_slice(), [(Table::PerRequest, _)]);
+        if alone || files.iter().any(coarse) || !shows {
             continue;
         }
         let explains = |seen: &Seen<'_>| seen.is(ASKING) && is_near(seen, unit);

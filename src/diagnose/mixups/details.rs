@@ -24,7 +24,7 @@ struct Member {
     follows: &'static [&'static str],
 }
 
-static MEMBERS: [Member; 5] = [
+static MEMBERS: [Member; 6] = [
     Member {
         name: "iteration_id",
         value: |it| Some(it.iteration_id?.0.to_string()),
@@ -52,6 +52,13 @@ static MEMBERS: [Member; 5] = [
         lead: &["K005"],
         says: "output_tokens is not what the completion ",
         follows: &["K012"],
+    },
+    Member {
+        name: "computed_tokens",
+        value: |it| Some(it.computed_tokens?.0.to_string()),
+        lead: &["K011"],
+        says: "",
+        follows: &["C006", "K007", "K010"],
     },
     Member {
         name: "blocks",
@@ -157,6 +164,10 @@ fn members(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     for member in &MEMBERS {
         let Some(values) = all.get(member.name) else { continue };
         let Some(first) = values.first.as_ref().filter(|_| !values.differ) else { continue };
+        // Some other number may be that of each of them.
+        if member.name == "computed_tokens" && first != "0" {
+            continue;
+        }
         let of_member =
             |seen: &Seen<'_>| seen.is(member.lead) && seen.finding.message.starts_with(member.says);
         // Where most have the value anyway, those that should not are told of one by one.

@@ -55,8 +55,7 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     Some(())
 }
 
-/// Moments since 1970 of which every one is a number that such a float has; what is not since the start of the
-/// scheduler is told of by itself.
+/// Moments since 1970 of which every one is a number that such a float has.
 pub(super) fn find_of_calendar(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
     let lasts = |seen: &Seen<'_>| seen.rule == "M010" && seen.column() == Some("duration");
     if !board.has(&["M019"]) || !board.open().any(|seen| lasts(&seen) && is_near(&seen)) {
@@ -77,15 +76,23 @@ pub(super) fn find_of_calendar(dir: &LogDir, board: &mut Board<'_, '_>) -> Optio
         return Some(());
     }
     let text = format!(
-        "all moments of per_iteration.csv are multiples of {STEP}, as nanoseconds since 1970 are in a float of \
-         64 bits: they went through a float and lost their last digits"
+        "all moments of per_iteration.csv are nanoseconds since 1970 and multiples of {STEP}, as those are in a \
+         float of 64 bits: they went through a float, such as time.time() gives, and lost their last digits. Take \
+         time.time_ns(), less that of the start of the scheduler"
     );
     let explains = |seen: &Seen<'_>| match seen.rule {
         "M010" | "M001" => is_near(seen),
+        "M019" => of_calendar(seen),
         _ => seen.is(ASKING),
     };
     board.claim(Claim { cause: IN_FLOATS, text, lead: &["M010"], explains: Box::new(explains) });
     Some(())
+}
+
+/// Whether moments of requests and of steps are said to be of the calendar.
+fn of_calendar(seen: &Seen<'_>) -> bool {
+    let says = |words: &str| seen.finding.message.contains(words);
+    says("times of the calendar") && says("per_request.csv") && says("per_iteration.csv")
 }
 
 /// Whether what is found is off by what two moments lose.

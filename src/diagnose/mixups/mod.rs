@@ -14,6 +14,7 @@ mod arrived;
 mod block;
 mod block_size;
 mod blocks_before;
+mod bytes;
 mod cache;
 mod changes;
 mod chunks;
@@ -22,6 +23,8 @@ mod corrected;
 mod cut;
 mod details;
 mod engines;
+mod entering;
+mod entries;
 mod filtered;
 mod floats;
 mod foreign;
@@ -35,6 +38,7 @@ mod notation;
 mod numbering;
 mod one_event;
 mod one_row;
+mod one_step;
 mod order;
 mod orders;
 mod other_units;
@@ -42,6 +46,8 @@ mod outputs;
 mod overlap;
 mod partial;
 mod parts;
+mod placed;
+mod positions;
 mod readings;
 mod reused;
 mod runs;
@@ -55,8 +61,10 @@ mod sorted;
 mod spelling;
 mod stamps;
 mod strangers;
+mod tokens;
 mod twice;
 mod undeclared_cache;
+mod undeclared_drafts;
 mod unfilled;
 mod unread;
 mod unshared;
@@ -95,9 +103,17 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (SEVERAL_ENGINES, "Steps of several engines or runs stand in one file."),
     (CLOCK_SET_BACK, "The clock of per_iteration.csv begins anew in the middle of the file."),
     (CLOCK_JUMPS, "The clock of a file jumps in the middle of it."),
+    (
+        ARRIVALS_AS_CHANGES,
+        "The first change of each request is to `waiting`, in which it is without a change.",
+    ),
     (ARRIVALS_AT_STEPS, "Requests arrive where a step first sees them."),
     (OTHER_BLOCK_SIZE, "All blocks are of another size than run.json has."),
     (UNDECLARED_CACHE, "Tokens are found in a cache that run.json says is not there."),
+    (
+        UNDECLARED_DRAFTS,
+        "Requests get several tokens from a step, and run.json knows of no drafts.",
+    ),
     (ANOTHER_CLOCK, "The clock of per_iteration.csv is not that of per_request.csv."),
     (FIRST_CHUNK, "First tokens are noted with the first part of a prompt."),
     (HIDDEN_REQUEST, "A request is counted by steps and in no file."),
@@ -114,8 +130,15 @@ pub static MIXUPS: &[(&str, &str)] = &[
     (ONE_NAME, "Rows, changes or events of one kind have the name of another."),
     (OTHER_UNIT, "A count of tokens or blocks is twice what it should be, or of something else."),
     (WRAPPED, "Moments begin anew where a whole number of 32 bits ends."),
+    (
+        OTHER_PLACE,
+        "A moment of steps stands for another one of them in every row, or decisions of a file do.",
+    ),
     (SORTED, "A file, or each step in it, is sorted by a column after it was written."),
-    (SHIFTED_MOMENT, "A moment of steps is off by one and the same time in every row."),
+    (
+        SHIFTED_MOMENT,
+        "A moment of steps, or the arrival of requests, is off by one and the same time in every row.",
+    ),
     (SCALED_MOMENTS, "All moments of a file are those of the others times one number."),
     (ONE_MOMENT, "All moments of a file are one and the same."),
     (ALL_TIMES_CUT, "Every time of the log was cut to a coarser unit by itself."),
@@ -152,9 +175,11 @@ const MISPLACED_CHANGES: &str = "misplaced-changes";
 const SEVERAL_ENGINES: &str = "several-engines";
 const CLOCK_SET_BACK: &str = "clock-set-back";
 const CLOCK_JUMPS: &str = "clock-jumps";
+const ARRIVALS_AS_CHANGES: &str = "arrivals-as-changes";
 const ARRIVALS_AT_STEPS: &str = "arrivals-at-steps";
 const OTHER_BLOCK_SIZE: &str = "other-block-size";
 const UNDECLARED_CACHE: &str = "undeclared-cache";
+const UNDECLARED_DRAFTS: &str = "undeclared-drafts";
 const ANOTHER_CLOCK: &str = "another-clock";
 const FIRST_CHUNK: &str = "first-chunk";
 const HIDDEN_REQUEST: &str = "hidden-request";
@@ -165,6 +190,7 @@ const NEVER_FILLED: &str = "never-filled";
 const ONE_NAME: &str = "one-name-for-two";
 const OTHER_UNIT: &str = "other-unit";
 const WRAPPED: &str = "wrapped-moments";
+const OTHER_PLACE: &str = "other-place";
 const SORTED: &str = "sorted-afterwards";
 const SHIFTED_MOMENT: &str = "shifted-moment";
 const SCALED_MOMENTS: &str = "scaled-moments";
@@ -200,14 +226,17 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = orders::find_rows(dir, board);
     // Of two engines the requests may have the same ids.
     let _ = engines::find(dir, report, board);
+    let elsewhere = board.has(NOTHING_ELSE);
     let _ = floats::find_of_calendar(dir, board);
-    if board.has(NOTHING_ELSE) {
+    if elsewhere {
         return;
     }
     // A file that cannot be read any more leaves the findings as they are.
     let _ = block_size::find(dir, report, board);
+    let _ = bytes::find(dir, report, board);
     let _ = scaled::find(dir, report, board);
     let _ = undeclared_cache::find(dir, report, board);
+    let _ = undeclared_drafts::find(dir, report, board);
     let _ = floats::find(dir, board);
     let _ = wraps::find(dir, board);
     let _ = again_steps::find(dir, board);
@@ -215,11 +244,16 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = orders::find(dir, board);
     let _ = cut::find(dir, board);
     let _ = coarse::find(dir, board);
+    let _ = one_step::find(dir, report, board);
     let _ = shifted::find(dir, report, board);
     let _ = parts::find(dir, report, board);
     let _ = unfilled::find(dir, board);
     let _ = corrected::find(dir, board);
     let _ = changes::find(dir, board);
+    let _ = entries::find(dir, board);
+    let _ = placed::find(dir, report, board);
+    let _ = entering::find(dir, board);
+    let _ = positions::find(dir, board);
     let _ = misnamed::find(dir, board);
     let _ = spelling::find(dir, board);
     let _ = reused::find_cut(dir, board);
@@ -250,6 +284,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
     let _ = blocks_before::find(dir, report, board);
     let _ = cache::find(dir, board);
     let _ = other_units::find(dir, report, board);
+    let _ = tokens::find(dir, report, board);
     let _ = order::find(dir, report, board);
     let _ = arrived::find(dir, board);
     let _ = scheduled::find(dir, report, board);

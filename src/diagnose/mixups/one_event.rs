@@ -23,6 +23,7 @@ const ONE_IN: u64 = 4;
 
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) -> Option<()> {
     found_tokens(dir, board)?;
+    found_blocks(dir, report, board)?;
     blocks(dir, report, board)?;
     steps(dir, report, board)
 }
@@ -106,6 +107,76 @@ fn found_tokens(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         seen.is(rules) && seen.request().is_some_and(|request| ids.contains(request))
     };
     let lead = &["K009", "K011", "C008", "K006"];
+    board.claim(Claim { cause: ONE_WRONG_VALUE, text, lead, explains: Box::new(explains) });
+    Some(())
+}
+
+/// cached_tokens of an event that are blocks too many for what its request holds, where rows do not tell of tokens and
+/// those of the step, or the length of the prompt, leave no room for them.
+fn found_blocks(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) -> Option<()> {
+    let Some(size) = report.settings.block_size.filter(|size| *size > 0).map(i128::from) else {
+        return Some(());
+    };
+    let mut more: BTreeMap<&str, BTreeSet<i128>> = BTreeMap::new();
+    for seen in board.open().filter(|seen| seen.rule == "C008") {
+        let Some((id, (expected, actual))) = seen.request().zip(seen.values()) else { continue };
+        more.entry(id).or_default().insert(expected - actual);
+    }
+    let [(id, by)] = more.iter().collect::<Vec<_>>()[..] else { return Some(()) };
+    let Some(by) = by.first().copied().filter(|it| by.len() == 1 && *it > 0) else {
+        return Some(());
+    };
+    let id = *id;
+    let over = |seen: &Seen<'_>| {
+        let most = seen.finding.expected.as_deref()?.strip_prefix("at most ")?;
+        let most = most.parse::<i128>().ok()?;
+        let told = seen.finding.actual.as_deref()?.parse::<i128>().ok()?;
+        (seen.rule == "K002" && seen.column() == Some("prefill_tokens"))
+            .then_some(told - most)
+            .filter(|over: &i128| (1..=by * size).contains(over))
+    };
+    let steps: BTreeSet<u64> = board
+        .open()
+        .filter(|seen| over(seen).is_some())
+        .filter_map(|seen| seen.iteration())
+        .collect();
+    let known = |line: u64| {
+        board.open().any(|seen| {
+            let at = seen.finding.primary.as_ref().map(|mark| (mark.at.table, mark.at.line));
+            seen.rule == "K009" && at == Some((Table::Events, line))
+        })
+    };
+    let (mut found, mut all) = (None, 0_u64);
+    events(dir, |row, own| {
+        let event = &row.row;
+        if event.event_type != E::RequestScheduled {
+            return;
+        }
+        all += 1;
+        let details = &event.details;
+        let (Some(step), Some(told)) = (details.iteration_id, details.cached_tokens) else {
+            return;
+        };
+        let told = i128::from(told.0);
+        if own == id && told >= by * size && (steps.contains(&step.0) || known(row.line)) {
+            found = Some((row.line, step.0, told));
+        }
+    })?;
+    let Some((line, step, told)) = found.filter(|_| all > 1) else { return Some(()) };
+    let text = format!(
+        "cached_tokens of the request_scheduled event of {id} is {told}, which is {} more than leaves what its rows hold, \
+         and too much for the tokens of its step ({}): it is the event that is wrong",
+        by * size,
+        of_lines(&[line])
+    );
+    let explains = |seen: &Seen<'_>| match (seen.request(), seen.iteration()) {
+        (Some(request), _) => {
+            request == id && seen.is(&["C008", "C009", "C010", "C011", "K009", "K011"])
+        }
+        (None, Some(iteration)) => iteration == step && over(seen).is_some(),
+        (None, None) => false,
+    };
+    let lead = &["C008"];
     board.claim(Claim { cause: ONE_WRONG_VALUE, text, lead, explains: Box::new(explains) });
     Some(())
 }

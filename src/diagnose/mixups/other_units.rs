@@ -1,7 +1,7 @@
 //! Counts of tokens and blocks that are of something else in every row: of twice as many, of the other unit, of
 //! the holders of each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
@@ -20,6 +20,7 @@ const MOST: usize = 1 << 14;
 pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) -> Option<()> {
     let size = report.settings.block_size.filter(|size| *size > 1).map(i128::from);
     cached(dir, size, board)?;
+    input(dir, board)?;
     used(dir, size, board)
 }
 
@@ -58,6 +59,45 @@ fn cached(dir: &LogDir, size: Option<i128>, board: &mut Board<'_, '_>) -> Option
             || seen.rule == "K007" && seen.request().is_some_and(|id| named.contains(id))
     };
     let lead = &["K011"];
+    board.claim(Claim { cause: OTHER_UNIT, text, lead, explains: Box::new(explains) });
+    Some(())
+}
+
+/// Prompts with what was found of them in the cache once more, in all files.
+fn input(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
+    // What was scheduled may be wrong itself where nothing else contradicts the length.
+    if !board.has(&["K007"]) || !board.has(&["C009", "K004"]) {
+        return Some(());
+    }
+    let lacking: BTreeMap<&str, i128> = board
+        .open()
+        .filter(|seen| seen.rule == "K007")
+        .filter_map(|seen| Some((seen.request()?, seen.values()?)))
+        .map(|(id, (expected, actual))| (id, expected - actual))
+        .collect();
+    let (mut all, mut more) = (true, 0_usize);
+    each::<RequestRow>(
+        dir,
+        |row| Some(row.request_id),
+        |row, id| {
+            let found = row.cached_tokens.map_or(0, |tokens| i128::from(tokens.0));
+            let lacks = lacking.get(id).copied().unwrap_or(0);
+            all &= found == lacks;
+            more += usize::from(lacks > 0);
+        },
+    )?;
+    if !all || more < SEVERAL || more < lacking.len() {
+        return Some(());
+    }
+    let text = format!(
+        "input_tokens is too large by cached_tokens in each of {more} requests that have some: tokens that are found in \
+         the cache are part of the prompt, and are counted once more"
+    );
+    let explains = |seen: &Seen<'_>| {
+        seen.is(&["K004", "K006", "K007", "K008", "K009", "K012", "C009", "C010", "M018", "Q008"])
+            || seen.rule == "K002" && seen.column() != Some("total_tokens")
+    };
+    let lead = &["C009", "K007", "K004"];
     board.claim(Claim { cause: OTHER_UNIT, text, lead, explains: Box::new(explains) });
     Some(())
 }

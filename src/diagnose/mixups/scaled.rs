@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
+use crate::diagnose::causes::units;
 use crate::diagnose::losses::explain::{CHANGES, EVENTS_OF_REQUEST, EVENTS_OF_STEP};
 use crate::diagnose::mixups::jump::{self, Told};
 use crate::diagnose::mixups::{ONE_MOMENT, SCALED_MOMENTS};
@@ -17,6 +18,12 @@ const SEVERAL: usize = 3;
 /// Factors from here on are units, of which more is told elsewhere; below the other one it is the pace of a clock.
 const UNIT: f64 = 500.0;
 const PACE: f64 = 0.01;
+/// Longer units: how many nanoseconds they have, that in words, and their names.
+const UNITS: [(i128, &str, &str); 3] = [
+    (1_000, "a thousand", "microseconds"),
+    (1_000_000, "a million", "milliseconds"),
+    (1_000_000_000, "a billion", "seconds"),
+];
 /// How far a moment may be from what the factor makes of it, for what was cut off; and so many parts of it, for
 /// what a float leaves.
 const NEAR: f64 = 1.5;
@@ -110,6 +117,14 @@ fn factor(dir: &LogDir, board: &mut Board<'_, '_>, table: Table, told: &[Told]) 
         return Some(());
     };
     let times = moved / right;
+    if let Some((_, many, unit)) = UNITS.into_iter().find(|(of, ..)| is_coarser(told, *of)) {
+        let text = format!(
+            "all moments of {table} are {many} times too small: they are in {unit}, and those of per_request.csv in \
+             nanoseconds"
+        );
+        claim(board, table, units::UNIT.id, text);
+        return Some(());
+    }
     let is_pace = (times - 1.0).abs() < PACE;
     if right <= 0.0 || !(1.0 / UNIT..UNIT).contains(&times) || is_pace {
         return Some(());
@@ -137,6 +152,14 @@ fn factor(dir: &LogDir, board: &mut Board<'_, '_>, table: Table, told: &[Told]) 
     );
     claim(board, table, SCALED_MOMENTS, text);
     Some(())
+}
+
+/// Whether each moment is the one that per_request.csv has, cut to a unit of so many nanoseconds.
+fn is_coarser(told: &[Told], unit: i128) -> bool {
+    let found = |(right, off): &Told| i128::from(right.0) + off;
+    let different: BTreeSet<i128> = told.iter().map(found).collect();
+    let cut = |told: &Told| (found(told) * unit - i128::from(told.0.0)).abs() <= unit;
+    different.len() >= SEVERAL && told.iter().all(cut)
 }
 
 /// Whether all steps last so many times as long as their durations by their moments.

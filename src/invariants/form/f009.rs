@@ -34,6 +34,31 @@ struct Check {
     beside_first: Seen,
     /// The requests that were preempted and are not back, in a log with such events.
     away: BTreeSet<RequestKey>,
+    frees: Frees,
+}
+
+/// Whether events of freed blocks name the step, as those of a request that a step ended do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Frees {
+    any: bool,
+    named: bool,
+    by_step: bool,
+}
+
+impl Frees {
+    fn see(&mut self, event: &EventRow) {
+        match event.event_type {
+            EventType::KvCacheFreed => {
+                self.any = true;
+                self.named |= event.details.iteration_id.is_some();
+            }
+            EventType::RequestCompleted => {
+                let dropped = event.details.finish_reason.is_none_or(FinishReason::is_drop);
+                self.by_step |= !dropped;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What was seen of the events of a type.
@@ -51,6 +76,7 @@ impl Invariant for Check {
         let resumed_at_first = cx.facts.dialect.has(Habit::ResumedAtFirst);
         for event in events {
             let kind = event.row.event_type;
+            self.frees.see(&event.row);
             let seen = if resumed_at_first && !self.resumes(&event.row) {
                 &mut self.beside_first
             } else {
@@ -77,6 +103,10 @@ impl Invariant for Check {
                 let names = names.join(" and no ");
                 cx.note(format!("no {kind} event has {names}: nothing was compared with it"));
             }
+        }
+        if self.frees.any && self.frees.by_step && !self.frees.named {
+            let kind = EventType::KvCacheFreed;
+            cx.note(format!("no {kind} event has iteration_id: nothing was compared with it"));
         }
     }
 }

@@ -20,8 +20,8 @@ declare_invariant! {
     /// Where there is no per_iteration_requests.csv, a step takes no more blocks than there are, and in a log
     /// of a reference model no more than its tokens may need.
     ///
-    /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step); at
-    /// least, where steps overlap, the blocks that a step takes for a request whose end has its row before
+    /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step), which only in
+    /// a log without per_iteration_requests.csv and under the policy fcfs are held to it; at least, where steps overlap, the blocks that a step takes for a request whose end has its row before
     /// that; and where events or rows were lost, or block_size or enable_prefix_caching is not known.
     ///
     /// Example: a counter of the whole run, which is 40 in a step that takes one block.
@@ -130,11 +130,11 @@ impl Check {
 
 /// How many blocks the tokens of a step may need, beside those that its requests have.
 fn by_tokens(step: &IterationRow, cx: &Cx<'_>) -> Option<u64> {
-    // A victim may have taken blocks in the same step.
-    if step.preempted_count > Requests::ZERO {
+    let settings = &cx.facts.settings;
+    // A victim may have taken blocks in the same step, unless those are served last that came last.
+    if step.preempted_count > Requests::ZERO && settings.policy != Some(Policy::Fcfs) {
         return None;
     }
-    let settings = &cx.facts.settings;
     let total = u64::from(step.kv_cache_total.0);
     // A real engine may take blocks for tokens that it does not compute.
     let known = settings.block_size.filter(|size| cx.facts.modelled && *size > 0);

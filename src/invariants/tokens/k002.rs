@@ -49,7 +49,7 @@ struct Check {
     /// The step before, in logs without scheduled_tokens.
     gains: Option<Gains>,
     drafts: Speculation,
-    /// Steps with more prefill tokens than their requests can have without drafts, where no setting tells of
+    /// Steps with more tokens of a phase than their requests can have without drafts, where no setting tells of
     /// these.
     too_many: Vec<Finding>,
 }
@@ -148,14 +148,21 @@ impl Invariant for Check {
             if !split.may_prefill {
                 compare.exactly("prefill_tokens", 0, row.prefill_tokens);
             } else if let Some(most) = split.to_catch_up {
-                let put_off = &mut self.too_many;
-                compare.no_more_than_is_left(most, row.prefill_tokens, put_off);
+                compare.no_more_than(
+                    "prefill_tokens",
+                    most,
+                    row.prefill_tokens,
+                    &mut self.too_many,
+                );
             }
             // One token and the drafts for each.
             let drafts = compare.cx.facts.settings.num_speculative_tokens;
-            let each = drafts.map_or(u64::MAX, |drafts| u64::from(drafts) + 1);
-            let most = split.may_decode.saturating_mul(each);
-            compare.at_most("decode_tokens", most, row.decode_tokens);
+            let most = split.may_decode.saturating_mul(u64::from(drafts.unwrap_or(0)) + 1);
+            if most == 0 {
+                compare.at_most("decode_tokens", most, row.decode_tokens);
+            } else {
+                compare.no_more_than("decode_tokens", most, row.decode_tokens, &mut self.too_many);
+            }
             return;
         }
         compare.exactly("total_tokens", total, row.total_tokens);
@@ -211,15 +218,19 @@ impl Compare<'_, '_> {
         self.expect(u64::from(actual.0) <= most, column, format!("at most {most}"), actual);
     }
 
-    /// A step that catches up may have drafts behind its last token; where no setting tells of them, all rows
-    /// of the log do.
-    fn no_more_than_is_left(&mut self, most: u64, actual: Tokens, put_off: &mut Vec<Finding>) {
+    /// A request may have drafts behind its last token; where no setting tells of them, all rows of the log do.
+    fn no_more_than(
+        &mut self,
+        column: &'static str,
+        most: u64,
+        actual: Tokens,
+        put_off: &mut Vec<Finding>,
+    ) {
         match self.cx.facts.settings.num_speculative_tokens {
-            Some(_) => self.at_most("prefill_tokens", most, actual),
+            Some(_) => self.at_most(column, most, actual),
             None if u64::from(actual.0) <= most => self.cx.exercised(1),
             None if put_off.len() < PUT_OFF => {
-                let expected = format!("at most {most}");
-                put_off.push(self.finding("prefill_tokens", expected, actual));
+                put_off.push(self.finding(column, format!("at most {most}"), actual));
             }
             None => {}
         }

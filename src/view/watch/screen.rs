@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Gauge, Paragraph, Sparkline, Wrap};
 
 use crate::check::Severity;
+use crate::units::counted;
 use crate::view::draw::{duration, grouped};
 use crate::view::watch::follow::Engine;
 use crate::view::watch::lines::finding_line;
@@ -40,9 +41,9 @@ pub fn draw(frame: &mut Frame<'_>, engines: &[Engine], chosen: usize, paused: bo
 fn verdict(engine: &Engine) -> (String, Color) {
     match engine.counts {
         (0, 0, 0) => ("no findings".to_owned(), GREEN),
-        (0, 0, warnings) => (format!("{warnings} warnings"), YELLOW),
-        (0, damages, _) => (format!("{damages} damages"), YELLOW),
-        (errors, ..) => (format!("{errors} errors"), RED),
+        (0, 0, warnings) => (counted(warnings, "warning", "warnings"), YELLOW),
+        (0, damages, _) => (counted(damages, "damage", "damages"), YELLOW),
+        (errors, ..) => (counted(errors, "error", "errors"), RED),
     }
 }
 

@@ -120,6 +120,14 @@ const CHANGES: &[fn(&mut Sheets)] = &[
         s.p.add(0, "eviction_count", 1);
     },
     |s| s.run["engine"] = "vllm 0.32".into(),
+    // No event of freed blocks names its step.
+    |s| {
+        for event in s.e.where_is("event_type", "kv_cache_freed") {
+            if let Some(blocks) = s.detail(event, "blocks") {
+                s.e.set(event, "details", format!("{{\"blocks\":{blocks}}}"));
+            }
+        }
+    },
     // Half of the rows of running requests have no place.
     |s| {
         let rows = s.r.where_is("state", "running");

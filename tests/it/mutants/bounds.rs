@@ -57,6 +57,56 @@ pub(crate) fn found_is_scheduled(s: &mut Sheets) {
     }
 }
 
+/// Blocks that preempted requests gave back are counted as evicted.
+fn preempted_are_evicted(s: &mut Sheets) {
+    for row in s.r.where_is("state", "preempted") {
+        let Some(before) = s.row_before(row).filter(|it| s.r.text(*it, "state") == "running")
+        else {
+            continue;
+        };
+        let (step, held) = (s.step(s.r.n(row, "iteration_id")), s.r.n(before, "kv_cache_blocks"));
+        s.i.add(step, "evicted_blocks", held);
+    }
+}
+
+/// The drafts of requests that have caught up are in no count.
+fn leave_drafts_out(s: &mut Sheets) {
+    if s.setting("num_speculative_tokens") == 0 {
+        return;
+    }
+    let chunks = with_chunks(s);
+    for row in s.r.where_is("state", "running") {
+        let (given, computed) = (s.r.n(row, "scheduled_tokens"), s.r.n(row, "computed_tokens"));
+        if given < 2 || computed == 0 || chunks.contains(&row) {
+            continue;
+        }
+        let step = s.step(s.r.n(row, "iteration_id"));
+        if s.i.n(step, "decode_tokens") >= given {
+            s.i.add(step, "decode_tokens", 1 - given);
+            s.i.add(step, "total_tokens", 1 - given);
+        }
+    }
+}
+
+/// Chunks behind the first one of a prompt are counted as decode.
+fn chunks_decode(s: &mut Sheets) {
+    for row in with_chunks(s) {
+        let (step, tokens) = (s.step(s.r.n(row, "iteration_id")), s.r.n(row, "scheduled_tokens"));
+        s.i.add(step, "prefill_tokens", -tokens);
+        s.i.add(step, "decode_tokens", tokens);
+    }
+}
+
+/// Running rows of requests within their prompts.
+fn with_chunks(s: &Sheets) -> Vec<usize> {
+    let within = |row: &usize| {
+        let input = s.request(s.r.text(*row, "request_id")).map(|it| s.p.n(it, "input_tokens"));
+        let computed = s.r.num(*row, "computed_tokens").unwrap_or(0);
+        computed > 0 && input.is_some_and(|input| computed < input)
+    };
+    s.r.where_is("state", "running").into_iter().filter(within).collect()
+}
+
 /// Another run's run.json: without prefix caching.
 pub(crate) fn without_caching(s: &mut Sheets) {
     let finds = |event: usize| s.detail(event, "cached_tokens").is_some_and(|found| found > 0);
@@ -90,6 +140,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
             let row = s.i.len() / 2;
             s.i.set(row, "evicted_blocks", more);
         });
+    }),
+    mutant("summary-preempted-are-evicted", "what is given back is lost", &["C010"], |s| {
+        if s.run["config"]["policy"] == "fcfs" {
+            in_summary(s, preempted_are_evicted);
+        }
+    }),
+    mutant("bare-drafts-are-not-counted", "one token for each request", &["K001"], |s| {
+        written_in(s, &["fixed-columns-only"], leave_drafts_out);
+    }),
+    mutant("bare-chunks-decode", "whoever runs decodes", &["K002"], |s| {
+        if s.run["overlapping_steps"] == false {
+            written_in(s, &["fixed-columns-only"], chunks_decode);
+        }
     }),
     mutant("summary-without-prefix-caching", "run.json is of another run", &["K009"], |s| {
         in_summary(s, without_caching);

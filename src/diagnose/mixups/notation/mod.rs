@@ -5,7 +5,10 @@
 
 mod fields;
 mod fractions;
+mod headers;
+mod negatives;
 mod renamed;
+mod shares;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +17,7 @@ use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::mixups::OTHER_NOTATION;
 use crate::diagnose::mixups::notation::fields::{Json, Number};
 use crate::diagnose::mixups::notation::fractions::Fractions;
+use crate::diagnose::mixups::notation::shares::Shares;
 use crate::diagnose::mixups::notation::words::Spelled;
 use crate::log::field::Field;
 use crate::log::schema::{Column, Table};
@@ -30,6 +34,8 @@ enum Notation {
     Thousands,
     LongerUnit,
     CalendarSeconds,
+    Share,
+    Percent,
     Date,
     Clock,
     Word(Spelled),
@@ -51,9 +57,11 @@ const LISTED: usize = 3;
 
 pub(super) fn find(board: &mut Board<'_, '_>) {
     Table::ALL.into_iter().for_each(|table| spaced_header(board, table));
+    headers::find(board);
     Table::ALL.into_iter().for_each(|table| renamed::find(board, table));
+    negatives::find(board);
     let units = units(board);
-    let broken = broken(board);
+    let broken = broken(board, &units);
     let notation = |seen: &Seen<'_>| {
         let of_broken = field(seen).is_some_and(|(place, ..)| broken.contains(&place));
         notation(seen, &units).filter(|(kind, _)| *kind != Notation::Decimal || !of_broken)
@@ -84,8 +92,10 @@ pub(super) fn find(board: &mut Board<'_, '_>) {
         let explains = |seen: &Seen<'_>| match seen.rule {
             // The rows at the end were lost with all others.
             "X005" => {
-                files.iter().any(|it| seen.finding.message.starts_with(it.file_name()))
-                    && *kind != Notation::Header
+                files.iter().any(|it| {
+                    let named = seen.finding.message.starts_with(it.file_name());
+                    named || *it == Table::PerRequest && lacks_ends(seen)
+                }) && *kind != Notation::Header
             }
             _ => notation(seen).is_some_and(|(notation, _)| notation == *kind),
         };
@@ -93,6 +103,11 @@ pub(super) fn find(board: &mut Board<'_, '_>) {
         let text = kind.told(written);
         board.claim(Claim { cause: OTHER_NOTATION, text, lead, explains: Box::new(explains) });
     }
+}
+
+/// Whether it is found that requests have no row in per_request.csv.
+fn lacks_ends(seen: &Seen<'_>) -> bool {
+    seen.rule == "X005" && seen.finding.message.ends_with("no row in per_request.csv")
 }
 
 /// Whether the text is more than a 0.
@@ -109,26 +124,29 @@ fn field<'s>(seen: &Seen<'s>) -> Option<(Place, &'static Column, &'s str)> {
 }
 
 /// Columns of counts of which some have a fraction: these are no counts, however the others are written.
-fn broken(board: &Board<'_, '_>) -> BTreeSet<Place> {
+fn broken(board: &Board<'_, '_>, units: &BTreeMap<Place, Notation>) -> BTreeSet<Place> {
     let fields = board.open().filter(|seen| seen.rule == "F003").filter_map(|seen| field(&seen));
+    let fields = fields.filter(|(place, ..)| !units.contains_key(place));
     let is_broken = |(_, column, text): &(Place, &Column, &str)| {
         column.kind != Nanos::KIND && matches!(fields::number(text), Some(Number::Fraction(_)))
     };
     fields.filter(is_broken).map(|(place, ..)| place).collect()
 }
 
-/// Columns of times with a fraction, and what their unit may be.
+/// Columns of numbers with a fraction, and what their unit may be.
 fn units(board: &Board<'_, '_>) -> BTreeMap<Place, Notation> {
     let mut columns: BTreeMap<Place, Fractions> = BTreeMap::new();
-    for (place, _, text) in board
-        .open()
-        .filter(|seen| seen.rule == "F003")
-        .filter_map(|seen| field(&seen))
-        .filter(|(_, column, _)| column.kind == Nanos::KIND)
-    {
-        columns.entry(place).or_default().see(text);
+    let mut shares: BTreeMap<Place, Shares> = BTreeMap::new();
+    let fields = board.open().filter(|seen| seen.rule == "F003").filter_map(|seen| field(&seen));
+    for (place, column, text) in fields {
+        if column.kind == Nanos::KIND {
+            columns.entry(place).or_default().see(text);
+        } else if place == shares::USED {
+            shares.entry(place).or_default().see(text);
+        }
     }
-    columns.into_iter().filter_map(|(place, column)| Some((place, column.unit(place)?))).collect()
+    let of_times = columns.into_iter().filter_map(|(place, it)| Some((place, it.unit(place)?)));
+    of_times.chain(shares.into_iter().filter_map(|(place, it)| Some((place, it.of()?)))).collect()
 }
 
 /// How the field of a finding is written, and which word it stands for.
@@ -225,6 +243,13 @@ impl Notation {
             Self::CalendarSeconds => format!(
                 "{column} {is} written in seconds since 1970 ({example}), as time.time() counts them: write \
                  whole nanoseconds since the scheduler started, time.time_ns() less that of the start"
+            ),
+            Self::Share => format!(
+                "{column} {is} written as a share of the cache ({example}), as vLLM's metrics have it: write how \
+                 many blocks are in use"
+            ),
+            Self::Percent => format!(
+                "{column} {is} written as a percentage of the cache ({example}): write how many blocks are in use"
             ),
             Self::Date => format!(
                 "{column} {is} written as a date ({example}): write whole nanoseconds since the scheduler \
