@@ -509,6 +509,7 @@ impl Run {
             settings: self.facts.settings,
             tables,
             notes,
+            begins_late: false,
             rules,
         }
     }

@@ -146,6 +146,8 @@ pub struct CheckReport {
     pub tables: Vec<TableSummary>,
     /// Notes about the log that are no findings.
     pub notes: Vec<String>,
+    /// Whether the beginning of the log is missing; errors that follow from it are damage.
+    pub begins_late: bool,
     /// Every rule, in the order of the registry.
     pub rules: Vec<RuleOutcome>,
 }

@@ -49,6 +49,7 @@ pub(super) fn excuse(dir: &LogDir, report: &mut CheckReport) -> Result<(), LogDi
         return Ok(());
     }
     let Some(rest) = rest(dir)? else { return Ok(()) };
+    report.begins_late = true;
     for rule in &mut report.rules {
         let id = rule.rule.id;
         let is_error =

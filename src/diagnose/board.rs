@@ -13,9 +13,16 @@ pub(super) struct Seen<'a> {
     pub(super) rule: &'static str,
     pub(super) finding: &'a Finding,
     pub(super) severity: Severity,
+    /// Whether it would be an error if the beginning of the log were not missing.
+    pub(super) is_excused: bool,
 }
 
 impl<'a> Seen<'a> {
+    /// Whether something contradicts itself.
+    pub(super) const fn is_error(&self) -> bool {
+        matches!(self.severity, Severity::Error) || self.is_excused
+    }
+
     pub(super) fn request(&self) -> Option<&'a str> {
         self.finding.request.as_deref()
     }
@@ -80,10 +87,13 @@ impl<'i, 'a> Board<'i, 'a> {
     pub(super) fn of(report: &CheckReport, items: &'i mut [Item<'a>]) -> Self {
         let seen: Vec<_> = items
             .iter()
-            .map(|item| Seen {
-                rule: report.rules[item.rule].rule.id,
-                finding: item.finding,
-                severity: item.severity,
+            .map(|item| {
+                let Item { finding, severity, .. } = *item;
+                let rule = report.rules[item.rule].rule;
+                let is_excused = report.begins_late
+                    && severity == Severity::Damage
+                    && rule.severity == Severity::Error;
+                Seen { rule: rule.id, finding, severity, is_excused }
             })
             .collect();
         let taken = vec![false; items.len()];
@@ -98,9 +108,7 @@ impl<'i, 'a> Board<'i, 'a> {
     /// Findings of errors that nothing has explained yet.
     pub(super) fn open(&self) -> impl Iterator<Item = Seen<'a>> {
         let errors = self.seen.iter().zip(&self.taken);
-        errors
-            .filter(|(seen, taken)| !**taken && seen.severity == Severity::Error)
-            .map(|(seen, _)| *seen)
+        errors.filter(|(seen, taken)| !**taken && seen.is_error()).map(|(seen, _)| *seen)
     }
 
     /// All findings, of whatever severity.
@@ -153,7 +161,7 @@ impl<'i, 'a> Board<'i, 'a> {
             // that says that steps are missing which come later.
             let jumps = goes_back && step(seen).is_some_and(|(next, found)| next < found);
             let crooked = jumps || seen.rule == "X002" && !seen.lacks();
-            (seen.severity == Severity::Error).then_some((crooked, rank, *index))
+            seen.is_error().then_some((crooked, rank, *index))
         };
         let (_, _, lead) = explained.iter().filter_map(place).min()?;
         for index in 0..self.items.len() {

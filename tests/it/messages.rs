@@ -228,7 +228,7 @@ const OTHERS: &[&str] =
 const UNSEEN: &[(&str, &str, &str)] = &[
     (
         "batches.rs",
-        "the thread that reads the file died",
+        "a thread that reads the file died",
         "only where this program panics while it reads",
     ),
     (
