@@ -227,7 +227,7 @@ const OTHERS: &[&str] =
 /// Texts that no snapshot can have, and why: by file, and the part that is the same in all logs.
 const UNSEEN: &[(&str, &str, &str)] = &[
     (
-        "batches.rs",
+        "filled.rs",
         "a thread that reads the file died",
         "only where this program panics while it reads",
     ),
