@@ -1,6 +1,6 @@
 //! Small logs in dialects that were once compared wrongly, each with what must come out.
 
-use schedlog::config::SpeculativeMethod;
+use schedlog::config::{Policy, SpeculativeMethod};
 use schedlog::conform::log::{ConformOptions as Options, LogReport, LogVerdict, conform_log};
 use schedlog::engine::run::{LogOptions, replay_trace};
 use schedlog::log::values::LogLevel;
@@ -298,4 +298,26 @@ fn admissions_of_one_moment_may_stand_in_any_order() {
     assert_eq!(log.e.n(first, "timestamp"), log.e.n(second, "timestamp"));
     log.e.rows.swap(first, second);
     conforms(&compared(&log.log()));
+}
+
+/// A step preempts whoever it could schedule, so that nobody gets a token: the drafts of those who run on are
+/// still there in the next one.
+#[test]
+fn a_step_that_schedules_nobody_leaves_the_drafts_where_they_are() {
+    let settings = Settings {
+        policy: Some(Policy::Priority),
+        max_num_seqs: None,
+        max_num_batched_tokens: None,
+        max_model_len: Some(100),
+        num_gpu_blocks: Some(101),
+        speculative_method: Some(SpeculativeMethod::Eagle),
+        num_speculative_tokens: Some(3),
+        enable_prefix_caching: Some(true),
+        ..drafting(false, 0.0)
+    };
+    let log = log(&[(0, 35, 8, 8), (0, 26, 8, 8), (0, 6, 8, 8)], settings);
+    let idle =
+        |row: &usize| log.i.n(*row, "total_tokens") == 0 && log.i.n(*row, "running_count") > 0;
+    assert!((0..log.i.len()).any(|row| idle(&row)), "the log must have such a step");
+    conforms(&compared(&written(&log, &["fixed-columns-only"], true)));
 }

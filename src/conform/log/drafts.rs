@@ -28,6 +28,10 @@ impl Replay<'_> {
     /// Leaves as many drafts to the running requests as their tables hold, and as the step had in all, if
     /// that is told; as many as can be were proposed else, for all that is known.
     pub(super) fn learn_drafts(&mut self, group: &Group) {
+        if group.step.row.total_tokens == Tokens::ZERO {
+            // A step that schedules nobody leaves the drafts where they are, for the next one.
+            return;
+        }
         let drafters: Vec<_> =
             self.scheduler.running().iter().filter_map(|&slot| self.drafter(group, slot)).collect();
         let most = drafters.iter().map(|it| it.most.saturating_add(1)).fold(0, u32::saturating_add);
