@@ -21,8 +21,9 @@ declare_invariant! {
     /// of a reference model no more than its tokens may need.
     ///
     /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step), which only in
-    /// a log without per_iteration_requests.csv and under the policy fcfs are held to it; at least, where steps overlap, the blocks that a step takes for a request whose end has its row before
-    /// that; and where events or rows were lost, or block_size or enable_prefix_caching is not known.
+    /// a log without per_iteration_requests.csv and under the policy fcfs are held to it; at least, where steps
+    /// overlap, the blocks that a step takes for a request whose end has its row before that; and where events or
+    /// rows were lost, or block_size or enable_prefix_caching is not known.
     ///
     /// Example: a counter of the whole run, which is 40 in a step that takes one block.
     pub static C010 = {
