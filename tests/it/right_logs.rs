@@ -374,3 +374,37 @@ fn a_preemption_may_be_of_the_step_behind_that_is_decided_at_the_same_moment() {
     let (_directory, report) = written(&log, &["no-preempted-rows", "no-details"], true).check();
     assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
 }
+
+/// A writer that quotes all fields.
+#[test]
+fn numbers_of_steps_may_be_quoted_where_rows_are_left_out() {
+    let bare = full_logs().into_iter().find(|(name, _)| name == "tiny-cache-preemption").unwrap().1;
+    for (habit, habits) in [
+        (Habit::NoInitialRows, ["no-initial-rows"]),
+        (Habit::NoCompletedRows, ["no-completed-rows"]),
+        (Habit::NoPreemptedRows, ["no-preempted-rows"]),
+    ] {
+        let mut log = written(&bare, &habits, false);
+        let rows = log.files.get_mut("per_iteration_requests.csv").unwrap();
+        let text = String::from_utf8(rows.clone()).unwrap();
+        let (header, lines) = text.split_once('\n').unwrap();
+        let quoted = lines.lines().map(|line| format!("\"{}\"\n", line.replace(',', "\",\"")));
+        *rows = format!("{header}\n{}", quoted.collect::<String>()).into_bytes();
+        let (_directory, report) = log.check();
+        assert_eq!(report.verdict(), Verdict::Clean, "{habits:?}: {:?}", tripped(&report));
+        assert!(report.dialect.has(habit), "{habits:?}");
+    }
+}
+
+/// All drafts are rejected, and no setting tells that there are any.
+#[test]
+fn steps_may_decode_drafts_of_which_nothing_else_tells() {
+    let trace = "{\"timestamp\": 0, \"input_length\": 60, \"output_length\": 12}\n".repeat(6);
+    let drafts =
+        "speculative_method = \"eagle\"\nnum_speculative_tokens = 3\ndraft_acceptance = 0.0\n";
+    for running in [1, 4] {
+        let log = replayed(&trace, &format!("max_num_seqs = {running}\n{drafts}"));
+        let (_directory, report) = written(&log, &["fixed-columns-only"], false).check();
+        assert_eq!(report.verdict(), Verdict::Clean, "{running}: {:?}", tripped(&report));
+    }
+}

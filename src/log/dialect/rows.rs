@@ -265,17 +265,17 @@ pub(super) fn never_written(
             break;
         }
         left = left.saturating_sub(line.len() as u64);
-        let third = third_field(&line);
+        let told = state_of(&line);
         if let Some(step) = step(&line) {
             queues_are_whole &= last == Some(step);
             if last != Some(step) {
                 queues = Queues::default();
             }
-            queues.note(&line, third);
+            queues.note(&line, told);
             last = Some(step);
         }
-        queues_are_whole |= has_state(&line, third, State::Completed);
-        open.retain(|state| !has_state(&line, third, *state));
+        queues_are_whole |= has_state(&line, told, State::Completed);
+        open.retain(|state| !has_state(&line, told, *state));
     }
     // The last step may have been cut, but not within its queues if completed requests stand behind them.
     let is_open = |state| open.contains(&state);
@@ -308,9 +308,9 @@ struct Queues {
 }
 
 impl Queues {
-    fn note(&mut self, line: &[u8], third: Option<&[u8]>) {
+    fn note(&mut self, line: &[u8], told: Option<State>) {
         self.rows += 1;
-        self.running += u32::from(has_state(line, third, State::Running));
+        self.running += u32::from(has_state(line, told, State::Running));
         self.is_whole = line.ends_with(b"\n");
     }
 
@@ -343,23 +343,47 @@ impl Queues {
 }
 
 fn step(line: &[u8]) -> Option<IterationId> {
-    let end = memchr::memchr(b',', line)?;
-    std::str::from_utf8(&line[..end]).ok()?.parse().ok().map(IterationId)
+    let field = unquoted(&line[..memchr::memchr(b',', line)?]);
+    std::str::from_utf8(field).ok()?.parse().ok().map(IterationId)
 }
 
-/// The third field of a row without quotes.
-fn third_field(line: &[u8]) -> Option<&[u8]> {
-    let mut commas = memchr::memchr_iter(b',', line);
-    let (_, second) = (commas.next()?, commas.next()?);
-    let third = &line[second + 1..commas.next()?];
-    memchr::memchr(b'"', line).is_none().then_some(third)
+/// A field without the quotes around it.
+fn unquoted(field: &[u8]) -> &[u8] {
+    let inner = field.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inner.unwrap_or(field)
 }
 
-/// Whether the third field of a row is this state; in a row with quotes, whether any field is.
-fn has_state(line: &[u8], third: Option<&[u8]>, state: State) -> bool {
+/// The state of a row, its third field; none of a line that is a part of a row.
+fn state_of(line: &[u8]) -> Option<State> {
+    let mut rest = line;
+    for _ in 0..2 {
+        let end = field_end(rest)?;
+        rest = rest.get(end..)?.strip_prefix(b",")?;
+    }
+    State::from_bytes(unquoted(&rest[..field_end(rest)?]))
+}
+
+/// Where the first field ends.
+fn field_end(text: &[u8]) -> Option<usize> {
+    if text.first() != Some(&b'"') {
+        return memchr::memchr(b',', text);
+    }
+    let mut at = 1;
+    loop {
+        at += memchr::memchr(b'"', &text[at..])? + 1;
+        // Two of them are one that belongs to the field.
+        match text.get(at) {
+            Some(b'"') => at += 1,
+            _ => return Some(at),
+        }
+    }
+}
+
+/// Whether the line is of a row with this state; where that is not told, whether any field is.
+fn has_state(line: &[u8], told: Option<State>, state: State) -> bool {
     let word = state.as_str().as_bytes();
-    match third {
-        Some(field) => field == word,
-        None => line.split(|byte| *byte == b',').any(|field| field == word),
+    match told {
+        Some(told) => told == state,
+        None => line.split(|byte| *byte == b',').any(|field| unquoted(field) == word),
     }
 }
