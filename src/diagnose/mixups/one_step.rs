@@ -44,7 +44,8 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>
         dir,
         |_| None,
         |row, _| {
-            let place = (row.iteration_id.0 + 1).checked_sub(step).filter(|place| *place < 3);
+            let place =
+                row.iteration_id.0.saturating_add(1).checked_sub(step).filter(|place| *place < 3);
             let Some(slot) = place.and_then(|place| near.get_mut(usize::try_from(place).ok()?))
             else {
                 return;

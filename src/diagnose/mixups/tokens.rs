@@ -107,7 +107,7 @@ fn behind_the_step(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             };
             all &= computed >= scheduled;
             if let Some((step, last, given)) = before.get(id)
-                && step.0 + 1 == row.iteration_id.0
+                && step.0.saturating_add(1) == row.iteration_id.0
             {
                 let gain = computed.saturating_sub(*last);
                 all &= gain == scheduled && computed >= *last;
