@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::log::ids::{IdTable, Ids, RequestKey};
 use crate::log::reader::{Input, Item, LogDir, TableReader};
-use crate::log::schema::{RequestRow, Row};
+use crate::log::schema::{IterationRequestRow, IterationRow, RequestRow, Row};
+use crate::log::values::{FinishReason, State};
+use crate::units::Nanos;
 
 /// Calls `see` for every row that can be read, with the id of its request.
 pub(super) fn each<R: Row>(
@@ -44,6 +46,60 @@ pub(super) fn of_requests<T>(
         },
     )?;
     Some(all)
+}
+
+/// Calls `see` for every step with its rows and the ids of their requests, where there is a file of rows. These
+/// stand in the order of the steps.
+pub(super) fn each_step(
+    dir: &LogDir,
+    mut see: impl FnMut(&IterationRow, &[(IterationRequestRow, String)]),
+) -> Option<()> {
+    let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id)) else {
+        return Some(());
+    };
+    let mut here = Vec::new();
+    each::<IterationRow>(
+        dir,
+        |_| None,
+        |step, _| {
+            here.clear();
+            while let Some(row) = rows.next_if(|row| row.iteration_id <= step.iteration_id) {
+                if row.0.iteration_id == step.iteration_id {
+                    here.push(row);
+                }
+            }
+            see(step, &here);
+        },
+    )
+}
+
+/// When requests were first scheduled, and when steps ended them, by per_request.csv.
+pub(super) struct FirstsAndEnds(BTreeMap<String, (Option<Nanos>, Option<Nanos>)>);
+
+impl FirstsAndEnds {
+    /// Of the first `most` requests.
+    pub(super) fn read(dir: &LogDir, most: usize) -> Option<Self> {
+        let moments = of_requests(dir, most, |row| {
+            let dropped = row.finish_reason.is_some_and(FinishReason::is_drop);
+            Some((row.first_scheduled_time, row.completion_time.filter(|_| !dropped)))
+        })?;
+        Some(Self(moments))
+    }
+
+    /// What a row tells of: the first scheduling, if it is the request's first that runs, and the end, if it is
+    /// `completed`.
+    pub(super) fn told_by(
+        &mut self,
+        row: &IterationRequestRow,
+        id: &str,
+    ) -> (Option<Nanos>, Option<Nanos>) {
+        let Some((first, end)) = self.0.get_mut(id) else { return (None, None) };
+        match row.state {
+            State::Running => (first.take(), None),
+            State::Completed => (None, *end),
+            State::Waiting | State::Preempted => (None, None),
+        }
+    }
 }
 
 /// A file of which one row is read ahead.

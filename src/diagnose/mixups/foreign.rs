@@ -7,10 +7,10 @@ use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::{CHANGES, EVENTS_OF_REQUEST, EVENTS_OF_STEP};
 use crate::diagnose::mixups::ANOTHER_RUN;
 use crate::diagnose::mixups::numbering::BY_DETAILS;
-use crate::diagnose::pass::{Ahead, each, of_requests};
+use crate::diagnose::pass::{each, each_step, of_requests};
 use crate::log::moments::Moments;
 use crate::log::reader::LogDir;
-use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, Table, TransitionRow};
+use crate::log::schema::{EventRow, Table, TransitionRow};
 use crate::log::values::{EventType, FinishReason, State};
 use crate::units::Nanos;
 
@@ -257,35 +257,25 @@ impl Steps {
 
 fn steps(dir: &LogDir, report: &CheckReport) -> Option<Steps> {
     let mut steps = Steps::default();
-    let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id)) else {
-        return Some(steps);
-    };
-    each::<IterationRow>(
-        dir,
-        |_| None,
-        |step, _| {
-            let at = Moments::of(step, &report.dialect);
-            if steps.moments.len() < MOST {
-                steps.moments.insert(at.end);
-            }
-            steps.lasted += i128::from(at.end.0) - i128::from(at.start.0);
-            let mut running = 0;
-            while let Some((row, id)) = rows.next_if(|row| row.iteration_id <= step.iteration_id) {
-                if row.iteration_id != step.iteration_id {
-                    continue;
+    each_step(dir, |step, rows| {
+        let at = Moments::of(step, &report.dialect);
+        if steps.moments.len() < MOST {
+            steps.moments.insert(at.end);
+        }
+        steps.lasted += i128::from(at.end.0) - i128::from(at.start.0);
+        let mut running = 0;
+        for (row, id) in rows {
+            match row.state {
+                State::Running => {
+                    running += 1;
+                    note(&mut steps.ends, id, 1, at.decided);
                 }
-                match row.state {
-                    State::Running => {
-                        running += 1;
-                        note(&mut steps.ends, &id, 1, at.decided);
-                    }
-                    State::Completed => note(&mut steps.ends, &id, 2, at.end),
-                    _ => {}
-                }
+                State::Completed => note(&mut steps.ends, id, 2, at.end),
+                _ => {}
             }
-            steps.all += 1;
-            steps.counted += u64::from(running == step.running_count.0);
-        },
-    )?;
+        }
+        steps.all += 1;
+        steps.counted += u64::from(running == step.running_count.0);
+    })?;
     Some(steps)
 }

@@ -7,10 +7,10 @@ use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::CHANGES;
 use crate::diagnose::mixups::CLOCK_JUMPS;
-use crate::diagnose::pass::{Ahead, each, of_requests};
+use crate::diagnose::pass::{each, each_step, of_requests};
 use crate::log::moments::Moments;
 use crate::log::reader::LogDir;
-use crate::log::schema::{EventRow, IterationRequestRow, IterationRow, Table, TransitionRow};
+use crate::log::schema::{EventRow, Table, TransitionRow};
 use crate::log::values::{EventType, FinishReason, State};
 use crate::units::Nanos;
 
@@ -100,30 +100,19 @@ fn note(told: &mut Vec<Told>, right: Option<Nanos>, found: Nanos) {
 /// First schedulings are at the decisions of their steps, and ends of completed rows at their ends.
 fn of_steps(dir: &LogDir, report: &CheckReport, mut lives: Lives) -> Option<Vec<Told>> {
     let mut told = Vec::new();
-    let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id)) else {
-        return Some(told);
-    };
-    each::<IterationRow>(
-        dir,
-        |_| None,
-        |step, _| {
-            let moments = Moments::of(step, &report.dialect);
-            while let Some((row, id)) = rows.next_if(|row| row.iteration_id <= step.iteration_id) {
-                let Some(life) =
-                    lives.get_mut(&id).filter(|_| row.iteration_id == step.iteration_id)
-                else {
-                    continue;
-                };
-                match row.state {
-                    State::Running if !std::mem::replace(&mut life.begun, true) => {
-                        note(&mut told, life.first, moments.decided);
-                    }
-                    State::Completed if !life.dropped => note(&mut told, life.end, moments.end),
-                    _ => {}
+    each_step(dir, |step, rows| {
+        let moments = Moments::of(step, &report.dialect);
+        for (row, id) in rows {
+            let Some(life) = lives.get_mut(id) else { continue };
+            match row.state {
+                State::Running if !std::mem::replace(&mut life.begun, true) => {
+                    note(&mut told, life.first, moments.decided);
                 }
+                State::Completed if !life.dropped => note(&mut told, life.end, moments.end),
+                _ => {}
             }
-        },
-    )?;
+        }
+    })?;
     Some(told)
 }
 

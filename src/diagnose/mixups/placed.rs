@@ -6,12 +6,12 @@ use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::{CHANGES, EVENT_COUNTS};
 use crate::diagnose::mixups::{NEVER_FILLED, OTHER_PLACE};
-use crate::diagnose::pass::{Ahead, each, of_requests};
+use crate::diagnose::pass::{FirstsAndEnds, each, each_step, of_requests};
 use crate::log::dialect::Habit;
 use crate::log::moments::Moments;
 use crate::log::reader::LogDir;
-use crate::log::schema::{IterationRequestRow, IterationRow, TransitionRow};
-use crate::log::values::{FinishReason, State};
+use crate::log::schema::{IterationRow, TransitionRow};
+use crate::log::values::State;
 use crate::units::Nanos;
 
 /// Requests whose moments are kept, and steps.
@@ -113,10 +113,7 @@ fn of_steps(dir: &LogDir, report: &CheckReport, board: &mut Board<'_, '_>) -> Op
 }
 
 fn steps(dir: &LogDir, report: &CheckReport) -> Option<Steps> {
-    let mut lives = of_requests(dir, MOST, |row| {
-        let dropped = row.finish_reason.is_some_and(FinishReason::is_drop);
-        Some((row.first_scheduled_time, row.completion_time.filter(|_| !dropped)))
-    })?;
+    let mut moments_of = FirstsAndEnds::read(dir, MOST)?;
     let mut steps = Steps {
         parts: All::NONE,
         whole: All::NONE,
@@ -128,46 +125,30 @@ fn steps(dir: &LogDir, report: &CheckReport) -> Option<Steps> {
         at_end: All::NONE,
         behind_end: All::NONE,
     };
-    let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id)) else {
-        return Some(steps);
-    };
-    each::<IterationRow>(
-        dir,
-        |_| None,
-        |step, _| {
-            let at = Moments::of(step, &report.dialect);
-            let output = step.output_processing_duration.unwrap_or_default();
-            let parts = [step.scheduling_overhead, step.forward_pass_duration, output];
-            let parts = parts.into_iter().fold(Nanos::ZERO, Nanos::saturating_add);
-            let lies = Nanos(at.end.0.saturating_sub(at.start.0));
-            steps.parts.see(parts == step.duration);
-            steps.whole.see(parts == lies);
-            let more = |part: Nanos| part > Nanos::ZERO && lies.saturating_add(part) == parts;
-            steps.overhead_more.see(more(step.scheduling_overhead));
-            steps.output_more.see(more(output));
-            steps.no_overhead.see(step.scheduling_overhead == Nanos::ZERO);
-            while let Some((row, id)) = rows.next_if(|row| row.iteration_id <= step.iteration_id) {
-                let here = row.iteration_id == step.iteration_id;
-                let Some((first, end)) = lives.get_mut(&id).filter(|_| here) else { continue };
-                match row.state {
-                    // The first row that runs is that of the first scheduling.
-                    State::Running => {
-                        if let Some(first) = first.take() {
-                            steps.at_start.see(first == at.start);
-                            steps.later.see(first > at.decided && first < at.output);
-                        }
-                    }
-                    State::Completed => {
-                        if let Some(end) = end {
-                            steps.at_end.see(*end == at.end);
-                            steps.behind_end.see(*end == at.end.saturating_add(output));
-                        }
-                    }
-                    _ => {}
-                }
+    each_step(dir, |step, rows| {
+        let at = Moments::of(step, &report.dialect);
+        let output = step.output_processing_duration.unwrap_or_default();
+        let parts = [step.scheduling_overhead, step.forward_pass_duration, output];
+        let parts = parts.into_iter().fold(Nanos::ZERO, Nanos::saturating_add);
+        let lies = Nanos(at.end.0.saturating_sub(at.start.0));
+        steps.parts.see(parts == step.duration);
+        steps.whole.see(parts == lies);
+        let more = |part: Nanos| part > Nanos::ZERO && lies.saturating_add(part) == parts;
+        steps.overhead_more.see(more(step.scheduling_overhead));
+        steps.output_more.see(more(output));
+        steps.no_overhead.see(step.scheduling_overhead == Nanos::ZERO);
+        for (row, id) in rows {
+            let (first, end) = moments_of.told_by(row, id);
+            if let Some(first) = first {
+                steps.at_start.see(first == at.start);
+                steps.later.see(first > at.decided && first < at.output);
             }
-        },
-    )?;
+            if let Some(end) = end {
+                steps.at_end.see(end == at.end);
+                steps.behind_end.see(end == at.end.saturating_add(output));
+            }
+        }
+    })?;
     Some(steps)
 }
 

@@ -9,12 +9,10 @@ use crate::check::CheckReport;
 use crate::diagnose::board::{Board, Claim, Seen};
 use crate::diagnose::losses::explain::EVENT_COUNTS;
 use crate::diagnose::mixups::SHIFTED_MOMENT;
-use crate::diagnose::pass::{Ahead, each, of_requests};
+use crate::diagnose::pass::{FirstsAndEnds, each_step};
 use crate::log::dialect::Habit;
 use crate::log::moments::Moments;
 use crate::log::reader::LogDir;
-use crate::log::schema::{IterationRequestRow, IterationRow};
-use crate::log::values::{FinishReason, State};
 use crate::units::Nanos;
 
 /// Requests whose moments are kept.
@@ -123,44 +121,25 @@ fn is_most(all: &[i128], one: i128) -> bool {
 }
 
 fn offs(dir: &LogDir, report: &CheckReport) -> Option<Offs> {
-    let mut lives = of_requests(dir, MOST, |row| {
-        let dropped = row.finish_reason.is_some_and(FinishReason::is_drop);
-        Some((row.first_scheduled_time, row.completion_time.filter(|_| !dropped)))
-    })?;
+    let mut moments_of = FirstsAndEnds::read(dir, MOST)?;
     let mut offs = Offs { at_output: true, ..Offs::default() };
-    let Some(mut rows) = Ahead::<IterationRequestRow>::open(dir, |row| Some(row.request_id)) else {
-        return Some(offs);
-    };
     let mut before: Option<Nanos> = None;
-    each::<IterationRow>(
-        dir,
-        |_| None,
-        |step, _| {
-            let moments = Moments::of(step, &report.dialect);
-            offs.lasts.note(moments.end, moments.start.saturating_add(step.duration));
-            offs.at_output &= moments.end == moments.output;
-            if let Some(end) = before.replace(moments.end).filter(|_| offs.behind.len() < MOST) {
-                offs.behind.push(i128::from(moments.start.0) - i128::from(end.0));
+    each_step(dir, |step, rows| {
+        let moments = Moments::of(step, &report.dialect);
+        offs.lasts.note(moments.end, moments.start.saturating_add(step.duration));
+        offs.at_output &= moments.end == moments.output;
+        if let Some(end) = before.replace(moments.end).filter(|_| offs.behind.len() < MOST) {
+            offs.behind.push(i128::from(moments.start.0) - i128::from(end.0));
+        }
+        for (row, id) in rows {
+            let (first, end) = moments_of.told_by(row, id);
+            if let Some(first) = first {
+                offs.decided.note(moments.decided, first);
             }
-            while let Some((row, id)) = rows.next_if(|row| row.iteration_id <= step.iteration_id) {
-                let here = row.iteration_id == step.iteration_id;
-                let Some((first, end)) = lives.get_mut(&id).filter(|_| here) else { continue };
-                match row.state {
-                    // The first row that runs is that of the first scheduling.
-                    State::Running => {
-                        if let Some(first) = first.take() {
-                            offs.decided.note(moments.decided, first);
-                        }
-                    }
-                    State::Completed => {
-                        if let Some(end) = end {
-                            offs.ends.note(moments.end, *end);
-                        }
-                    }
-                    _ => {}
-                }
+            if let Some(end) = end {
+                offs.ends.note(moments.end, end);
             }
-        },
-    )?;
+        }
+    })?;
     Some(offs)
 }

@@ -346,12 +346,12 @@ impl Shares {
     /// Reads the file from behind the last share to its end.
     fn read_rest(&mut self) -> io::Result<Box<dyn Supply>> {
         self.desk.end();
-        let (division, at) = (&self.worker.division, self.share.end);
-        let mut splitter = Splitter::new(division.part(at, u64::MAX));
-        splitter.begin(division.part(at, u64::MAX), self.line, at);
-        let mut echoes = Echoes::new(self.worker.echoes.block_size());
-        echoes.begin(self.next > 0);
-        Ok(Box::new(There::new(splitter, echoes, self.worker.ours)?))
+        let Worker { division, echoes, ours, .. } = &self.worker;
+        let at = self.share.end;
+        let mut rest = Worker::new(division.clone(), echoes.block_size(), *ours);
+        rest.splitter.begin(division.part(at, u64::MAX), self.line, at);
+        rest.echoes.begin(self.next > 0);
+        Ok(Box::new(There::new(rest.splitter, rest.echoes, rest.ours)?))
     }
 }
 
