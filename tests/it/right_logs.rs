@@ -408,3 +408,22 @@ fn steps_may_decode_drafts_of_which_nothing_else_tells() {
         assert_eq!(report.verdict(), Verdict::Clean, "{running}: {:?}", tripped(&report));
     }
 }
+
+/// While a step was in flight, as its output came: nothing tells that these are no outputs, but the tokens.
+#[test]
+fn clients_may_end_all_requests() {
+    let client = |at: u32| {
+        format!(
+            "{{\"timestamp\": {at}, \"input_length\": 60, \"output_length\": 40, \"abort_after_ms\": 40}}\n"
+        )
+    };
+    let trace: String = (0..5).map(|request| client(request * 130)).collect();
+    for overlapping in [false, true] {
+        let settings = format!("latency = \"fixed\"\nasync_scheduling = {overlapping}\n");
+        let log = replayed(&trace, &settings);
+        assert_eq!(log.p.where_is("finish_reason", "abort").len(), 5);
+        let habits = ["fixed-columns-only", "no-details"];
+        let (_directory, report) = written(&log, &habits, false).check();
+        assert_eq!(report.verdict(), Verdict::Clean, "{overlapping}: {:?}", tripped(&report));
+    }
+}

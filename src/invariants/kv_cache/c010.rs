@@ -4,6 +4,7 @@ use crate::config::Policy;
 use crate::invariants::prelude::*;
 use crate::log::ids::RequestKey;
 use crate::log::schema::{IterationRequestRow, IterationRow};
+use crate::units::IterationId;
 
 declare_invariant! {
     /// evicted_blocks is at most the number of blocks that the step took, and 0 without prefix caching;
@@ -20,10 +21,11 @@ declare_invariant! {
     /// Where there is no per_iteration_requests.csv, a step takes no more blocks than there are, and in a log
     /// of a reference model no more than its tokens may need.
     ///
-    /// Blind spot: at most, in steps that preempt (a victim may have taken blocks in the same step), which only in
-    /// a log without per_iteration_requests.csv and under the policy fcfs are held to it; at least, where steps
-    /// overlap, the blocks that a step takes for a request whose end has its row before that; and where events or
-    /// rows were lost, or block_size or enable_prefix_caching is not known.
+    /// Blind spot: at most, in steps that preempt under another policy than fcfs (a victim may have taken blocks in
+    /// the same step); at least, where steps overlap, the blocks that a step takes for a request whose end has its
+    /// row before that; and where events or rows were lost, or block_size or enable_prefix_caching is not known.
+    /// How many blocks have no content is known of a log that begins with step 0, and less well without
+    /// computed_tokens.
     ///
     /// Example: a counter of the whole run, which is 40 in a step that takes one block.
     pub static C010 = {
@@ -213,6 +215,11 @@ struct Content {
     emptied: u64,
     evicted: u64,
     leaving: Vec<Leaving>,
+    /// Free blocks without content, at least; none before the first step.
+    empty: Option<u64>,
+    /// Blocks that were given back without content by the step before, at least. A clock that is off by a
+    /// little does not tell whether that step could take them already.
+    returned: u64,
     /// Whether something is not told of, so that nothing can be said from there on.
     untold: bool,
 }
@@ -236,9 +243,11 @@ impl Content {
         if self.untold {
             return;
         }
+        let given_back = self.empty_first(evicted, taken, step, view, cx);
         self.taken += taken.least;
         self.evicted += evicted;
         self.leave(view, cx);
+        self.returned = self.returned.saturating_sub(given_back);
         let without_content = u64::from(step.row.kv_cache_total.0).saturating_add(self.emptied);
         let least = self.taken.saturating_sub(without_content);
         let before = self.evicted - evicted;
@@ -253,6 +262,42 @@ impl Content {
         });
         // One finding for what one step leaves out.
         self.evicted = self.evicted.max(least);
+    }
+
+    /// What a step takes beyond the free blocks without content may be evicted, and no more. How many may be
+    /// of those that were given back since the step before.
+    fn empty_first(
+        &mut self,
+        evicted: u64,
+        taken: &Taken,
+        step: &Located<IterationRow>,
+        view: &IterationView<'_>,
+        cx: &mut Cx<'_>,
+    ) -> u64 {
+        let returned = std::mem::take(&mut self.returned);
+        let empty = match self.empty {
+            Some(empty) => empty.saturating_add(returned),
+            None if view.id == IterationId::ZERO => u64::from(step.row.kv_cache_total.0),
+            None => 0,
+        };
+        let Some(taken) = taken.most else {
+            self.empty = Some(0);
+            return u64::MAX;
+        };
+        let most = taken.saturating_sub(empty);
+        // Those beyond what was taken are reported as that.
+        cx.expect(evicted <= most || evicted > taken, |_| {
+            Finding::new(format!(
+                "{evicted} blocks are evicted by a step that takes {taken}, while at least {empty} free ones \
+                 have no content"
+            ))
+            .at(step.at(), "evicted_blocks")
+            .in_iteration(view.id)
+            .values(format!("at most {most}"), evicted)
+        });
+        let without_content = taken - evicted.min(most);
+        self.empty = Some(empty.saturating_sub(without_content));
+        without_content.saturating_sub(empty)
     }
 
     /// Takes in what the requests that have left the running queue since the step before gave back.
@@ -285,6 +330,10 @@ impl Content {
             let has_left = !stays && *at <= decided.saturating_add(cx.slack());
             if has_left {
                 self.emptied += without_content(&last, history, cx);
+                // One that ended while it was preempted gave back nothing with its end.
+                if !hidden {
+                    self.returned += surely_without_content(&last, cx);
+                }
             }
             !has_left
         });
@@ -305,9 +354,24 @@ impl Content {
             });
             if let Some(ran) = ran {
                 self.emptied += without_content(&ran, history, cx);
+                // Under another policy it may have been scheduled by this step before it was preempted.
+                if cx.facts.settings.policy == Some(Policy::Fcfs) {
+                    self.returned += surely_without_content(&ran, cx);
+                }
             }
         }
     }
+}
+
+/// Blocks of the request without content as it left the running queue, whose last row of it this is,
+/// at least: those that its tokens did not fill.
+fn surely_without_content(row: &IterationRequestRow, cx: &Cx<'_>) -> u64 {
+    let tokens = row.computed_tokens.zip(row.scheduled_tokens);
+    let size = cx.facts.settings.block_size.filter(|size| *size > 0);
+    tokens.zip(size).map_or(0, |((computed, scheduled), size)| {
+        let full = computed.0.saturating_add(scheduled.0) / size;
+        u64::from(row.kv_cache_blocks.0.saturating_sub(full))
+    })
 }
 
 /// Blocks of the request without content as it left the running queue, whose last row of it this is,

@@ -221,10 +221,14 @@ fn compare_with_row(request: &RequestHistory, cx: &mut Cx<'_>) -> bool {
     is_right
 }
 
-/// Whether no output can have ended the request, as none gave it a token at its end: it has none, or its
-/// only one came before.
+/// Whether no output can have ended the request, as none gave it a token at its end: it has none, its
+/// only one came before, or its last row has as many.
 fn is_abort(request: &RequestHistory, bound: Nanos) -> bool {
     let (Some(record), None) = (&request.record, &request.completed) else { return false };
+    // A row has the tokens of before the step, whose output would have brought at least one.
+    if request.queued.is_some_and(|last| last.row.tokens_generated == record.row.output_tokens) {
+        return true;
+    }
     match record.row.output_tokens.0 {
         0 => true,
         1 => request.event(EventType::FirstTokenGenerated).is_some_and(|event| {

@@ -183,6 +183,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
             s.i.add(row, "evicted_blocks", -1);
         }
     }),
+    mutant("empty-blocks-are-evicted", "blocks without content are counted", &["C010"], |s| {
+        let used = |row: usize| s.i.n(row, "kv_cache_used");
+        let takes = |row: &usize| used(*row) > used(*row - 1);
+        let row = (1..s.i.len()).rfind(takes);
+        if (0..s.i.len()).all(|row| s.i.n(row, "evicted_blocks") == 0) {
+            row.into_iter().for_each(|row| s.i.set(row, "evicted_blocks", 1));
+        }
+    }),
     mutant("evicted-are-lost", "only what a preempted request misses counts", &["C010"], |s| {
         let size = s.setting("block_size");
         let mut lost = vec![0; s.i.len()];

@@ -1,5 +1,7 @@
 //! First tokens and ends at the wrong moment in every file alike, in logs that leave something out.
 
+use std::collections::BTreeSet;
+
 use super::{Mutant, mutant, rates, sort_events, written_in};
 use crate::sheets::Sheets;
 
@@ -127,6 +129,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant("silent-end-at-o", "stamped as the output comes", &["M020"], |s| {
         written_in(s, SILENT, |s| ends(s, at_output));
+    }),
+    mutant("unmarked-ends-at-o", "nothing else tells of ends", &["M020"], |s| {
+        let by_output = |row: &usize| matches!(s.p.text(*row, "finish_reason"), "stop" | "length");
+        let moments =
+            (0..s.p.len()).filter(by_output).filter_map(|row| s.p.num(row, "completion_time"));
+        if moments.collect::<BTreeSet<_>>().len() > 2 {
+            written_in(s, &["fixed-columns-only", "no-details", "no-completed-rows"], |s| {
+                ends(s, at_output)
+            });
+        }
     }),
     mutant("bare-end-at-next-d", "noticed by the next decision", &["M020", "M015"], |s| {
         written_in(s, BARE, |s| ends(s, at_next_decision));
