@@ -21,9 +21,12 @@ declare_invariant! {
     /// Where there is no per_iteration_requests.csv, a step takes no more blocks than there are, and in a log
     /// of a reference model no more than its tokens may need.
     ///
-    /// Blind spot: at most, in steps that preempt under another policy than fcfs (a victim may have taken blocks in
-    /// the same step); at least, where steps overlap, the blocks that a step takes for a request whose end has its
-    /// row before that; and where events or rows were lost, or block_size or enable_prefix_caching is not known.
+    /// A step that preempts under another policy than fcfs may have taken blocks for its victims first, as many as
+    /// their tokens need.
+    ///
+    /// Blind spot: at most, in such steps where steps overlap, or the rows of the victims are left out; at least, where
+    /// steps overlap, the blocks that a step takes for a request whose end has its row before that; and where events
+    /// or rows were lost, or block_size or enable_prefix_caching is not known.
     /// How many blocks have no content is known of a log that begins with step 0, and less well without
     /// computed_tokens.
     ///
@@ -187,13 +190,41 @@ impl Taken {
                 }
             }
         }
-        let step = view.iteration.map(|step| &step.row);
-        let untold = step.is_none_or(|step| {
-            step.preempted_count > Requests::ZERO
-                || view.rows.is_empty() && step.running_count.0 > 0
-        });
-        Self { least, most: (!untold && !lost).then_some(most) }
+        let preempted = view.iteration.map_or(Requests::ZERO, |step| step.row.preempted_count);
+        // Under fcfs the victim is the one that comes last, which has taken nothing yet.
+        let served_first = match cx.facts.settings.policy {
+            Some(Policy::Fcfs) => Some(0),
+            _ if preempted == Requests::ZERO => Some(0),
+            _ => served_before_preempted(view, preempted, cx),
+        };
+        let untold = view
+            .iteration
+            .is_none_or(|step| view.rows.is_empty() && step.row.running_count > Requests::ZERO);
+        let most = served_first.filter(|_| !untold && !lost).map(|served| most + served);
+        Self { least, most }
     }
+}
+
+/// Blocks that a step may have taken for requests that it then preempted, at most.
+fn served_before_preempted(view: &IterationView<'_>, count: Requests, cx: &Cx<'_>) -> Option<u64> {
+    let settings = &cx.facts.settings;
+    let size = settings.block_size.filter(|size| *size > 0 && !cx.facts.overlapping)?;
+    let drafts = settings.num_speculative_tokens?;
+    // Drafts are scheduled, and have slots ahead.
+    let beyond = drafts.saturating_add(settings.num_lookahead_tokens.unwrap_or(drafts));
+    let mut victims = 0;
+    let mut most = 0;
+    for row in view.changed().filter(|row| row.state == State::Preempted) {
+        let Some(ran) = row.earlier().filter(|before| before.row.state == State::Running) else {
+            continue;
+        };
+        let input = view.history(row.request_id)?.input_tokens()?;
+        let known = input.0.saturating_add(row.tokens_generated.0);
+        let held = known.saturating_add(beyond).div_ceil(size);
+        most += u64::from(held.saturating_sub(ran.row.kv_cache_blocks.0));
+        victims += 1;
+    }
+    (victims == count.0).then_some(most)
 }
 
 /// A request that leaves the running queue at a moment. Where steps overlap, some of the steps decided

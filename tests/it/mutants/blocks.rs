@@ -191,6 +191,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
             row.into_iter().for_each(|row| s.i.set(row, "evicted_blocks", 1));
         }
     }),
+    mutant("preempted-are-evicted", "what a victim gives back is lost", &["C010"], |s| {
+        for row in s.r.where_is("state", "preempted") {
+            let (step, id) = (s.r.n(row, "iteration_id"), s.r.text(row, "request_id").to_owned());
+            if let Some(ran) = s.row_of(step - 1, &id, "running") {
+                let step = s.step(step);
+                s.i.add(step, "evicted_blocks", s.r.n(ran, "kv_cache_blocks"));
+            }
+        }
+    }),
     mutant("evicted-are-lost", "only what a preempted request misses counts", &["C010"], |s| {
         let size = s.setting("block_size");
         let mut lost = vec![0; s.i.len()];
