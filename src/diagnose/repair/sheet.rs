@@ -46,7 +46,8 @@ impl Sheet {
             return None;
         }
         let layout = layout(table, text[rows[0].clone()].trim_start_matches('\u{feff}'));
-        (rows.remove(0), lines.remove(0));
+        rows.remove(0);
+        lines.remove(0);
         let by_offset = rows.iter().enumerate().map(|(row, at)| (at.start, row)).collect();
         Some(Self { table, text, rows, lines, layout, by_offset })
     }
