@@ -16,7 +16,7 @@ const FEWEST_ROWS: u64 = 10;
 /// Where the second half of the file begins, if it is the first one once more, with the header or
 /// without it. None too if the file cannot be read: its reader will say so.
 pub(super) fn second_half(file: &TableFile) -> Option<Location> {
-    if file.compressed {
+    if file.compressed || file.instead.is_some() {
         return None;
     }
     let mut header = Vec::new();

@@ -104,8 +104,19 @@ pub fn check_dir_with(
     options: &CheckOptions,
     rules: &[&'static Declaration],
 ) -> Result<CheckReport, CheckError> {
-    let dir = LogDir::open(path)?;
-    let mut report = driver::run(&dir, options, rules)?;
-    rotated::excuse(&dir, &mut report)?;
+    check_log(&LogDir::open(path)?, options, rules)
+}
+
+/// Checks a log with these rules.
+///
+/// # Errors
+/// As [`check_dir`].
+pub(crate) fn check_log(
+    dir: &LogDir,
+    options: &CheckOptions,
+    rules: &[&'static Declaration],
+) -> Result<CheckReport, CheckError> {
+    let mut report = driver::run(dir, options, rules)?;
+    rotated::excuse(dir, &mut report)?;
     Ok(report)
 }

@@ -123,7 +123,7 @@ fn first_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).trim_end_matches('\r').to_owned()
 }
 
-fn layout(table: Table, header: &str) -> Layout {
+pub(super) fn layout(table: Table, header: &str) -> Layout {
     let schema = table.schema();
     let names: Vec<_> = fields(header).map(|span| header[span].trim_matches('"')).collect();
     let positions = schema
@@ -137,7 +137,7 @@ fn layout(table: Table, header: &str) -> Layout {
 }
 
 /// The extents of the fields of a row, quotes included.
-fn fields(row: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+pub(super) fn fields(row: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut rest = Some(0);
     std::iter::from_fn(move || {
         let start = rest?;

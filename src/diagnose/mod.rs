@@ -17,6 +17,7 @@ mod lookup;
 pub mod losses;
 pub mod mixups;
 mod pass;
+mod repair;
 mod shape;
 mod story;
 
@@ -29,6 +30,7 @@ pub use story::{Entry, Kind, Story, Sums};
 
 use crate::check::CheckReport;
 use crate::diagnose::board::Board;
+use crate::diagnose::repair::Telling;
 use crate::log::reader::LogDir;
 
 /// Findings of one group that are shown unless all are asked for.
@@ -62,18 +64,45 @@ impl<'a> Diagnosis<'a> {
         losses::find(&dir, report, &mut board);
         mixups::fold_repeats(&mut board);
         let leads = board.into_leads();
-        let mut groups = group::group(report, &folded, leads);
+        let (mut groups, mut excerpts) = Self::explained(&dir, report, &folded, leads, all);
+        if repair::is_wanted(&groups)
+            && let Some(found) = repair::find(&dir, report, &mut folded)
+        {
+            let repair::Found { lead, cause, telling } = found;
+            let alone = telling == Telling::Alone;
+            let leads = if alone { vec![(lead, cause.clone())] } else { Vec::new() };
+            (groups, excerpts) = Self::explained(&dir, report, &folded, leads, all);
+            if let Some(group) = groups.first_mut() {
+                match telling {
+                    Telling::First => group.causes.insert(0, cause),
+                    Telling::IfNothingElse if group.causes.is_empty() => group.causes.push(cause),
+                    Telling::Alone | Telling::IfNothingElse => {}
+                }
+            }
+        }
+        complete_rows(&mut excerpts, &dir, &groups);
+        Self { groups, excerpts }
+    }
+
+    /// The groups with what causes them, and the rows that they point at.
+    fn explained(
+        dir: &LogDir,
+        report: &'a CheckReport,
+        folded: &[fold::Item<'a>],
+        leads: Vec<(usize, Cause)>,
+        all: bool,
+    ) -> (Vec<Group<'a>>, Excerpts) {
+        let mut groups = group::group(report, folded, leads);
         let marks = groups.iter().flat_map(|group| {
             let sample = group.findings.iter().take(if all { usize::MAX } else { SAMPLE });
             sample.flat_map(|finding| finding.primary.iter().chain(&finding.related))
         });
-        let mut excerpts = Excerpts::load(&dir, marks.map(|mark| mark.at));
-        let facts = lookup::tell(&dir, &mut groups, &excerpts);
-        let windows = Excerpts::load(&dir, facts.windows.values().flatten().copied());
+        let excerpts = Excerpts::load(dir, marks.map(|mark| mark.at));
+        let facts = lookup::tell(dir, &mut groups, &excerpts);
+        let windows = Excerpts::load(dir, facts.windows.values().flatten().copied());
         causes::explain(&mut groups, &excerpts, &windows, &facts);
         group::merge(&mut groups);
-        complete_rows(&mut excerpts, &dir, &groups);
-        Self { groups, excerpts }
+        (groups, excerpts)
     }
 }
 

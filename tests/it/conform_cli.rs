@@ -90,6 +90,31 @@ fn a_comparison_that_was_asked_for_and_is_void_is_told_in_every_report() {
 }
 
 #[test]
+fn a_log_that_has_nothing_to_compare_is_told_so_and_not_called_damaged() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(
+        place.path().join("trace.jsonl"),
+        "{\"timestamp\": 0, \"input_length\": 40, \"output_length\": 3}\n",
+    )
+    .unwrap();
+    let mut texts = Vec::new();
+    for (name, longest, level) in [("rejected", "32", "standard"), ("summary", "64", "summary")] {
+        let replay = ["replay", "trace.jsonl", "--num-gpu-blocks", "64", "--out", name];
+        let settings = ["--max-model-len", longest, "--log-level", level];
+        assert_eq!(run(place.path(), &[&replay[..], &settings].concat()).0, 0, "{name}");
+        for format in ["text", "json"] {
+            let (code, text) = run(place.path(), &["check", name, "--conform", "--format", format]);
+            let told = "nothing was compared with the reference: ";
+            assert!(code == 0 && text.contains(told) && text.contains("clean"), "{name}: {text}");
+        }
+        texts.push(said(place.path(), &["check", name, "--conform", "--rules"]));
+    }
+    fs::remove_file(place.path().join("summary/events.csv")).unwrap();
+    assert_eq!(run(place.path(), &["check", "summary", "--conform"]).0, 2);
+    in_snapshots("cli", || insta::assert_snapshot!("nothing-to-compare", texts.join("\n")));
+}
+
+#[test]
 fn options_that_would_have_no_effect_are_refused() {
     let place = logged();
     let record = crate::support::root().join("traces/vllm-0.32/spec-0020.jsonl.gz");

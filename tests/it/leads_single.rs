@@ -177,7 +177,7 @@ fn one_by_one(s: &Sheets) -> bool {
 
 const CASES: &[Case] = &[
     bare("one e2e_latency is 1000 ns too large", "M001", |s| s.p.add(5, "e2e_latency", 1_000)),
-    bare("one duration is 3000 ns too large", "M010", |s| s.i.add(20, "duration", 3_000)),
+    case("one duration is 3000 ns too large", "M010", ONE, |s| s.i.add(20, "duration", 3_000)),
     case("one step ends 7 ms late", "M010", ONE, |s| {
         if is_between(s, 20) {
             s.i.add(20, "end_time", 7_000_000);

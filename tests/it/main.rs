@@ -42,6 +42,7 @@ mod laws;
 mod leads;
 mod leads_files;
 mod leads_single;
+mod leads_tried;
 mod losses;
 mod messages;
 mod mutants;

@@ -8,13 +8,36 @@ use crate::log::reader::Location;
 impl LogReport {
     /// Adds V001 to a check's report.
     pub fn join(&self, report: &mut CheckReport) {
+        report.notes.extend(self.nothing_to_compare());
         report.rules.push(self.as_rule());
     }
 
+    /// Why there is nothing to compare in a log in which nothing is missing.
+    fn nothing_to_compare(&self) -> Option<String> {
+        match &self.verdict {
+            LogVerdict::Void(reason) if reason.is_of_whole_logs() => {
+                Some(format!("nothing was compared with the reference: {reason}"))
+            }
+            _ => None,
+        }
+    }
+
     /// What became of V001. Whoever has it judged asked for a comparison: what keeps it from being a whole
-    /// one is a finding of severity damage, as `schedlog conform` ends with the same exit code.
+    /// one is a finding of severity damage, as `schedlog conform` ends with the same exit code. A log that has
+    /// nothing to compare is not damaged for that.
     #[must_use]
     pub fn as_rule(&self) -> RuleOutcome {
+        if let Some(reason) = self.nothing_to_compare() {
+            return RuleOutcome {
+                rule: &V001,
+                outcome: Outcome::NotExercised { reason },
+                exercised: 0,
+                findings: Vec::new(),
+                errors: 0,
+                damages: 0,
+                warnings: 0,
+            };
+        }
         let exercised = self.counts.decisions();
         let lacking = self.not_compared();
         let damages = lacking.len() as u64;

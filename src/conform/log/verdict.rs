@@ -114,6 +114,14 @@ pub enum Void {
     },
 }
 
+impl Void {
+    /// Whether nothing of the log is missing: it has nothing to compare.
+    #[must_use]
+    pub const fn is_of_whole_logs(&self) -> bool {
+        matches!(self, Self::Summary(_) | Self::NoIteration)
+    }
+}
+
 /// Why a log is not replayed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {

@@ -148,6 +148,10 @@ pub static MIXUPS: &[(&str, &str)] = &[
         "Single events or rows are wrong, and all that they are compared with agrees.",
     ),
     (
+        WRONG_COLUMN,
+        "A column is off by one number or one factor in all of its rows, or wrong wherever a rule says what it should be.",
+    ),
+    (
         STEPS_LEFT_OUT,
         "Only one step in so many is written, and those are numbered as if they were all.",
     ),
@@ -197,7 +201,9 @@ const SCALED_MOMENTS: &str = "scaled-moments";
 const ONE_MOMENT: &str = "one-moment";
 const ALL_TIMES_CUT: &str = "all-times-cut";
 const WRONG_PART: &str = "wrong-part";
-const ONE_WRONG_VALUE: &str = "one-wrong-value";
+pub(super) const ONE_WRONG_VALUE: &str = "one-wrong-value";
+/// Told where the log was checked once more without it.
+pub(super) const WRONG_COLUMN: &str = "wrong-column";
 const STEPS_LEFT_OUT: &str = "steps-left-out";
 const WIDE_READINGS: &str = "clock-skew";
 const NEVER_FITS: &str = "never-fits";

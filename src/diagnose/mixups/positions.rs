@@ -23,6 +23,7 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
         return Some(());
     }
     let mut all = Counted { zero: true, from_one: true, through: true };
+    let mut wrong = false;
     // The step, and how many rows of the running queue and of the waiting ones stood in it.
     let (mut step, mut before): (Option<IterationId>, [i32; 2]) = (None, [0; 2]);
     each::<IterationRequestRow>(
@@ -44,11 +45,16 @@ pub(super) fn find(dir: &LogDir, board: &mut Board<'_, '_>) -> Option<()> {
             if queue == 0 && position == -1 {
                 return;
             }
+            wrong |= position != [running, waiting][queue];
             all.zero &= position == 0;
             all.from_one &= position == [running, waiting][queue] + 1;
             all.through &= position == running + waiting;
         },
     )?;
+    if !wrong {
+        // It is no place of a queue that is wrong.
+        return Some(());
+    }
     let (cause, how) = if all.zero {
         (NEVER_FILLED, "is 0 in all rows: it is never filled in")
     } else if all.from_one {

@@ -13,7 +13,9 @@ declare_invariant! {
     /// `--conform`; it needs the scheduler's settings, by run.json or by flag. After a divergence
     /// the reference goes on from the log's decision. A log in another dialect is read as such; what
     /// its dialect does not tell is named. Where nothing can be compared, or not all (a setting or a file
-    /// is missing, a file is damaged, a second run was appended), that is a finding of severity damage.
+    /// is missing, a file is damaged, a second run was appended), that is a finding of severity damage. A log
+    /// that has nothing to compare (log level summary, no step) is not damaged for that: the rule is not
+    /// exercised, and a note says so.
     ///
     /// What is input and not compared: the tokens that an output brought, how many drafts were
     /// proposed, the moment of an abort, which output was processed before which pass.

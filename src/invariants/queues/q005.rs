@@ -7,7 +7,8 @@ declare_invariant! {
     /// requests; in the first two queue_position counts 0, 1, 2, …, in the third it is empty.
     ///
     /// The position is the request's index in its queue, in the order in which it would be served. A
-    /// log that writes -1 for running requests is held to the waiting ones. One that does so in some
+    /// log that writes -1 for running requests is held to the waiting ones, and may write it for completed
+    /// ones, too; where others do so, that is told once, as it is where only some rows have it. One that does so in some
     /// rows only mixes two dialects, which is told once. So is, as a warning, that `completed` rows have a place
     /// in a log of fixed columns alone, where 0 may stand for a value that is not defined.
     ///
@@ -28,6 +29,8 @@ struct Check {
     mixed: [Seen; 2],
     /// `completed` rows with a place, in a log of fixed columns alone.
     ended: Seen,
+    /// `completed` rows with an empty place, and with -1.
+    none: [Seen; 2],
 }
 
 /// Rows of one dialect.
@@ -85,6 +88,12 @@ impl Invariant for Check {
                 }
                 continue;
             }
+            if place == 2 && matches!(position, None | Some(-1)) {
+                let seen = &mut self.none[usize::from(position.is_some())];
+                seen.rows += 1;
+                seen.first = seen.first.or(Some(row.row.at()));
+                continue;
+            }
             if position == expected || skips {
                 next[place] += 1;
                 continue;
@@ -106,6 +115,20 @@ impl Invariant for Check {
             let mut finding =
                 Finding::new(message).at(at, "queue_position").as_severity(Severity::Warning);
             finding.expected = Some("empty".to_owned());
+            cx.found(finding);
+        }
+        let no_running = cx.facts.dialect.has(Habit::NoRunningPosition);
+        let [empty, minus] = self.none;
+        if let Some(at) = minus.first.filter(|_| empty.rows > 0 || !no_running) {
+            let message = format!(
+                "queue_position is -1 in {} of {} `completed` rows: it is empty where a request is in no queue",
+                minus.rows,
+                minus.rows + empty.rows
+            );
+            let mut finding = Finding::new(message)
+                .at(at, "queue_position")
+                .with_row(empty.first, "it is empty here");
+            (finding.expected, finding.actual) = (Some("empty".to_owned()), Some("-1".to_owned()));
             cx.found(finding);
         }
         let [without, with] = self.mixed;

@@ -1,8 +1,9 @@
 //! The directory of a log: which files are there, plain or compressed.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::log::reader::growing::{Growing, Horizon};
 use crate::log::reader::gzip::Gzip;
@@ -49,6 +50,8 @@ pub struct TableFile {
     pub path: PathBuf,
     /// Whether it is gzip.
     pub compressed: bool,
+    /// What is read instead of the file, uncompressed.
+    pub(crate) instead: Option<Arc<[u8]>>,
 }
 
 /// The bytes of a file, decompressed where needed.
@@ -60,6 +63,8 @@ pub enum Input {
     Plain(File),
     /// From gzip members.
     Gzip(Box<Gzip>),
+    /// What is read instead of a file.
+    Given(Cursor<Arc<[u8]>>),
 }
 
 impl Read for Input {
@@ -68,6 +73,7 @@ impl Read for Input {
             Self::Growing(growing) => growing.read(out),
             Self::Plain(file) => file.read(out),
             Self::Gzip(gzip) => gzip.read(out),
+            Self::Given(bytes) => bytes.read(out),
         }
     }
 }
@@ -85,6 +91,9 @@ impl TableFile {
     /// # Errors
     /// What the file system says.
     pub fn open(&self) -> Result<Input, LogDirError> {
+        if let Some(bytes) = &self.instead {
+            return Ok(Input::Given(Cursor::new(Arc::clone(bytes))));
+        }
         let unreadable = |source| LogDirError::Unreadable { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(unreadable)?;
         Ok(if self.compressed {
@@ -95,7 +104,7 @@ impl TableFile {
     }
 
     fn what_spoils(&self) -> Option<String> {
-        if !self.compressed {
+        if !self.compressed || self.instead.is_some() {
             return None;
         }
         Gzip::new(File::open(&self.path).ok()?).what_spoils()
@@ -104,6 +113,9 @@ impl TableFile {
     /// The size in bytes as stored.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
+        if let Some(bytes) = &self.instead {
+            return bytes.len() as u64;
+        }
         std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 }
@@ -260,6 +272,16 @@ impl LogDir {
         &self.twice
     }
 
+    /// The log with other bytes for a file that is there.
+    #[must_use]
+    pub(crate) fn with(&self, table: Table, bytes: Vec<u8>) -> Self {
+        let mut other = self.clone();
+        if let Some(file) = &mut other.files[table as usize] {
+            file.instead = Some(bytes.into());
+        }
+        other
+    }
+
     /// Opens the file of a table for reading, if it is there.
     ///
     /// # Errors
@@ -283,8 +305,8 @@ impl LogDir {
 fn find(directory: &Path, table: Table) -> Option<TableFile> {
     let plain = directory.join(table.file_name());
     if plain.is_file() {
-        return Some(TableFile { table, path: plain, compressed: false });
+        return Some(TableFile { table, path: plain, compressed: false, instead: None });
     }
     let gzip = directory.join(format!("{}.gz", table.file_name()));
-    gzip.is_file().then_some(TableFile { table, path: gzip, compressed: true })
+    gzip.is_file().then_some(TableFile { table, path: gzip, compressed: true, instead: None })
 }

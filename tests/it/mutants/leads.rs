@@ -390,7 +390,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         s.i.rows.sort_by(|one, other| one[id].cmp(&other[id]));
     }),
     mutant("rows-sorted-by-request", "sorted afterwards", &["Q005", "Q006", "Q011"], sort_rows),
-    mutant("tokens-read-at-the-end", "read when the step is over", &["M018"], read_at_end),
+    mutant("tokens-read-at-the-end", "read when the step is over", &["M018", "K004"], read_at_end),
     mutant("changes-of-another-run", "the old file was there", &["S003"], change_in_another_run),
     mutant("states-as-members-of-an-enum", "str(state)", &["F006"], |s| {
         s.r.map_text("state", |state| format!("RequestState.{}", state.to_uppercase()));
