@@ -125,6 +125,7 @@ pub static DEPENDENCIES: &[Dependency] = &[
         "rows stand among those of other steps",
     ),
     of_all("C001", &["Q008", "Q010", "C010"], "there are as many blocks as kv_cache_total says"),
+    of_all("C002", &["C010"], "a step takes the blocks by which its requests hold more"),
     of_log("M011", &["X005"], "the run before the appended one was killed"),
     of_all("X005", &["C008"], "the end of a request may be cut off"),
     of_all("M019", &["M004", "M005", "M006", "M007", "M012", "M013"], "the clocks differ"),

@@ -184,7 +184,9 @@ impl Taken {
                         tokens.zip(block_size).map(|(tokens, size)| tokens.0 / size)
                     };
                     let (told, found) = (blocks(hit), blocks(row.computed_tokens));
-                    most += u64::from(held.saturating_sub(told.unwrap_or(0)));
+                    // Where the event and the row do not agree, other rules say so.
+                    let surely = told.map_or(0, |told| told.min(found.unwrap_or(told)));
+                    most += u64::from(held.saturating_sub(surely));
                     let found = told.max(found).unwrap_or(held);
                     least += u64::from(held.saturating_sub(found));
                 }
@@ -361,8 +363,9 @@ impl Content {
             let has_left = !stays && *at <= decided.saturating_add(cx.slack());
             if has_left {
                 self.emptied += without_content(&last, history, cx);
-                // One that ended while it was preempted gave back nothing with its end.
-                if !hidden {
+                // One that ended while it was preempted gave back nothing with its end, and one that ends twice
+                // nothing the second time.
+                if !hidden && history.events_of(EventType::RequestCompleted).nth(1).is_none() {
                     self.returned += surely_without_content(&last, cx);
                 }
             }
