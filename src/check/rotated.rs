@@ -12,11 +12,15 @@ use crate::log::reader::{LogDir, LogDirError};
 /// Whether a finding of a rule may be of what is missing.
 fn explains(rest: &Rest, rule: &str, finding: &Finding) -> bool {
     let of_old = |id: &String| rest.old.contains(id);
+    // Sums over all that was taken or that has arrived so far go on from what came before.
+    let sums = || {
+        let column = finding.primary.as_ref().and_then(|mark| mark.column);
+        rule == "C010" || rule == "Q001" && column == Some("waiting_count")
+    };
     match (&finding.request, finding.iteration) {
         (Some(request), _) => of_old(request) || finding.named.iter().any(of_old),
-        // Sums over all blocks so far go on from those that were taken before.
         (None, Some(step)) => match rest.last {
-            Some(last) => step <= last || rule == "C010",
+            Some(last) => step <= last || sums(),
             // Nothing tells how long requests that arrived before are counted.
             None => step == rest.first || rule.starts_with(['C', 'K', 'Q']),
         },

@@ -7,6 +7,7 @@ use schedlog::conform::log::{ConformOptions, LogVerdict, Void, conform_log};
 use schedlog::units::IterationId;
 
 use crate::cuts::{bundled, replayed};
+use crate::dialect_writer::VARIATIONS;
 use crate::fixtures::tripped;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
@@ -113,4 +114,33 @@ fn a_log_of_which_the_beginning_is_missing_is_not_compared() {
         writeln!(text, "{name}\n  {why}").unwrap();
     }
     in_snapshots("messages", || insta::assert_snapshot!("rotated_void", text));
+}
+
+/// Who ends as the first step begins has its end in the events, and nothing else.
+#[test]
+fn who_waits_is_counted_on_from_requests_of_which_only_the_end_is_left() {
+    let no_rows = VARIATIONS.iter().find(|other| other.habit == "no-initial-rows").unwrap();
+    let mut seen = 0;
+    for name in ["burst-into-max-num-seqs", "tiny-cache-preemption", "priorities"] {
+        let log = bundled(name);
+        for step in 2..log.i.len() - 2 {
+            let start = log.i.text(step, "start_time");
+            let over: Vec<String> = log
+                .p
+                .where_is("completion_time", start)
+                .into_iter()
+                .map(|row| log.p.text(row, "request_id").to_owned())
+                .collect();
+            if over.is_empty() {
+                continue;
+            }
+            let mut rest = rest(&log, step);
+            rest.p.rows.retain(|row| !over.contains(&row[0]));
+            rest.t.rows.retain(|row| !over.contains(&row[0]));
+            (no_rows.write)(&mut rest);
+            let report = is_damaged(name, &rest.log());
+            seen += report.rule("Q001").unwrap().damages;
+        }
+    }
+    assert!(seen > 5, "{seen}");
 }
