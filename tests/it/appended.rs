@@ -1,5 +1,8 @@
 //! A second run whose files were appended to those of a killed one is not held against it.
 
+use schedlog::conform::log::{ConformOptions, LogVerdict, conform_log};
+use schedlog::log::dialect::Habit;
+
 use crate::cuts::{bundled, replayed, rows_after};
 use crate::damage::damaged;
 use crate::dialect_writer::VARIATIONS;
@@ -352,5 +355,28 @@ fn a_second_run_is_found_where_its_first_step_goes_on_in_the_second_one_of_the_f
             let log = started_again(&first, &first, rows_after(&first, 2, 0), torn, false);
             damaged(name, &format!("torn by {torn}"), &log);
         }
+    }
+}
+
+/// Nobody waits in the second run.
+#[test]
+fn the_first_of_two_runs_is_compared_by_its_own_habits() {
+    let line = |at: u32, tokens: u32| {
+        format!("{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": {tokens}}}\n")
+    };
+    let lines = [line(0, 2), line(2, 1), line(2, 1), line(2, 1), line(6, 1)].concat();
+    let no_rows = VARIATIONS.iter().find(|it| it.habit == "no-initial-rows").unwrap();
+    let [first, second] = [&lines, &line(0, 1)].map(|lines| {
+        let mut log = replayed(lines, "max_num_seqs = 4\n");
+        (no_rows.write)(&mut log);
+        log
+    });
+    for torn in [0, 5] {
+        let rows = rows_after(&first, 4, 99);
+        let log = started_again(&first, &second, rows, torn, false).write();
+        let report = conform_log(log.path(), &ConformOptions::default()).unwrap();
+        assert_eq!(report.verdict, LogVerdict::Conforms, "{:#?}", report.divergences);
+        assert!(report.dialect.contains(&Habit::NoInitialRows));
+        assert!(report.second_run.is_some() && report.counts.compared > 1);
     }
 }
