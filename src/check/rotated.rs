@@ -4,39 +4,27 @@
 //! on from there: in the first step, and in all that is told of requests that arrived before it. That is
 //! damage, and no mistake of the logger.
 
-use hashbrown::{HashMap, HashSet};
-use rustc_hash::FxBuildHasher;
-
 use crate::check::finding::{Finding, Severity};
 use crate::check::report::CheckReport;
-use crate::log::ids::{IdTable, Ids};
-use crate::log::reader::{Item, Located, LogDir, LogDirError};
-use crate::log::schema::{
-    EventRow, IterationRequestRow, IterationRow, RequestRow, Row, TransitionRow,
-};
-use crate::log::values::EventType;
-use crate::units::{IterationId, Nanos};
+use crate::log::beginning::{Rest, rest};
+use crate::log::reader::{LogDir, LogDirError};
 
-/// What is left of a log.
-struct Rest {
-    /// The first step that is there.
-    first: IterationId,
-    /// The requests that arrived before it.
-    old: HashSet<String, FxBuildHasher>,
-    /// The last step that has rows of them.
-    last: IterationId,
-}
-
-impl Rest {
-    /// Whether a finding may be of what is missing.
-    fn explains(&self, rule: &str, finding: &Finding) -> bool {
-        let of_old = |id: &String| self.old.contains(id);
-        match (&finding.request, finding.iteration) {
-            (Some(request), _) => of_old(request) || finding.named.iter().any(of_old),
-            // Sums over all blocks so far go on from those that were taken before.
-            (None, Some(step)) => step <= self.last || rule == "C010",
-            (None, None) => rule.starts_with('C'),
-        }
+/// Whether a finding of a rule may be of what is missing.
+fn explains(rest: &Rest, rule: &str, finding: &Finding) -> bool {
+    let of_old = |id: &String| rest.old.contains(id);
+    // Sums over all that was taken or that has arrived so far go on from what came before.
+    let sums = || {
+        let column = finding.primary.as_ref().and_then(|mark| mark.column);
+        rule == "C010" || rule == "Q001" && column == Some("waiting_count")
+    };
+    match (&finding.request, finding.iteration) {
+        (Some(request), _) => of_old(request) || finding.named.iter().any(of_old),
+        (None, Some(step)) => match rest.last {
+            Some(last) => step <= last || sums(),
+            // Nothing tells how long requests that arrived before are counted.
+            None => step == rest.first || rule.starts_with(['C', 'K', 'Q']),
+        },
+        (None, None) => rule.starts_with('C'),
     }
 }
 
@@ -56,7 +44,7 @@ pub(super) fn excuse(dir: &LogDir, report: &mut CheckReport) -> Result<(), LogDi
             |finding: &Finding| finding.severity.unwrap_or(rule.rule.severity) == Severity::Error;
         let kept = rule.findings.iter().filter(|finding| is_error(finding)).count() as u64;
         let explained: Vec<usize> = (0..rule.findings.len())
-            .filter(|at| is_error(&rule.findings[*at]) && rest.explains(id, &rule.findings[*at]))
+            .filter(|at| is_error(&rule.findings[*at]) && explains(&rest, id, &rule.findings[*at]))
             .collect();
         let mut count = explained.len() as u64;
         if count == kept && count > 0 {
@@ -76,73 +64,4 @@ pub(super) fn excuse(dir: &LogDir, report: &mut CheckReport) -> Result<(), LogDi
         rest.old.len()
     ));
     Ok(())
-}
-
-/// Calls for each row of a file that can be read.
-fn each<R: Row>(
-    dir: &LogDir,
-    mut see: impl FnMut(&Located<R>, &IdTable),
-) -> Result<bool, LogDirError> {
-    let Some(mut reader) = dir.reader::<R>()? else { return Ok(false) };
-    let mut ids = IdTable::default();
-    while let Some(item) = reader.next(&mut ids) {
-        if let Item::Row(row) = item {
-            see(&row, &ids);
-        }
-    }
-    Ok(true)
-}
-
-/// What is left, if all files begin with the same later step.
-fn rest(dir: &LogDir) -> Result<Option<Rest>, LogDirError> {
-    let mut first: Option<(IterationId, Nanos)> = None;
-    each::<IterationRow>(dir, |step, _| {
-        first.get_or_insert((step.row.iteration_id, step.row.start_time));
-    })?;
-    let Some((first, start)) = first.filter(|(id, _)| *id > IterationId::ZERO) else {
-        return Ok(None);
-    };
-    let (mut earliest, mut arrived) =
-        (Nanos(u64::MAX), HashSet::<String, FxBuildHasher>::default());
-    let mut old = HashSet::<String, FxBuildHasher>::default();
-    let has_events = each::<EventRow>(dir, |event, ids| {
-        let arrives = event.row.event_type == EventType::RequestArrived;
-        // One that the first step takes in comes before it.
-        if !arrives {
-            earliest = earliest.min(event.row.timestamp);
-        }
-        let Some(id) = event.row.request_id.map(|key| ids.id(key)) else { return };
-        if arrives {
-            arrived.insert(id.to_owned());
-        } else if !arrived.contains(id) {
-            old.insert(id.to_owned());
-        }
-    })?;
-    let mut rows_from = first;
-    let mut last_rows: HashMap<String, IterationId, FxBuildHasher> = HashMap::default();
-    each::<IterationRequestRow>(dir, |row, ids| {
-        let (id, step) = (ids.id(row.row.request_id), row.row.iteration_id);
-        rows_from = rows_from.min(step);
-        if !arrived.contains(id) {
-            last_rows.insert(id.to_owned(), step);
-        }
-    })?;
-    let mut are_older = true;
-    each::<RequestRow>(dir, |row, ids| {
-        let id = ids.id(row.row.request_id);
-        if !arrived.contains(id) {
-            are_older &= row.row.arrival_time < start;
-            old.insert(id.to_owned());
-        }
-    })?;
-    each::<TransitionRow>(dir, |row, ids| {
-        let id = ids.id(row.row.request_id);
-        if !arrived.contains(id) {
-            old.insert(id.to_owned());
-        }
-    })?;
-    old.extend(last_rows.keys().cloned());
-    let begins_there = has_events && earliest >= start && rows_from >= first;
-    let last = last_rows.into_values().max().unwrap_or(first);
-    Ok((begins_there && are_older && !old.is_empty()).then_some(Rest { first, old, last }))
 }

@@ -1,5 +1,6 @@
 //! The log directory: its schema, how values stand in it, and who wrote it.
 
+pub(crate) mod beginning;
 pub mod decimal;
 pub mod details;
 pub mod dialect;

@@ -1,5 +1,8 @@
 //! A second run whose files were appended to those of a killed one is not held against it.
 
+use schedlog::conform::log::{ConformOptions, LogVerdict, conform_log};
+use schedlog::log::dialect::Habit;
+
 use crate::cuts::{bundled, replayed, rows_after};
 use crate::damage::damaged;
 use crate::dialect_writer::VARIATIONS;
@@ -324,5 +327,56 @@ fn a_second_run_of_a_rejected_request_is_found_where_it_arrives() {
             let again = started_again(&first, &second, rows, 0, header);
             damaged("one request", &format!("{steps} steps, header {header}"), &again);
         }
+    }
+}
+
+/// The clock goes on, and the last step of the first run would not be over yet.
+#[test]
+fn a_second_run_is_found_that_starts_within_the_second_step_of_the_first() {
+    let line =
+        |at: f64| format!("{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": 6}}\n");
+    let first = replayed(&[4.0, 5.0].map(line).concat(), "");
+    let within = (first.i.n(1, "start_time") + first.i.n(1, "end_time")) / 2;
+    let at = f64::from(u32::try_from(within / 1_000).unwrap()) / 1e3;
+    let second = replayed(&[at, at + 1.0].map(line).concat(), "");
+    let rows = rows_after(&first, 2, 0);
+    for header in [false, true] {
+        let log = started_again(&first, &second, rows, 0, header);
+        damaged("a second run within a step", &format!("header {header}"), &log);
+    }
+}
+
+/// What stands between the first step and the second one was no second step.
+#[test]
+fn a_second_run_is_found_where_its_first_step_goes_on_in_the_second_one_of_the_first() {
+    for name in ["async-overlap", "plain-run", "burst-into-max-num-seqs"] {
+        let first = bundled(name);
+        for torn in [3, 5, 9] {
+            let log = started_again(&first, &first, rows_after(&first, 2, 0), torn, false);
+            damaged(name, &format!("torn by {torn}"), &log);
+        }
+    }
+}
+
+/// Nobody waits in the second run.
+#[test]
+fn the_first_of_two_runs_is_compared_by_its_own_habits() {
+    let line = |at: u32, tokens: u32| {
+        format!("{{\"timestamp\": {at}, \"input_length\": 8, \"output_length\": {tokens}}}\n")
+    };
+    let lines = [line(0, 2), line(2, 1), line(2, 1), line(2, 1), line(6, 1)].concat();
+    let no_rows = VARIATIONS.iter().find(|it| it.habit == "no-initial-rows").unwrap();
+    let [first, second] = [&lines, &line(0, 1)].map(|lines| {
+        let mut log = replayed(lines, "max_num_seqs = 4\n");
+        (no_rows.write)(&mut log);
+        log
+    });
+    for torn in [0, 5] {
+        let rows = rows_after(&first, 4, 99);
+        let log = started_again(&first, &second, rows, torn, false).write();
+        let report = conform_log(log.path(), &ConformOptions::default()).unwrap();
+        assert_eq!(report.verdict, LogVerdict::Conforms, "{:#?}", report.divergences);
+        assert!(report.dialect.contains(&Habit::NoInitialRows));
+        assert!(report.second_run.is_some() && report.counts.compared > 1);
     }
 }

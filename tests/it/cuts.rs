@@ -1,7 +1,5 @@
 //! What a cut leaves open is not held against the log.
 
-use std::fmt::Write;
-
 use schedlog::check::{CheckOptions, Verdict, check_dir};
 use schedlog::engine::run::LogOptions;
 use schedlog::log::dialect::Habit;
@@ -13,7 +11,6 @@ use crate::fixtures::tripped;
 use crate::golden::replay_bundled;
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
-use crate::support::in_snapshots;
 
 pub(crate) fn bundled(name: &str) -> Sheets {
     full_logs().into_iter().find(|(other, _)| other == name).unwrap().1
@@ -402,46 +399,4 @@ fn a_preemption_behind_the_last_of_overlapping_steps_shows_that_preempted_rows_a
     cut.i.rows.truncate(first.unwrap());
     let report = damaged("async-preemption", "no step preempts", &cut.log());
     assert!(report.dialect.has(Habit::NoPreemptedRows));
-}
-
-/// The files are rotated, and those of the beginning are gone: what is told of requests that arrived before goes on
-/// from what no file has.
-#[test]
-fn a_log_of_which_the_beginning_is_missing_is_damaged() {
-    let (mut told, mut others, mut text) = (0, Vec::<String>::new(), String::new());
-    for (name, log) in full_logs() {
-        for step in [1, log.i.len() / 3, log.i.len() / 2, log.i.len() - 2] {
-            let mut rest = log.clone();
-            let (first, start) = (log.i.n(step, "iteration_id"), log.i.n(step, "start_time"));
-            let from = |sheet: &mut Sheet, least: i64| {
-                sheet.rows.retain(|row| row[0].parse::<i64>().unwrap() >= least);
-            };
-            from(&mut rest.i, first);
-            from(&mut rest.r, first);
-            from(&mut rest.e, start);
-            let over = |row: usize| log.p.num(row, "completion_time").is_some_and(|at| at < start);
-            let over: Vec<_> = (0..log.p.len())
-                .filter(|row| over(*row))
-                .map(|row| log.p.text(row, "request_id").to_owned())
-                .collect();
-            rest.p.rows.retain(|row| !over.contains(&row[0]));
-            rest.t.rows.retain(|row| row[1].parse::<i64>().unwrap() >= start);
-            let report = rest.log().check().1;
-            let lacks = |note: &String| note.starts_with("the beginning of the log is missing");
-            if let Some(note) = report.notes.iter().find(|note| lacks(note)) {
-                writeln!(text, "{name} from {step}\n  {note}").unwrap();
-                for rule in report.rules.iter().filter(|rule| rule.errors > 0) {
-                    let errors = rule.findings.iter().filter(|finding| finding.severity.is_none());
-                    others.extend(errors.map(|it| {
-                        let about = (&it.request, it.iteration.map(|id| id.0));
-                        format!("{name} from {step}: {} {about:?} {}", rule.rule.id, it.message)
-                    }));
-                }
-                told += 1;
-            }
-        }
-    }
-    assert!(others.is_empty(), "{}", others.join("\n"));
-    assert!(told > 30, "{told}");
-    in_snapshots("messages", || insta::assert_snapshot!("rotated", text));
 }

@@ -56,6 +56,7 @@ mod reasons;
 mod record_logs;
 mod report;
 mod right_logs;
+mod rotated;
 mod rules;
 mod schema;
 mod sheets;

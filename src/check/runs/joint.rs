@@ -49,7 +49,7 @@ pub(super) fn first_row<R: Row>(dir: &LogDir) -> Result<Option<Location>, LogDir
 }
 
 /// Whether the record has more fields than a row.
-fn is_joined(problem: &FormProblem) -> bool {
+pub(super) fn is_joined(problem: &FormProblem) -> bool {
     matches!(problem.kind, FormKind::FieldCount { expected, found } if found > expected)
 }
 

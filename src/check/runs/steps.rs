@@ -1,7 +1,7 @@
 //! The joint of per_iteration.csv.
 
 use crate::check::runs::events;
-use crate::check::runs::joint::{is_header, joint};
+use crate::check::runs::joint::{is_header, is_joined, joint};
 use crate::log::dialect::StepCounts;
 use crate::log::ids::IdTable;
 use crate::log::reader::{Item, Location, LogDir, LogDirError};
@@ -58,6 +58,16 @@ impl Before {
     }
 }
 
+/// What cannot be read between two rows.
+#[derive(Clone, Copy, Debug)]
+struct Between {
+    at: Location,
+    /// Whether a header is among it.
+    header: bool,
+    /// Whether a row is among it that goes on in another one.
+    joined: bool,
+}
+
 /// Where a second run begins, and, if the clock went on, the end of the first run.
 ///
 /// An id that is wrong in one row starts nothing: the ids behind it go on as before. A counter that is
@@ -71,9 +81,9 @@ pub(super) fn restart(
 ) -> Result<Option<(Location, Option<Nanos>)>, LogDirError> {
     let Some(mut reader) = dir.reader::<IterationRow>()? else { return Ok(None) };
     let mut ids = IdTable::default();
-    let mut first: Option<IterationId> = None;
+    let mut first: Option<IterationRow> = None;
     let (mut last, mut before_last): (Option<Before>, Option<Before>) = (None, None);
-    let mut between: Option<(Location, bool)> = None;
+    let mut between: Option<Between> = None;
     let mut restart: Option<Restart> = None;
     let twice = begin_twice(dir)?;
     let arrive_again = twice && events::arrive_again(dir)?;
@@ -81,20 +91,23 @@ pub(super) fn restart(
         let row = match item {
             Item::Row(row) => row,
             Item::Problem(problem) => {
-                let header = is_header::<IterationRow>(&problem);
-                let (at, before) = between.unzip();
-                between = at.or(problem.at).map(|at| (at, header || before == Some(true)));
+                let Some(at) = between.map(|before| before.at).or(problem.at) else { continue };
+                let before = between.get_or_insert(Between { at, header: false, joined: false });
+                before.header |= is_header::<IterationRow>(&problem);
+                before.joined |= is_joined(&problem);
                 continue;
             }
         };
         counts.note(&row);
-        let (torn, header) = between.take().unzip();
-        let header = header == Some(true);
+        let between = between.take();
+        let torn = between.map(|between| between.at);
+        let header = between.is_some_and(|between| between.header);
         let id = row.row.iteration_id;
         if let Some(found) = restart.take().filter(|found| found.is_run(Some(id))) {
             return Ok(Some((found.at, found.end)));
         }
-        let starts = *first.get_or_insert(id);
+        let first = *first.get_or_insert(row.row);
+        let starts = first.iteration_id;
         let (start, end) = (row.row.start_time, row.row.end_time);
         let now = Before { row: row.row, id, start, end, odd: None };
         let Some(before) = last else {
@@ -116,10 +129,15 @@ pub(super) fn restart(
         let clock_goes_on = now.start >= before.start && !another_first;
         // A step that stands twice or late is no run.
         let pauses = now.start > before.start && now.start >= before.end;
+        let is_new = first != row.row && begins_empty(&row.row);
+        // The second step behind the first one, and between them what is no second step.
+        let hides_the_first =
+            second && before.id == starts && between.is_some_and(|between| between.joined);
         let far = before.id.0 > starts.0 + 1
             || header
             || another_first
-            || before.id > id && (!clock_goes_on || pauses);
+            || hides_the_first
+            || before.id > id && (!clock_goes_on || pauses || is_new);
         let lost_first = second && (torn.is_some() || joined.is_some() && !clock_goes_on);
         if (id == starts || lost_first) && far {
             restart = Some(Restart {

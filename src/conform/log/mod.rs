@@ -39,6 +39,7 @@ use crate::conform::log::prompts::Prompts;
 use crate::conform::log::replay::Replay;
 use crate::conform::log::tape::Tape;
 use crate::conform::log::verdict::Trouble;
+use crate::log::beginning::rest;
 use crate::log::dialect::{DEFAULT_SKEW_BOUND, Dialect, Habit};
 use crate::log::reader::{LogDir, LogDirError};
 use crate::log::schema::Table;
@@ -100,6 +101,9 @@ fn compare(dir: &LogDir, options: &ConformOptions<'_>) -> Result<LogReport, Trou
     let rows = Table::PerIterationRequests;
     if dir.file(rows).is_none() && info.is_some_and(|info| info.log_level == LogLevel::Summary) {
         return Err(Void::Summary(rows).into());
+    }
+    if let Some(rest) = rest(dir)? {
+        return Err(Void::NoBeginning { first: rest.first }.into());
     }
     let tape = Tape::open(dir, options.skew_bound)?;
     let usable = tape.first_step().ok_or(Void::NoIteration)?.kv_cache_total;

@@ -87,11 +87,13 @@ pub(super) struct Tape {
 impl Tape {
     pub(super) fn open(dir: &LogDir, skew_bound: Nanos) -> Result<Self, Trouble> {
         let mut ids = IdTable::default();
-        let found = runs::find(dir)?.runs;
-        let other = if found.is_second { None } else { runs::search(dir)? };
-        let runs = other.unwrap_or(found);
+        let found = runs::find(dir)?;
+        let other = if found.runs.is_second { None } else { runs::search(dir)? };
+        let counts = if other.is_some() { None } else { found.counts };
+        let runs = other.unwrap_or(found.runs);
         let cuts = runs.cuts;
-        let dialect = Dialect::detect(dir, skew_bound)?;
+        // What the second run tells is no habit of the first.
+        let dialect = Dialect::detect_until(dir, skew_bound, &cuts, counts)?;
         let steps = Stream::open(dir, &mut ids, &cuts)?;
         let rows = Stream::open(dir, &mut ids, &cuts)?;
         let events = Stream::open(dir, &mut ids, &cuts)?;

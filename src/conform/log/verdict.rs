@@ -91,6 +91,16 @@ pub enum Void {
          its start"
     )]
     NoIteration,
+    /// The beginning is missing.
+    #[error(
+        "the log begins with iteration {first}: its beginning is missing, as of files that are rotated, and \
+         what the engine held then is told nowhere; compare the log with the files of its beginning put \
+         before it, or one that begins with iteration 0"
+    )]
+    NoBeginning {
+        /// The first iteration that is there.
+        first: IterationId,
+    },
     /// The trace cannot be read.
     #[error("the trace cannot be read: {0}")]
     BadTrace(String),
