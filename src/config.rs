@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Blocks, Requests, Tokens};
+use crate::units::{Blocks, Priority, Requests, Tokens};
 
 /// How the waiting queue is ordered and who is preempted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -16,6 +16,17 @@ pub enum Policy {
     Fcfs,
     /// By (priority, arrival time, request id); the least urgent running request is preempted.
     Priority,
+}
+
+impl Policy {
+    /// The priority that the scheduler goes by: what the request was given, or 0 under fcfs, which knows none.
+    #[must_use]
+    pub const fn priority_of(self, given: Priority) -> Priority {
+        match self {
+            Self::Fcfs => Priority(0),
+            Self::Priority => given,
+        }
+    }
 }
 
 /// Where draft tokens come from; decides what a draft costs in slots and look-ahead.

@@ -293,6 +293,7 @@ impl<'r, 'a> Comparison<'r, 'a> {
     pub(crate) fn begin(&mut self, it: u64, core: &mut EngineCore) {
         self.log_sleep(it - self.iterations);
         self.iterations = it + 1;
+        let policy = core.scheduler().config().policy;
         while let Some(request) = self.requests.get(self.arrived).filter(|next| next.step <= it) {
             let slot = core.add_request(new_request(request, self.ranks[self.arrived]));
             if self.owners.len() <= slot.index() {
@@ -304,7 +305,8 @@ impl<'r, 'a> Comparison<'r, 'a> {
             self.log(|timeline| {
                 let (id, length) = (request.id.as_str(), Tokens(request.prompt_len));
                 let at = timeline.now();
-                let handle = timeline.arrived(at, id, length, Priority(request.priority))?;
+                let priority = policy.priority_of(Priority(request.priority));
+                let handle = timeline.arrived(at, id, length, priority)?;
                 timeline.bind(slot, handle);
                 Ok(())
             });

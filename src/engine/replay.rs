@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config::Policy;
 use crate::engine::arrivals::ArrivalQueue;
 use crate::engine::core::{Driver, EngineCore};
 use crate::engine::timeline::Timeline;
@@ -118,6 +119,7 @@ struct Replay<E, I, L: LoggerHooks> {
     aborts: BinaryHeap<Reverse<AbortTimer>>,
     totals: ReplayTotals,
     max_model_len: Tokens,
+    policy: Policy,
     seed: u64,
     acceptance: u64,
     empty_passes: u32,
@@ -188,6 +190,7 @@ where
             aborts: BinaryHeap::new(),
             totals: ReplayTotals::default(),
             max_model_len: settings.scheduler.max_model_len,
+            policy: settings.scheduler.policy,
             seed: settings.seed,
             acceptance: acceptance_threshold(settings.draft_acceptance),
             empty_passes: 0,
@@ -200,7 +203,8 @@ where
     fn receive_until(&mut self, now: Nanos) -> Result<(), ReplayError<E>> {
         while let Some((at, request)) = self.arrivals.pop_by(now).map_err(ReplayError::Trace)? {
             let id = request.id.as_str();
-            let handle = self.timeline.arrived(at, id, request.input_tokens, request.priority)?;
+            let priority = self.policy.priority_of(request.priority);
+            let handle = self.timeline.arrived(at, id, request.input_tokens, priority)?;
             self.totals.requests += 1;
             // A prompt must leave room for one token: vLLM rejects it otherwise.
             if request.failed || request.input_tokens >= self.max_model_len {

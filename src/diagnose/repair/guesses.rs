@@ -93,7 +93,7 @@ fn number(text: Option<&String>) -> Option<i128> {
 /// By how much a value is too small.
 pub(super) fn off(finding: &Finding) -> Option<i128> {
     let (expected, actual) = (number(finding.expected.as_ref())?, number(finding.actual.as_ref())?);
-    Some(expected - actual).filter(|off| *off != 0)
+    expected.checked_sub(actual).filter(|off| *off != 0)
 }
 
 /// The columns of a table that a rule reads.

@@ -8,7 +8,8 @@ declare_invariant! {
     ///
     /// A log that writes the length of the running queue as batch_size is held to that.
     ///
-    /// Blind spot: logs without scheduled_tokens; only the bound is checked there.
+    /// Blind spot: logs without scheduled_tokens; only the bounds are checked there: at most running_count, and 0 only in
+    /// a step that schedules no token.
     ///
     /// Example: batch_size 3 with a request that got no token because the budget was spent.
     pub static Q003 = {
@@ -64,6 +65,12 @@ impl Invariant for Check {
         });
         let known = cx.facts.has_column(Table::PerIterationRequests, "scheduled_tokens");
         if !known || view.damaged || view.rows.is_empty() {
+            cx.expect(batch > Requests::ZERO || total == Tokens::ZERO, |_| {
+                Finding::new("tokens are scheduled, and no request is in the batch")
+                    .at(step.at(), "batch_size")
+                    .in_iteration(view.id)
+                    .values("at least 1", batch)
+            });
             return;
         }
         let scheduled = |row: &&RowView| {

@@ -1,6 +1,6 @@
 //! Counts, queues, reasons and actions of steps.
 
-use super::{Mutant, mutant, rates, sort_events};
+use super::{Mutant, mutant, rates, sort_events, written_in};
 use crate::sheets::Sheets;
 
 /// Sets a number of each step from its rows and its own row.
@@ -258,6 +258,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }
         per_step(s, "batch_size", |s, row| {
             Some(s.i.n(row, "running_count") + s.i.n(row, "waiting_count"))
+        });
+    }),
+    mutant("bare-batch-of-none", "the batch is counted before it is filled", &["Q003"], |s| {
+        written_in(s, &["fixed-columns-only"], |s| {
+            let first = (0..s.i.len()).find(|row| s.i.n(*row, "total_tokens") > 0);
+            first.into_iter().for_each(|row| s.i.set(row, "batch_size", 0));
         });
     }),
     mutant("batch-is-tokens", "tokens instead of requests", &["Q003"], |s| {
