@@ -76,6 +76,24 @@ pub(super) fn run(
     }
 }
 
+/// Whether these rules find no error and no damage in the log; ends with the first.
+pub(super) fn is_clean(
+    dir: &LogDir,
+    options: &CheckOptions,
+    rules: &[&'static Declaration],
+) -> Result<bool, CheckError> {
+    let mut run = Run::start(dir, options, rules, runs::find(dir)?)?;
+    run.missing_files(dir);
+    while let Some((id, has_row)) = run.gather.next_step() {
+        run.step(id, has_row, None);
+        if run.tallies().any(|(_, tally)| tally.errors + tally.damages > 0) {
+            return Ok(false);
+        }
+    }
+    run.rest(dir)?;
+    Ok(!has_findings(&run.into_report(dir)))
+}
+
 fn has_findings(report: &CheckReport) -> bool {
     report.rules.iter().any(|rule| rule.errors + rule.damages > 0)
 }

@@ -9,7 +9,7 @@ mod sheet;
 
 use hashbrown::HashMap;
 
-use crate::check::{CheckOptions, CheckReport, Finding, Severity, check_log};
+use crate::check::{CheckOptions, CheckReport, Finding, Severity, is_clean};
 use crate::diagnose::causes::Cause;
 use crate::diagnose::fold::Item;
 use crate::diagnose::group::Group;
@@ -262,12 +262,7 @@ pub(super) fn find(dir: &LogDir, report: &CheckReport, items: &mut [Item<'_>]) -
         .into_iter()
         .filter_map(|guess| Some((sheets.with(dir, &guess)?, guess)))
         .take(usize::try_from(tries).unwrap_or(usize::MAX))
-        .find(|(other, _)| {
-            check_log(other, &options, &rules).is_ok_and(|other| {
-                let (errors, damages, _) = other.counts();
-                errors + damages == 0
-            })
-        });
+        .find(|(other, _)| is_clean(other, &options, &rules).is_ok_and(|is_clean| is_clean));
     let (_, guess) = found?;
     let is_of_conform = |item: &Item<'_>| report.rules[item.rule].rule.id == "V001";
     let is_error = |item: &Item<'_>| item.severity == Severity::Error && !is_of_conform(item);
