@@ -7,6 +7,7 @@
 mod outputs;
 mod rows;
 mod skew;
+mod undefined;
 
 use std::collections::BTreeSet;
 
@@ -441,7 +442,7 @@ impl Dialect {
             all(&throughputs, |throughput| throughput.scale <= 2)
                 && throughputs.iter().any(|throughput| throughput.scale > 0),
         );
-        let undefined: Vec<bool> = rows.iter().flat_map(zero_where_undefined).collect();
+        let undefined: Vec<bool> = rows.iter().flat_map(undefined::zeros).collect();
         self.set(Habit::ZeroForUndefined, all(&undefined, |zero| *zero));
     }
 
@@ -526,24 +527,6 @@ fn completions_missing(
     let first = ends.map(|event| event.timestamp).min()?;
     let own = iterations.rows.iter().find(|step| step.end_time >= first)?;
     Some(own.iteration_id)
-}
-
-/// For every undefined value of a request: whether a 0 stands for it.
-fn zero_where_undefined(row: &RequestRow) -> impl Iterator<Item = bool> + use<> {
-    let zero = Some(Nanos::ZERO);
-    let ttft = (row.output_tokens.0 == 0).then_some(row.ttft == zero);
-    let tpot = (row.output_tokens.0 < 2).then_some(row.tpot.is_some_and(|tpot| tpot.mantissa == 0));
-    // One that arrived at a moment of 0 may have ended at it.
-    let lived = row.waiting_time.saturating_add(row.execution_time) > Nanos::ZERO;
-    let endless = row.arrival_time > Nanos::ZERO
-        && lived
-        && row.completion_time.unwrap_or_default() == Nanos::ZERO;
-    let of_end = [
-        row.completion_time == zero,
-        row.e2e_latency == zero,
-        row.throughput.is_some_and(|rate| rate.mantissa == 0),
-    ];
-    ttft.into_iter().chain(tpot).chain(of_end.into_iter().filter(move |_| endless))
 }
 
 fn all<T>(items: &[T], holds: impl Fn(&T) -> bool) -> bool {
