@@ -7,7 +7,7 @@ use schedlog::settings::Settings;
 use crate::conform_cases::{Job, log};
 use crate::cuts::replayed;
 use crate::dialect_writer::{VARIATIONS, written};
-use crate::fixtures::tripped;
+use crate::fixtures::{repo, tripped};
 use crate::mutants::full_logs;
 use crate::sheets::{Sheet, Sheets};
 
@@ -407,6 +407,20 @@ fn steps_may_decode_drafts_of_which_nothing_else_tells() {
         let (_directory, report) = written(&log, &["fixed-columns-only"], false).check();
         assert_eq!(report.verdict(), Verdict::Clean, "{running}: {:?}", tripped(&report));
     }
+}
+
+/// Shut down in mid-run: what is undefined is that of the end alone.
+#[test]
+fn zeros_of_a_request_that_did_not_end_show_the_dialect() {
+    let log = Sheets::read(&repo("tests/fixtures/logs/zeros-of-a-request-that-did-not-end"));
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    assert!(report.dialect.has(Habit::ZeroForUndefined));
+    // Not where some of them are empty.
+    let mut mixed = log;
+    mixed.p.set(0, "throughput", "");
+    let (_directory, report) = mixed.log().check();
+    assert_eq!((report.verdict(), tripped(&report)), (Verdict::Violated, vec!["F005"]));
 }
 
 /// While a step was in flight, as its output came: nothing tells that these are no outputs, but the tokens.
