@@ -423,6 +423,19 @@ fn zeros_of_a_request_that_did_not_end_show_the_dialect() {
     assert_eq!((report.verdict(), tripped(&report)), (Verdict::Violated, vec!["F005"]));
 }
 
+/// Shut down while the first step is in flight, of which there is no row.
+#[test]
+fn an_engine_may_be_shut_down_in_its_first_step() {
+    let log = Sheets::read(&repo("tests/fixtures/logs/shut-down-in-the-first-step"));
+    let (_directory, report) = log.log().check();
+    assert_eq!(report.verdict(), Verdict::Clean, "{:?}", tripped(&report));
+    // A token shows that it had ended.
+    let mut ended = log;
+    ended.p.set(0, "output_tokens", 1);
+    let (_directory, report) = ended.log().check();
+    assert!(tripped(&report).contains(&"X005"), "{:?}", tripped(&report));
+}
+
 /// While a step was in flight, as its output came: nothing tells that these are no outputs, but the tokens.
 #[test]
 fn clients_may_end_all_requests() {

@@ -10,7 +10,8 @@ declare_invariant! {
     ///
     /// A logger flushes all its files together, so that a killed run leaves files that end alike. A
     /// file that ends before the others missed a flush; a log without rows of the requests that were
-    /// alive missed its shutdown, one without any step although requests were scheduled never wrote them.
+    /// alive missed its shutdown, one without any step although requests were scheduled never wrote them (where steps
+    /// overlap, although requests have tokens: the first step may be in flight at the shutdown).
     /// All are damage: what is there may be right. Two files each of which lacks the end of a request that
     /// the other one has were not cut: that is an error.
     ///
@@ -82,7 +83,7 @@ impl Invariant for Check {
     }
 
     fn request(&mut self, request: &RequestHistory, cx: &mut Cx<'_>) {
-        if self.decided.is_none() && took_part(request) {
+        if self.decided.is_none() && took_part(request, cx) {
             self.decided = request.any_location();
         }
         if request.damaged {
@@ -187,10 +188,15 @@ fn no_steps(cx: &Cx<'_>) -> bool {
     steps.usable && steps.exhausted && steps.rows == 0 && rows.rows == 0
 }
 
-/// Whether a request was decided on.
-fn took_part(request: &RequestHistory) -> bool {
-    let scheduled = request.record.as_ref().and_then(|record| record.row.first_scheduled_time);
-    scheduled.is_some_and(|at| at > Nanos::ZERO)
+/// Whether a request was decided on by a step that has ended. Of one in flight at the shutdown there is no row,
+/// and where steps overlap only an output tells that one has ended.
+fn took_part(request: &RequestHistory, cx: &Cx<'_>) -> bool {
+    let record = request.record.as_ref().map(|record| record.row);
+    if cx.facts.overlapping {
+        let has_output = record.is_some_and(|row| row.output_tokens > Tokens::ZERO);
+        return has_output || request.event(EventType::FirstTokenGenerated).is_some();
+    }
+    record.and_then(|row| row.first_scheduled_time).is_some_and(|at| at > Nanos::ZERO)
         || request.event(EventType::RequestScheduled).is_some()
 }
 
