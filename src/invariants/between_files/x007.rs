@@ -2,16 +2,14 @@
 
 use std::fmt::Display;
 
-use crate::config::Policy;
 use crate::invariants::prelude::*;
-use crate::units::Priority;
 
 declare_invariant! {
     /// What the events tell of a request is what its row says: input_tokens, priority, finish_reason.
     ///
     /// A request that is over has a finish_reason other than `unfinished`, one that is not has no
     /// other. The values are copied from one object; they differ where one copy was made before it
-    /// was filled, or of another request. Under the policy fcfs the priority is 0.
+    /// was filled, or of another request.
     ///
     /// Blind spot: logs with empty details.
     ///
@@ -36,14 +34,6 @@ impl Invariant for Check {
         let row = &record.row;
         let arrival = request.event(EventType::RequestArrived);
         let end = request.event(EventType::RequestCompleted);
-        if let (Some(Policy::Fcfs), Some(own)) = (cx.facts.settings.policy, row.priority_score) {
-            cx.expect(own == Priority(0), |ids| {
-                Finding::new("a request has a priority, and the policy fcfs knows none")
-                    .at(record.at(), "priority_score")
-                    .of(request.key, ids)
-                    .values(Priority(0), own)
-            });
-        }
         type Values<'a> = (&'a dyn Display, &'a dyn Display);
         let mut compare = |column, agree, event: &Located<EventRow>, (told, own): Values<'_>| {
             cx.expect(agree, |ids| {

@@ -184,13 +184,5 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant("no-priority", "the score is never set", &["X007"], |s| {
         s.p.map("priority_score", |_| 0)
     }),
-    mutant("priorities-that-nobody-asked-for", "a default that is not 0", &["X007"], |s| {
-        if s.run["config"]["policy"] == "fcfs" {
-            s.p.map("priority_score", |_| 7);
-            for row in s.e.where_is("event_type", "request_arrived") {
-                s.set_detail(row, "priority", 7);
-            }
-        }
-    }),
     mutant("unfinished-left-out", "no shutdown", &["X005", "X003"], unfinished_left_out),
 ];
