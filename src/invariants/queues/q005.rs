@@ -95,7 +95,7 @@ impl Invariant for Check {
                 continue;
             }
             if position == expected || skips {
-                next[place] += 1;
+                next[place] = next[place].saturating_add(1);
                 continue;
             }
             let expected = expected.map_or("empty".to_owned(), |place| place.to_string());
